@@ -34,13 +34,14 @@ _clptools() {
             words=('file')
             ;;
         clpcfctrl)
-            flags='--push --pull --compcheck --history --diff --rollback --import --keygen -x --dir -l --linux -w --windows --nocheck -f --force --json --help --version'
+            flags='--push --pull --compcheck --history --diff --rollback --without --import --keygen -x --dir -l --linux -w --windows --nocheck -f --force --json --help --version'
             case " ${before[*]} " in
                 *' --diff '*) words=('revision') ;;
                 *' --rollback '*) words=('revision') ;;
             esac
-            valued='--import -x --dir'
+            valued='--without --import -x --dir'
             case $previous in
+                --without) value='server' ;;
                 --import) value='file' ;;
                 -x|--dir) value='directory' ;;
             esac
@@ -84,7 +85,7 @@ _clptools() {
             esac
             ;;
         clpgrp)
-            flags='-s --start -t --stop -m --move -n --where -a --to -h --host -f --force --apito --json --help --version'
+            flags='-s --start -t --stop -m --move --cancel -n --where -a --to -h --host -f --force --apito --json --help --version'
             words=('group')
             valued='-a --to -h --host --apito'
             case $previous in

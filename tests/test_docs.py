@@ -111,7 +111,7 @@ def _layers() -> list[list[str]]:
 
 
 def test_every_file_of_the_core_has_its_business() -> None:
-    door = section("ARCHITECTURE.md", "The core's one door")
+    door = section("ARCHITECTURE.md", "The core's single entry point")
     named = set(re.findall(r"`(?:core/)?((?!tests/)[\w/]+\.py)`", door))
     core = ROOT / "clptools/core"
     files = {str(f.relative_to(core)) for f in core.rglob("*.py") if f.name != "__init__.py"}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import secrets
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,7 @@ from clptools import paths
 from clptools.agent import clock, configuration, notices
 from clptools.agent.alerts import Alerts
 from clptools.agent.backend import AgentBackend
+from clptools.agent.conditions import Conditions
 from clptools.agent.executor import Executor
 from clptools.agent.lock import FilesKept, check_alone
 from clptools.agent.peer_answers import PeerAnswers
@@ -37,7 +39,6 @@ from clptools.core.model.events import (
     Event,
 )
 from clptools.core.model.messages import Control
-from clptools.core.model.settings import Settings
 from clptools.core.notices.form import Notice
 from clptools.faults import ClpError
 from clptools.links.credentials import Minting
@@ -53,6 +54,15 @@ _END_AT_ONCE_S = 0.5
 within seconds unless the next agent feeds it."""
 _ROOM_S = 0.5
 """How often an agent that found no room in `/run` at its start looks again."""
+
+
+_DISK_LOOK_S = 2.0
+_DISK_HANGS_S = 10.0
+"""A disk that writes for so long hangs, or will not be able to keep up."""
+
+
+_FULL_BYTES, _ROOM_BYTES = 64 * 1024, 512 * 1024
+"""With less free than the first a disk is full, with the second it has room again."""
 
 
 class Agent:
@@ -71,6 +81,9 @@ class Agent:
         self._store = Store(clock.boot_id())
         self._records = Records(self.server, self.incarnation, self._worker)
         self._records.on_own = self._share
+        self._records.on_refused = self.note
+        self.conditions = Conditions(self.server, self.tell)
+        """What is not well on this server itself."""
         self._replies = Replies()
         self._peers = self._channel(minting)
         self._around = Surroundings(self.server, authkey, self._peers, self)
@@ -97,7 +110,7 @@ class Agent:
             lambda: self._backend.metrics(),
             self._worker,
         )
-        pushes = Pushes(self._service, self._peers)
+        self._pushes = pushes = Pushes(self._service, self._peers)
         self._backend = AgentBackend(
             self, self._around, self._peers, self._records, self._replies, pushes
         )
@@ -127,38 +140,49 @@ class Agent:
 
     # Life
 
-    async def start(self, settings: Settings | None, edited: bool) -> None:
-        """Open everything; with `settings`, begin the cluster service.  Raises ClpError.
-
-        `edited`: the configuration was changed by hand since it was last in force.
-        """
+    async def start(self, found: configuration.Found | None) -> None:
+        """Open everything; with a configuration, begin the cluster service.  Raises ClpError."""
+        settings = found.loaded.settings if found is not None else None
         self._store.lock()
         if settings is not None:
             check_alone(self.server, settings)
         self._records.load()
         await self._open_store()
         self._opening = settings is not None
-        configuration.drop_all()
+        mended = self._look_after(found)
         ledger = self._store.ledger(clock.boot_ms(), clock.wall_s())
         for complaint in self._store.complaints:
             self.note(complaint)
         self._executor.ledger = ledger
-        if settings is not None and edited:
-            self.note(notices.EditedMeanwhile(paths.config_file(), settings.revision))
+        if mended:
+            self.note(notices.PushMended(mended))
         await self._peers.start(settings)
         await self._socket.start()
         if settings is not None:
             self._alerts.apply(settings.cluster.name, configuration.alert())
             self._service.begin(settings)
+            self._service.found_edit("" if mended or found is None else found.edit)
             self._opening = False
             if self._stop_asked:
                 self.stop()
         else:
             self.note(notices.NoConfiguration())
         files = FilesKept(self._tell_place)
-        self.spawn(self._service.watch_configuration())
+        self.spawn(self._service.watch_configuration(self._pushes, lambda: self._peers.connected))
+        self.spawn(self._service.watch_windows())
         self.spawn(files.watch_run(self._keep_run))
         self.spawn(files.watch_disk(self._store.keep_disk))
+        self.spawn(self._watch_disk_thread())
+
+    def _look_after(self, found: configuration.Found | None) -> int:
+        """What an earlier agent left of a push; returns the number of one that was mended.
+
+        Only now: another agent of this server would be in the midst of it.
+        """
+        configuration.drop_all()
+        if found is not None and found.is_first:
+            configuration.adopt(found.loaded.text, self.server)
+        return configuration.mend()
 
     async def _open_store(self) -> None:
         """Open the files, as soon as `/run` has room for them.  Raises ClpError."""
@@ -231,6 +255,7 @@ class Agent:
 
     def note(self, notice: Notice) -> None:
         """Record something that the core knows nothing of."""
+        self.conditions.noticed(notice)
         self._records.notice(notice)
 
     def counters(self) -> dict[str, int]:
@@ -335,6 +360,7 @@ class Agent:
 
     def _connected(self, peer: str) -> None:
         self.spawn(self._catch_up(peer))
+        self.spawn(self._pushes.catch_up(peer))
 
     async def _catch_up(self, peer: str) -> None:
         after, present = self._records.lacking()
@@ -354,6 +380,28 @@ class Agent:
         made = self._socket.keep() or made
         return await self._around.keep_door() or made
 
+    async def _watch_disk_thread(self) -> None:
+        """For ever: tell when the disk hangs or is full, and write what it did not take."""
+        loop = asyncio.get_running_loop()
+        is_full = False
+        while True:
+            await asyncio.sleep(_DISK_LOOK_S)
+            began = loop.time()
+            answered = loop.run_in_executor(self._worker, _room)
+            done, _ = await asyncio.wait({answered}, timeout=_DISK_HANGS_S)
+            if not done:
+                self.note(notices.DiskHangs(paths.data_dir(), _since_ms(began)))
+                await asyncio.wait({answered})
+                self.note(notices.DiskAnswers(paths.data_dir(), _since_ms(began)))
+            room = answered.result()
+            if not is_full and room < _FULL_BYTES:
+                is_full = True
+                self.note(notices.DiskFull(paths.data_dir()))
+            elif is_full and room >= _ROOM_BYTES:
+                is_full = False
+                self.note(notices.DiskHasRoom(paths.data_dir()))
+            await self._records.try_again()
+
     def _tell_place(self, notice: Notice) -> None:
         logger.warning(notice.told())
         self.note(notice)
@@ -363,3 +411,16 @@ class Agent:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _room() -> int:
+    """Free bytes where journal and records lie; in the disk thread, which shows if it hangs."""
+    try:
+        found = os.statvfs(paths.data_dir())
+    except OSError:
+        return _ROOM_BYTES  # whoever writes there tells
+    return found.f_bfree * found.f_frsize
+
+
+def _since_ms(began: float) -> int:
+    return round((asyncio.get_running_loop().time() - began) * 1000)

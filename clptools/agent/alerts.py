@@ -30,9 +30,13 @@ ALWAYS = Kinds(
     cluster.ServerLeft,
     cluster.ServerReadsOff,
     cluster.ServerLost,
+    cluster.ClusterStillSuspended,
+    groups.TwoCopies,
+    groups.OneCopy,
     groups.ResourceStartFailed,
     groups.ResourceStopFailed,
     monitors.MonitorError,
+    monitors.MonitorStillSuspended,
     requests.CannotLeave,
     requests.ServiceStopped,
     safety.ForcedStopFailed,
@@ -40,7 +44,8 @@ ALWAYS = Kinds(
 """Passed on whatever the level: EXPRESSCLUSTER's default set for mail and traps, as far as we
 record such things, and three where we say more than it does: a server lost without a word (there
 one with nm 2), a failover held because its forced stop failed, and a server that could not leave
-because a group there did not stop."""
+because a group there did not stop.  And two copies of a group, and what somebody may have forgotten
+to resume."""
 
 ENDS = Kinds(groups.GroupOnline)
 """The good end of trouble: passed on after it, whatever the level, once a group."""

@@ -17,6 +17,8 @@ import msgspec
 
 from clptools import paths
 from clptools.agent import clock, configuration
+from clptools.agent.conditions import Conditions
+from clptools.agent.facts import MachineFacts
 from clptools.agent.log_archives import PACKED_WITHIN_S, Collector, parts
 from clptools.agent.metrics import Metrics
 from clptools.agent.notices import ChassisIdentified
@@ -38,7 +40,9 @@ from clptools.api.messages import (
 from clptools.api.methods import CountersReply, HardwareReply, StatusReply
 from clptools.core.model.actions import Record
 from clptools.core.model.events import Event, RequestSeen
+from clptools.core.model.machine import Facts, ServerFacts
 from clptools.core.model.requests import Outcome, Request, ServiceStart
+from clptools.core.model.settings import Pushed, Settings
 from clptools.core.model.view import OpenEventView, StatusView
 from clptools.core.model.words import Level
 from clptools.core.notices.requests import AskedLate
@@ -57,6 +61,9 @@ _SCRIPT_NAME = re.compile(r"[A-Za-z0-9_@%+=,.-]{1,255}")
 class Core(Protocol):
     """The agent's core, once it has a configuration."""
 
+    settings: Settings
+    """The configuration in force, as it was pushed."""
+
     def view(self) -> StatusView:
         """The cluster now."""
 
@@ -74,6 +81,10 @@ class Running(Protocol):
     @property
     def incarnation(self) -> str:
         """Of this agent."""
+
+    @property
+    def conditions(self) -> Conditions:
+        """What is not well on this server itself."""
 
     def core_now(self) -> Core | None:
         """The core; None: there is no configuration yet."""
@@ -128,6 +139,7 @@ class AgentBackend:
         self._replies = replies
         self._pushes = pushes
         self._collector = Collector(server)
+        self._machine = MachineFacts(server, self._settings_in_force, calls)
         self._metrics = Metrics(server, lambda: self.status(False), self.counters)
         records.on_new = self._metrics.saw
         self._watched = (-1, blank(server))
@@ -144,6 +156,7 @@ class AgentBackend:
         """The cluster now; without a configuration, a stopped one with this server."""
         core, out = self._agent.core_now(), self._agent.taken_out
         view = blank(self._server, out) if core is None or out else core.view()
+        view = self._agent.conditions.added(view)
         return local_part(view, self._server) if local else view
 
     async def watch_status(self) -> AsyncIterator[StatusView]:
@@ -193,6 +206,7 @@ class AgentBackend:
                     counters=found.traps,
                     unreachable=fault,
                     bmcs=found.bmcs,
+                    conditions=server.conditions,
                 )
                 for server, (found, fault) in zip(servers, counted, strict=True)
             )
@@ -216,6 +230,18 @@ class AgentBackend:
     def events(self, since: str, follow: bool) -> AsyncIterator[EventRecord]:
         """Records after a cursor, then as they come."""
         return self._records.follow(since, follow)
+
+    async def facts(self, config: str) -> tuple[ServerFacts, ...]:
+        """What every server of that configuration tells of its machine."""
+        return await self._machine.all(config)
+
+    def _settings_in_force(self) -> Settings | None:
+        core = self._agent.core_now()
+        return None if core is None else core.settings
+
+    async def own_facts(self, config: str) -> Facts:
+        """This machine, as that configuration needs it."""
+        return await self._machine.own(config)
 
     def log(self, text: str, level: Level, event_id: int) -> None:
         """A record in the caller's own words."""
@@ -363,11 +389,11 @@ class AgentBackend:
         """The configuration in force.  Raises ClpError."""
         return await self._pushes.files()
 
-    async def push_config(self, files: ConfigFiles, user: str, dry_run: bool) -> Outcome:
+    async def push_config(self, files: ConfigFiles, pushed: Pushed, dry_run: bool) -> Outcome:
         """Distribute, or only compare."""
         if dry_run:
             return await self._pushes.differences(files)
-        return await self._pushes.distribute(files, user)
+        return await self._pushes.distribute(files, pushed)
 
 
 def _dated(event: OpenEventView, now: float) -> OpenHardware:

@@ -1,6 +1,8 @@
 """Carries out what the core wants: one table from action to handler, results return as events.
 
-A handler never waits: it writes, sends, or begins a task whose end is put into the loop's queue.
+A handler does not wait: it writes, sends, or begins a task whose end is put into the loop's queue.
+Two touch a disk on the way: `SetMember`, which syncs when it clears the bit, and the start of a
+script, whose owner is checked first.
 Only `Persist`, `SetMember` and `SetService` may raise; the loop then tries again, or stops for
 good: what comes after them in the list must not happen without them.
 """
@@ -14,6 +16,8 @@ import logging
 import os
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
+
+import msgspec
 
 from clptools import paths
 from clptools.agent import clock
@@ -30,6 +34,7 @@ from clptools.core.model.words import PowerState
 from clptools.faults import ClpError
 from clptools.resources.operations import ResourceContext, product_environment
 from clptools.resources.registry import perform as perform_resource
+from clptools.resources.registry import watch as watch_resource
 from clptools.resources.script import Script
 
 logger = logging.getLogger(__name__)
@@ -85,6 +90,7 @@ class Executor:
             actions.HoldArbiter: self._hold_arbiter,
             actions.ReleaseArbiter: self._release_arbiter,
             actions.RunResource: self._run_resource,
+            actions.WatchResource: self._watch_resource,
             actions.RunScript: self._run_script,
             actions.RunMonitor: lambda a: devices.monitors.run(a.monitor, a.on),
             actions.FaultMonitor: lambda a: devices.monitors.fault(a.monitor, a.on),
@@ -200,24 +206,14 @@ class Executor:
             self.loop.put(done(False, text))
             return
 
-        def remark(line: str) -> None:
-            logger.info("%s: %s", place, line)
-            self.loop.put(
-                events.ResourceSaid(group=action.group, resource=action.resource, text=line)
-            )
-
-        context = ResourceContext(
-            server=self._server,
-            group=action.group,
+        context = msgspec.structs.replace(
+            self._context(action.group, action.resource),
             event=action.event,
             factor=action.factor,
             previous=action.previous,
             priority=action.priority,
             forced=action.forced,
             macs_off=action.macs_off,
-            run=self._devices.scripts.run,
-            end=self._devices.scripts.end,
-            log=remark,
         )
 
         async def work() -> events.Event:
@@ -225,6 +221,41 @@ class Executor:
             return done(outcome.ok, outcome.text, outcome.timed_out)
 
         self._answer(work(), lambda text: done(False, f"{place}: {text}"))
+
+    def _context(self, group: str, name: str) -> ResourceContext:
+        """What a resource is given whatever is done with it."""
+
+        def remark(line: str) -> None:
+            logger.info("%s/%s: %s", group, name, line)
+            self.loop.put(events.ResourceSaid(group=group, resource=name, text=line))
+
+        def lost(why: str) -> None:
+            logger.warning("%s/%s: %s", group, name, why)
+            self.loop.put(events.ResourceLost(group=group, resource=name, text=why))
+
+        return ResourceContext(
+            server=self._server,
+            group=group,
+            event="START",
+            run=self._devices.scripts.run,
+            end=self._devices.scripts.end,
+            log=remark,
+            lost=lost,
+        )
+
+    def _watch_resource(self, action: actions.WatchResource) -> None:
+        resource = self._resources.get((action.group, action.resource))
+        if resource is None:
+            return
+        context = self._context(action.group, action.resource)
+
+        async def watched() -> None:
+            try:
+                await watch_resource(resource, context)
+            except Exception:
+                logger.exception("%s is not watched over", resource.name)
+
+        self._begin(watched())
 
     def _run_script(self, action: actions.RunScript) -> None:
         path = os.path.join(paths.scripts_dir(), action.script)

@@ -29,7 +29,7 @@ _BUFFER_LIMIT = 4 * 1024 * 1024
 """Above it (a disk that hangs), events are counted as lost instead of kept in memory."""
 _SEGMENT_LIMIT = 16 * 1024 * 1024
 _MOST_SEGMENTS = 2_000
-"""Each start of an agent begins one: of short ones the budget in bytes allows very many."""
+"""Each start of an agent begins one: the budget in bytes alone would allow very many short ones."""
 
 
 class _Part:

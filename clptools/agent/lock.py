@@ -146,9 +146,9 @@ def check_alone(server: str, settings: Settings) -> None:
     port = settings.cluster.port
     for path in settings.interconnects:
         address = path.addresses.get(server)
-        if path.is_lan and address is not None and in_use(address, port):
+        if path.is_lan and address is not None and _in_use(address, port):
             where = f"{address} port {port}/udp of {path.name} is in use"
-            raise taken(where, holder_of_port(address, port))
+            raise taken(where, _holder_of_port(address, port))
 
 
 class FilesKept:
@@ -208,7 +208,7 @@ def described(pid: int | None) -> str:
     return f"process {pid}, {name}" if name else f"process {pid}"
 
 
-def in_use(address: str, port: int) -> bool:
+def _in_use(address: str, port: int) -> bool:
     """Whether a process of this host (of this network namespace) listens there for datagrams."""
     try:
         found = socket.getaddrinfo(
@@ -227,7 +227,7 @@ def in_use(address: str, port: int) -> bool:
     return False
 
 
-def holder_of_port(address: str, port: int) -> int | None:
+def _holder_of_port(address: str, port: int) -> int | None:
     """The process with a UDP socket at this port and address, or at every address, if it shows."""
     wanted = {"00000000", "0" * 32, _hexadecimal(address)}
     inodes = set()

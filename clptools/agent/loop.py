@@ -32,7 +32,7 @@ _LONG_REST_MS = 50
 _QUEUE_LIMIT = 20_000
 """Far above any burst that a cluster of 32 makes; beyond it what others may send is dropped."""
 _GRAVE_LIMIT = 2 * _QUEUE_LIMIT
-"""Where what is grave is dropped: nothing else that others send takes its places."""
+"""Limit above which even grave traps are dropped; nothing else from others uses this reserve."""
 _BOUNDED = (BeatSeen, HardwareSeen, MessageSeen)
 """Events that others may send at any rate.  All the rest answers what the core asked for: it would
 wait forever for a timer, or for the end of a resource, that was dropped."""

@@ -182,9 +182,9 @@ async def _life(authkey: bytes, minting: Minting, log: Stderr) -> int:
     from clptools.agent import configuration
     from clptools.agent.agent import Agent
 
-    settings, edited = None, False
-    if configuration.exists():
-        loaded, edited = configuration.in_force()
+    found = configuration.found()
+    if found is not None:
+        loaded = found.loaded
         for report in loaded.reports:
             if report.severity == "error" or loaded.settings is not None:
                 print(f"clpnode: {report}", file=sys.stderr)
@@ -195,13 +195,12 @@ async def _life(authkey: bytes, minting: Minting, log: Stderr) -> int:
         if loaded.settings.server(paths.server_name()) is None:
             raise ClpError(
                 ExitCode.INVALID_CONFIG,
-                f"{paths.config_file()}: no [[server]] is called {paths.server_name()}",
+                f"{loaded.file}: no [[server]] is called {paths.server_name()}",
                 f"Known: {', '.join(loaded.settings.names)}.  The host name counts, or CLP_SERVER.",
             )
-        settings = loaded.settings
     agent = Agent(authkey, minting)
     try:
-        await agent.start(settings, edited)
+        await agent.start(found)
         gc.collect()
         gc.freeze()
         notifier.ready()

@@ -31,6 +31,70 @@ class JournalWritten(Notice, frozen=True):
     lost: int
 
 
+class RecordsUnwritten(Notice, frozen=True):
+    """A disk that is full takes no records: the alert log lacks what happens meanwhile."""
+
+    entry = Entry("pm", 911, WARN)
+    about = ("me",)
+    says = "The alert log and the records cannot be written ({path}: {why}); the cluster goes on."
+    hint = "See: df -h {path}; mount"
+
+    path: str
+    why: str
+
+
+class RecordsWritten(Notice, frozen=True):
+    """The disk takes records again."""
+
+    entry = Entry("pm", 911, WARN)
+    about = ("me",)
+    says = "The alert log and the records are written again."
+
+
+class DiskFull(Notice, frozen=True):
+    """A disk without room will soon take neither journal nor records; the cluster goes on."""
+
+    entry = Entry("pm", 913, WARN)
+    about = ("me",)
+    says = "{folder} has no room left on its disk (No space left on device)."
+    hint = "See: df -h {folder}"
+
+    folder: str
+
+
+class DiskHasRoom(Notice, frozen=True):
+    """The disk has room again."""
+
+    entry = Entry("pm", 913, WARN)
+    about = ("me",)
+    says = "{folder} has room on its disk again."
+
+    folder: str
+
+
+class DiskHangs(Notice, frozen=True):
+    """A disk that does not answer takes neither journal nor records; the cluster goes on."""
+
+    entry = Entry("pm", 912, WARN)
+    about = ("me",)
+    says = "{folder} has not answered for {silent_ms:whole}: journal and records wait for it."
+    hint = "See: dmesg; mount"
+
+    folder: str
+    silent_ms: int
+
+
+class DiskAnswers(Notice, frozen=True):
+    """The disk takes journal and records again."""
+
+    entry = Entry("pm", 912, WARN)
+    about = ("me",)
+    says = "{folder} answers again, after {silent_ms:whole}."
+
+    folder: str
+    silent_ms: int
+
+
 class StateUnusable(Notice, frozen=True):
     """The file with what this agent must not forget was there and could not be read."""
 
@@ -176,18 +240,92 @@ class FilesNotMade(Notice, frozen=True):
 # ---------------------------------------------------------------------- the configuration
 
 
-class FileChanged(Notice, frozen=True):
-    """`clp.toml` on the disk is not what is in force."""
+class FileEdited(Notice, frozen=True):
+    """`clp.toml` on the disk is not what is in force; the agent runs what is in force."""
 
     entry = Entry("pm", 902, WARN)
     about = ("me",)
-    says = (
-        "{path} {there:was changed|is gone}; this agent keeps the configuration that is in force."
+    says = "{path} {what}; revision {revision} is in force."
+    hint = (
+        "See it: clpcfctrl --diff. Push it: clpcfctrl --push. "
+        "Drop it: clpcfctrl --rollback {revision}"
     )
-    hint = "Check and distribute it: clpcfchk, then clpcfctrl --push"
 
     path: str
-    there: bool
+    what: str
+    revision: int
+
+
+class EditKept(Notice, frozen=True):
+    """A push replaced a `clp.toml` that was edited on this server and never pushed."""
+
+    entry = Entry("pm", 902, WARN)
+    about = ("me",)
+    says = "Revision {revision} came while clp.toml was edited here; the edit is kept as {path}."
+
+    path: str
+    revision: int
+
+
+class PushMended(Notice, frozen=True):
+    """An agent ended in the midst of a push; the next one put the rest of the files in place."""
+
+    entry = Entry("pm", 906, WARN)
+    about = ("me",)
+    says = "The push of revision {revision} was cut short on {me}; its files are in place now."
+
+    revision: int
+
+
+class TakenOver(Notice, frozen=True):
+    """A server that missed a push took the configuration from another one."""
+
+    entry = Entry("pm", 906, WARN)
+    about = ("me", "server")
+    says = "{me} had missed revision {revision}, and took it over from {server}."
+
+    server: str
+    revision: int
+
+
+class NotTakenOver(Notice, frozen=True):
+    """A server that missed a push could not take the configuration over."""
+
+    entry = Entry("pm", 906, ERROR)
+    about = ("me", "server")
+    says = "{me} missed revision {revision}, and cannot take it over from {server}: {why}."
+    hint = "It is tried again."
+
+    server: str
+    revision: int
+    why: str
+
+
+class TwoRevisions(Notice, frozen=True):
+    """Two parts of the cluster that did not hear each other each got a push."""
+
+    entry = Entry("pm", 906, ERROR)
+    about = ("me", "server")
+    says = "{server} has another revision {revision} than {me}: each was pushed without the other."
+    hint = "Choose one, and push it: clpcfctrl --diff, then clpcfctrl --push"
+
+    server: str
+    revision: int
+
+
+class PushedWithout(Notice, frozen=True):
+    """A push went on without servers that are down."""
+
+    entry = Entry("pm", 905, WARN)
+    about = ("me", "servers")
+    says = (
+        "Revision {revision} was pushed without {servers}, by {user}; each takes it over before "
+        "it takes part."
+    )
+
+    revision: int
+    servers: Names
+    user: str
 
 
 class NoConfiguration(Notice, frozen=True):
@@ -202,7 +340,7 @@ class StopScriptsRun(Notice, frozen=True):
     """The stop scripts of every group run once, as nothing tells what an agent before may have
     left running: at the first start, and after each boot."""
 
-    entry = Entry("pm", 913, INFO)
+    entry = Entry("pm", 915, INFO)
     about = ("me", "groups")
     says = (
         "{me} starts without state: it runs the stop scripts of {groups} once before it takes part."
@@ -214,7 +352,7 @@ class StopScriptsRun(Notice, frozen=True):
 class TakenOut(Notice, frozen=True):
     """A push took this server out of the cluster; its configuration is only in `history/` now."""
 
-    entry = Entry("pm", 912, WARN)
+    entry = Entry("pm", 914, WARN)
     about = ("me", "by")
     says = "{by} took {me} out of the cluster {cluster} (revision {revision}); it belongs to none."
 
@@ -228,22 +366,12 @@ class ConfigurationInForce(Notice, frozen=True):
 
     entry = Entry("pm", 905, INFO)
     about = ("me",)
-    says = "Configuration revision {revision} by {user} is in force."
+    says = "Configuration revision {revision} by {user}[ from {server}][ ({how})] is in force."
 
     revision: int
     user: str
-
-
-class EditedMeanwhile(Notice, frozen=True):
-    """The configuration was edited on this server while its agent was down."""
-
-    entry = Entry("pm", 906, WARN)
-    about = ("me",)
-    says = "{path} was edited while no agent ran; it is now revision {revision} on {me} alone."
-    hint = "Compare: clpcfctrl --compcheck"
-
-    path: str
-    revision: int
+    server: str = ""
+    how: str = ""
 
 
 # ---------------------------------------------------------------------- host and hardware

@@ -70,8 +70,8 @@ class PeerAnswers:
     async def _push_removed(self, sender: str, asked: said.PushRemoved) -> msgspec.Struct:
         return self._pushes.removed(asked, sender)
 
-    async def _config_hash(self, _: str, __: said.AskConfigHash) -> msgspec.Struct:
-        return await self._pushes.hashes()
+    async def _config_hash(self, sender: str, _: said.AskConfigHash) -> msgspec.Struct:
+        return await self._pushes.hashes(sender)
 
     async def _config(self, _: str, __: said.AskConfig) -> msgspec.Struct:
         return await self._backend.config()
@@ -81,6 +81,10 @@ class PeerAnswers:
 
     async def _ask_counters(self, _: str, __: said.AskCounters) -> msgspec.Struct:
         return self._backend.own_counters()
+
+    async def _ask_facts(self, _: str, asked: said.AskFacts) -> msgspec.Struct:
+        facts = await self._backend.own_facts(asked.config)
+        return said.ToldFacts(facts=facts, wall=clock.wall_s())
 
     async def _ask_logs(self, _: str, asked: said.AskLogs) -> LogsPart:
         return await self._backend.logs_part(asked)
@@ -130,6 +134,7 @@ class PeerAnswers:
         said.AskConfig: _config,
         said.AskStatus: _ask_status,
         said.AskCounters: _ask_counters,
+        said.AskFacts: _ask_facts,
         said.AskLogs: _ask_logs,
         said.Transaction: _transaction,
         said.TransactionScript: _script,

@@ -1,27 +1,31 @@
 """Distributing a configuration: prepared on every server, then put in force on all, or on none.
 
-A server that cannot be reached, or finds an error, stops the push before anything changed.
+A server that finds an error, or cannot be reached and is not proven down, stops the push before
+anything changed.  Who missed a push takes it over from another server that has it (`catch_up`),
+whether it was down, or the push was cut short: one that came into force anywhere is never undone.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import secrets
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 import msgspec
 
 from clptools import paths
-from clptools.agent import clock, configuration
+from clptools.agent import clock, configuration, notices
 from clptools.api import messages as said
 from clptools.api.messages import ConfigFiles
 from clptools.config import history
 from clptools.core.cluster.revision import OFFER_MS, joining
 from clptools.core.model.requests import Outcome
-from clptools.core.model.settings import Settings
+from clptools.core.model.settings import FIRST_START, Pushed, Settings
+from clptools.core.notices.form import Notice
 from clptools.core.phrases import listed
 from clptools.faults import ClpError, ExitCode
 from clptools.reports import Report
@@ -29,9 +33,10 @@ from clptools.reports import Report
 PREPARE_TIMEOUT_S = 20.0
 COMMIT_TIMEOUT_S = 20.0
 REMOVED_TIMEOUT_S = 5.0
+DOWN_TIMEOUT_S = 2.0
+"""For a server that is proven down, and need not answer."""
 _COMMIT_MARGIN_MS = 10_000
 """Before the core forgets that it was offered, it is too late to put it in force."""
-_STAGED_LIMIT = 4
 
 R = TypeVar("R")
 M = TypeVar("M", bound=msgspec.Struct)
@@ -71,14 +76,26 @@ class Receiver(Protocol):
     def refuses(self, settings: Settings) -> str:
         """Why these cannot take effect now; empty: they can."""
 
+    def unready(self, settings: Settings, server: str, vouched: bool) -> str:
+        """Why they may not be put in force without a server that does not answer.
+
+        Empty: they may.  `vouched`: whoever pushes takes that upon himself.
+        """
+
+    def reached(self, before: tuple[str, ...] | None, asker: str) -> bool:
+        """Whether the servers of the revision before, or all, have ours, but for who asks."""
+
     async def offered(self, settings: Settings) -> None:
         """They are prepared here: returns when the core knows of it.  Raises ClpError."""
 
     def out_of_the_cluster(self, by: str, revision: int) -> None:
         """A push of `by` took this server out of the cluster."""
 
-    def took_effect(self, settings: Settings, user: str) -> None:
+    def took_effect(self, settings: Settings, pushed: Pushed) -> None:
         """They are on this disk, and in force."""
+
+    def tell(self, notice: Notice) -> None:
+        """Records something."""
 
 
 class Staged(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,9 +103,23 @@ class Staged(msgspec.Struct, frozen=True, kw_only=True):
 
     files: ConfigFiles
     settings: Settings
-    user: str
     prepared_ms: int
     """Time since boot."""
+
+    @property
+    def pushed(self) -> Pushed:
+        """By whom."""
+        return self.files.pushed or Pushed()
+
+
+class Reach(msgspec.Struct, frozen=True, kw_only=True):
+    """Whom a push reaches."""
+
+    known: dict[str, tuple[str, ...]]
+    """Server that answers -> the servers of the configuration that it has."""
+    revisions: list[int]
+    down: dict[str, str]
+    """Server that the push goes on without -> how it does not answer."""
 
 
 class Pushes:
@@ -99,16 +130,26 @@ class Pushes:
         self._server = receiver.server
         self._calls = calls
         self._staged: dict[str, Staged] = {}
-        self._pushing = asyncio.Lock()
+        self._changing = asyncio.Lock()
+        """Held while the configuration of this server is pushed or taken over."""
+        self._placing = asyncio.Lock()
+        """Held while files are put in their places."""
+        self._under_way: Pushed | None = None
+        """The push that this server distributes."""
+        self._said: Notice | None = None
+        """What was told last of a revision that could not be taken over."""
         self._disk = configuration.Disk()
 
     # Receiving
 
     async def prepare(self, message: said.PushPrepare) -> Outcome:
         """Check it and keep it aside."""
-        if len(self._staged) >= _STAGED_LIMIT:
-            await self.abort(said.PushAbort(push=next(iter(self._staged))))
-        settings, reports = await self._disk.stage(message.push, message.files)
+        files = _signed(message)
+        for push in [p for p, staged in self._staged.items() if _is_late(staged)]:
+            await self.abort(said.PushAbort(push=push))
+        for other in self._staged.values():
+            return _busy(other.pushed, self._server)
+        settings, reports = await self._disk.stage(message.push, files)
         if settings is None:
             return _invalid(reports)
         refusal = self._here.refuses(settings)
@@ -119,11 +160,12 @@ class Pushes:
                 text=refusal,
                 hint="stop it first (clpgrp -t), or leave its resources as they are",
             )
+        for other in self._staged.values():
+            # Prepared while this one was written aside.
+            await self._disk.drop(message.push)
+            return _busy(other.pushed, self._server)
         self._staged[message.push] = Staged(
-            files=message.files,
-            settings=settings,
-            user=message.user,
-            prepared_ms=clock.boot_ms(),
+            files=files, settings=settings, prepared_ms=clock.boot_ms()
         )
         await self._here.offered(settings)
         return Outcome()
@@ -131,22 +173,30 @@ class Pushes:
     async def commit(self, message: said.PushCommit) -> Outcome:
         """Put it in force here."""
         found = self._staged.pop(message.push, None)
-        latest_ms = OFFER_MS - _COMMIT_MARGIN_MS
-        if found is None or clock.boot_ms() > found.prepared_ms + latest_ms:
+        if found is None or _is_late(found):
             await self._disk.drop(message.push)
             return Outcome(
                 code=ExitCode.FAILED, text="it is no longer prepared here; push it again"
             )
+        async with self._placing:
+            return self._take(message.push, found)
+
+    def _take(self, push: str, found: Staged) -> Outcome:
+        number = found.files.revision
         refusal = self._here.refuses(found.settings)
+        if history.revision() >= number:
+            refusal = f"revision {history.revision()} came into force meanwhile; push it again"
         if refusal:
             # A group began to run since it was prepared.
-            await self._disk.drop(message.push)
+            configuration.drop(push)
             return Outcome(code=ExitCode.REFUSED, text=refusal)
         try:
-            configuration.put_in_force(message.push, found.files)
+            kept = configuration.put_in_force(push, found.files)
         except OSError as error:
             return Outcome(code=ExitCode.FAILED, text=f"{error.filename}: {error.strerror}")
-        self._here.took_effect(found.settings, found.user)
+        if kept:
+            self._here.tell(notices.EditKept(kept, number))
+        self._here.took_effect(found.settings, found.pushed)
         return Outcome(text=" ".join(_without_password(found.settings)))
 
     async def abort(self, message: said.PushAbort) -> Outcome:
@@ -159,21 +209,33 @@ class Pushes:
         """The configuration in force here.  Raises ClpError."""
         return await self._disk.run(configuration.files)
 
-    async def hashes(self) -> said.ConfigHash:
+    async def mend(self) -> None:
+        """Put in place what an interrupted push left."""
+        async with self._placing:
+            with contextlib.suppress(ClpError):
+                number = await self._disk.run(configuration.mend)
+                if number:
+                    self._here.tell(notices.PushMended(number))
+
+    async def hashes(self, asker: str = "") -> said.ConfigHash:
         """This server's answer to `AskConfigHash`; without a configuration it has no files.
 
         Raises ClpError (TIMED_OUT): its disk hangs.
         """
         try:
-            files = await self.files()
+            files = await self._disk.run(configuration.compared)
+            edit = await self._disk.run(configuration.edit)
+            before = await self._disk.run(configuration.names_before)
         except ClpError as fault:
             if fault.code == ExitCode.TIMED_OUT:
                 raise
-            return said.ConfigHash(revision=0, files={})
+            return said.ConfigHash(revision=history.revision(), files={})
         return said.ConfigHash(
             revision=files.revision,
             files=await asyncio.to_thread(configuration.hashes, files),
             servers=self._names(),
+            edit=edit,
+            reached=self._here.reached(before, asker),
         )
 
     def _names(self) -> tuple[str, ...]:
@@ -202,30 +264,92 @@ class Pushes:
 
     # Distributing
 
-    async def distribute(self, files: ConfigFiles, user: str) -> Outcome:
+    async def distribute(self, files: ConfigFiles, pushed: Pushed) -> Outcome:
         """All or none; the outcome says which server was in the way."""
-        async with self._pushing:
-            settings, reports = await self._checked(files)
-            if settings is None:
-                return _invalid(reports)
-            removed = self._here.online() - set(settings.names)
-            if removed:
-                server = min(removed)
-                return Outcome(
-                    code=ExitCode.REFUSED,
-                    text=f"nothing was changed: {server} still runs, and is not among its servers",
-                    hint=f"Stop the cluster service there first: clpcl -t -h {server}",
-                )
-            others = self._others(settings)
-            before = self._here.settings_in_force()
-            self._calls.introduce(settings)
+        if self._under_way is not None:
+            return _busy(self._under_way, self._server)
+        pushed = msgspec.structs.replace(pushed, server=self._server, at=clock.wall_s())
+        self._under_way = pushed
+        try:
+            async with self._changing:
+                return await self._distribute(files, pushed)
+        finally:
+            self._under_way = None
+
+    async def _distribute(self, files: ConfigFiles, pushed: Pushed) -> Outcome:
+        settings, reports = await self._checked(files)
+        if settings is None:
+            return _invalid(reports)
+        removed = self._here.online() - set(settings.names)
+        if removed:
+            server = min(removed)
+            return Outcome(
+                code=ExitCode.REFUSED,
+                text=f"nothing was changed: {server} still runs, and is not among its servers",
+                hint=f"Stop the cluster service there first: clpcl -t -h {server}",
+            )
+        unknown = [name for name in pushed.without if name not in settings.names]
+        if unknown:
+            known = ", ".join(settings.names)
+            text = f"nothing was changed: {unknown[0]}: no such server"
+            return Outcome(code=ExitCode.NO_SUCH, text=text, hint=f"Known: {known}")
+        before = self._here.settings_in_force()
+        self._calls.introduce(settings)
+        try:
+            outcome = await self._both_phases(files, settings, pushed)
+            if before is not None and not outcome.code:
+                outcome = await self._tell_removed(before, settings, outcome)
+            return outcome
+        finally:
+            self._calls.apply(self._here.settings_in_force())
+
+    async def catch_up(self, server: str) -> None:
+        """Take over from another server what it has in force and this one has not."""
+        if self._changing.locked():
+            return
+        async with self._changing:
             try:
-                outcome = await self._both_phases(files, user, others, settings)
-                if before is not None and not outcome.code:
-                    outcome = await self._tell_removed(before, settings, outcome)
-                return outcome
-            finally:
-                self._calls.apply(self._here.settings_in_force())
+                await self._catch_up(server)
+            except ClpError as error:
+                logger.debug("no configuration from %s: %s", server, error.message)
+
+    async def _catch_up(self, server: str) -> None:
+        ask = said.AskConfigHash()
+        there = await self._calls.call(server, ask, said.ConfigHash, PREPARE_TIMEOUT_S)
+        number = await self._disk.run(history.revision)
+        if there.revision == number and number:
+            text, _ = await self._disk.run(history.text_in_force)
+            if there.files.get(history.MAIN, "") not in ("", history.digest(text)):
+                self._tell_once(notices.TwoRevisions(server, number))
+        if there.revision <= number or self._server not in there.servers:
+            return
+        joins = self._server not in self._names()
+        if joins and not there.reached:
+            return
+        files = await self._calls.call(server, said.AskConfig(), ConfigFiles, PREPARE_TIMEOUT_S)
+        # What an agent found at its very first start, or an earlier version, nobody pushed.
+        if files.revision <= number or files.pushed is None or files.pushed.how == FIRST_START:
+            return
+        push = _name()
+        settings, reports = await self._disk.stage(push, files)
+        if settings is None or self._server not in settings.names:
+            why = str(reports[0]) if reports else f"{self._server} is none of its servers"
+            await self._disk.drop(push)
+            self._tell_once(notices.NotTakenOver(server, files.revision, why))
+            return
+        await self._here.offered(settings)
+        staged = Staged(files=files, settings=settings, prepared_ms=clock.boot_ms())
+        async with self._placing:
+            outcome = self._take(push, staged)
+        if outcome.code:
+            self._tell_once(notices.NotTakenOver(server, files.revision, outcome.text))
+        else:
+            self._here.tell(notices.TakenOver(server, files.revision))
+
+    def _tell_once(self, notice: Notice) -> None:
+        if notice != self._said:
+            self._said = notice
+            self._here.tell(notice)
 
     async def differences(self, files: ConfigFiles) -> Outcome:
         """Which servers have another configuration than `files`; nothing is changed."""
@@ -245,6 +369,8 @@ class Pushes:
                     for path in sorted({*wanted, *there.files})
                     if wanted.get(path) != there.files.get(path)
                 ]
+                if there.edit:
+                    lines.append(f"{server}: its {paths.config_file()} {there.edit}")
         finally:
             self._calls.apply(self._here.settings_in_force())
         return Outcome(
@@ -262,29 +388,68 @@ class Pushes:
     def _others(self, settings: Settings) -> list[str]:
         return [name for name in settings.names if name != self._server]
 
-    async def _both_phases(
-        self, files: ConfigFiles, user: str, others: list[str], settings: Settings
-    ) -> Outcome:
-        revisions = [files.revision, await self._disk.run(history.revision)]
-        known = {self._server: self._names()}
-        for server, there in await self._all_hashes(others):
-            if isinstance(there, str):
-                return _stopped(f"{server}: {there}")
-            revisions.append(there.revision)
-            known[server] = there.servers
-        files = msgspec.structs.replace(files, revision=max(revisions) + 1)
+    async def _both_phases(self, files: ConfigFiles, new: Settings, pushed: Pushed) -> Outcome:
+        reach = await self._reach(new, pushed)
+        if isinstance(reach, Outcome):
+            return reach
+        number = max(files.revision, *reach.revisions) + 1
+        pushed = msgspec.structs.replace(pushed, without=tuple(reach.down))
+        files = msgspec.structs.replace(files, revision=number, pushed=pushed)
         push = _name()
-        prepared = said.PushPrepare(push=push, files=files, user=user)
-        outcomes = await self._everywhere(
-            (self._server, *others), prepared, PREPARE_TIMEOUT_S, self.prepare
+        refused = await self._prepare_all(push, files, sorted(reach.known))
+        if refused is not None:
+            return refused
+        outcome = await self._commit_all(push, number, new, reach)
+        if reach.down and not outcome.code:
+            self._here.tell(notices.PushedWithout(number, tuple(reach.down), pushed.user))
+        return outcome
+
+    async def _reach(self, new: Settings, pushed: Pushed) -> Reach | Outcome:
+        """What each server has; or which one is in the way."""
+        reach = Reach(
+            known={self._server: self._names()},
+            revisions=[await self._disk.run(history.revision)],
+            down={},
         )
-        refused = [(server, outcome) for server, outcome in outcomes if outcome.code]
-        if refused:
-            await self._forget(push, (self._server, *others))
-            server, outcome = refused[0]
-            return _stopped(f"{server}: {outcome.text}", outcome.code, outcome.hint)
-        last = joining((self._server, *others), known)
-        older = [name for name in (self._server, *others) if name not in last]
+        others = self._others(new)
+        unready = {name: self._here.unready(new, name, name in pushed.without) for name in others}
+        for server, there in await self._all_hashes(others, unready):
+            if not isinstance(there, str):
+                reach.revisions.append(there.revision)
+                reach.known[server] = there.servers
+            elif unready[server]:
+                return _stopped(
+                    f"{server}: {there}; {unready[server]}",
+                    ExitCode.REFUSED,
+                    f"Proof: clpstat --explain {server}.  If it is down: clpnode confirm-down "
+                    f"{server} --yes.  Where only scripts, groups, monitors or time-outs change, "
+                    f"your word is enough: --without {server}",
+                )
+            else:
+                reach.down[server] = there
+        return reach
+
+    async def _prepare_all(
+        self, push: str, files: ConfigFiles, servers: list[str]
+    ) -> Outcome | None:
+        """None: all have it aside.
+
+        The first alone: of two pushes at once, one finds the other there, and goes no further.
+        """
+        pushed = files.pushed or Pushed()
+        prepared = said.PushPrepare(push=push, files=files, user=pushed.user)
+        for names in (servers[:1], servers[1:]):
+            outcomes = await self._everywhere(names, prepared, PREPARE_TIMEOUT_S, self.prepare)
+            refused = [(server, outcome) for server, outcome in outcomes if outcome.code]
+            if refused:
+                await self._forget(push, servers)
+                server, outcome = refused[0]
+                return _stopped(f"{server}: {outcome.text}", outcome.code, outcome.hint)
+        return None
+
+    async def _commit_all(self, push: str, number: int, new: Settings, reach: Reach) -> Outcome:
+        last = joining(reach.known, reach.known)
+        older = [name for name in reach.known if name not in last]
         mute: dict[str, list[str]] = {}
         lacking = await self._put_in_force(push, older, mute)
         if lacking and last:
@@ -300,25 +465,14 @@ class Pushes:
         if lacking:
             return Outcome(
                 code=ExitCode.FAILED,
-                text=f"revision {files.revision} is in force, but not on: "
+                text=f"revision {number} is in force, but not on: "
                 + ", ".join(f"{server} ({why.text})" for server, why in lacking),
-                hint="Push again as soon as they answer: clpcfctrl --push",
+                hint="Each takes it over as soon as it can; see: clpcfctrl --compcheck",
             )
-        told = []
-        stops = [group.name for group in settings.groups if group.resources]
-        if last and stops:
-            verb = "is" if len(last) == 1 else "are"
-            told.append(
-                f"{listed(last)} {verb} new: the stop scripts of {listed(stops)} run there once "
-                "before anything else."
-            )
-        told += [
-            f"The password of the BMC of {bmc} is missing on {listed(there)}. Set it there: "
-            f"clpbmccnf {bmc}"
-            for bmc, there in mute.items()
-        ]
-        text = f"Revision {files.revision} is in force on every server."
-        return Outcome(text="\n".join([text, *told]))
+        where = f", without {listed(tuple(reach.down))}" if reach.down else " on every server"
+        lines = [f"{s}: {why}; it takes part when it has it." for s, why in reach.down.items()]
+        lines += _worth_knowing(new, last, mute)
+        return Outcome(text="\n".join([f"Revision {number} is in force{where}.", *lines]))
 
     async def _put_in_force(
         self, push: str, servers: Iterable[str], mute: dict[str, list[str]]
@@ -382,16 +536,42 @@ class Pushes:
         except ClpError as error:
             return Outcome(code=error.code, text=error.message, hint=error.hint)
 
-    async def _all_hashes(self, others: Iterable[str]) -> list[tuple[str, said.ConfigHash | str]]:
+    async def _all_hashes(
+        self, others: Iterable[str], unready: Mapping[str, str] | None = None
+    ) -> list[tuple[str, said.ConfigHash | str]]:
+        """What each has, or why that is not known; `unready`: as `Reach` needs them."""
+
         async def ask(server: str) -> tuple[str, said.ConfigHash | str]:
+            needed = unready is None or unready[server]
+            timeout_s = PREPARE_TIMEOUT_S if needed else DOWN_TIMEOUT_S
             try:
                 return server, await self._calls.call(
-                    server, said.AskConfigHash(), said.ConfigHash, PREPARE_TIMEOUT_S
+                    server, said.AskConfigHash(), said.ConfigHash, timeout_s
                 )
             except ClpError as error:
                 return server, error.message
 
         return await asyncio.gather(*(ask(server) for server in others))
+
+
+def _signed(message: said.PushPrepare) -> ConfigFiles:
+    """Its files; an earlier version says the user alone."""
+    if message.files.pushed is not None:
+        return message.files
+    return msgspec.structs.replace(message.files, pushed=Pushed(user=message.user))
+
+
+def _is_late(staged: Staged) -> bool:
+    return clock.boot_ms() > staged.prepared_ms + OFFER_MS - _COMMIT_MARGIN_MS
+
+
+def _busy(other: Pushed, server: str) -> Outcome:
+    return Outcome(
+        code=ExitCode.REFUSED,
+        text=f"a push by {other.user or 'somebody'} from {other.server or server} is under way",
+        hint=f"Nothing of yours is lost.  Push again in a moment; if that one was cut short, in "
+        f"{(OFFER_MS - _COMMIT_MARGIN_MS) // 1000} s.",
+    )
 
 
 def _invalid(reports: Iterable[Report]) -> Outcome:
@@ -405,6 +585,29 @@ def _stopped(text: str, code: int = ExitCode.FAILED, hint: str = "") -> Outcome:
 
 def _name() -> str:
     return secrets.token_hex(8)
+
+
+def _worth_knowing(
+    settings: Settings, new: tuple[str, ...], mute: Mapping[str, Sequence[str]]
+) -> list[str]:
+    """What a push leaves to be known or done.
+
+    `new`: servers that join by it; `mute`: server whose BMC has no password somewhere -> where.
+    """
+    told = []
+    stops = [group.name for group in settings.groups if group.resources]
+    if new and stops:
+        verb = "is" if len(new) == 1 else "are"
+        told.append(
+            f"{listed(new)} {verb} new: the stop scripts of {listed(stops)} run there once "
+            "before anything else."
+        )
+    told += [
+        f"The password of the BMC of {bmc} is missing on {listed(there)}. Set it there: "
+        f"clpbmccnf {bmc}"
+        for bmc, there in mute.items()
+    ]
+    return told
 
 
 def _without_password(settings: Settings) -> list[str]:

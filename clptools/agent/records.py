@@ -21,6 +21,7 @@ import msgspec
 
 from clptools import paths
 from clptools.agent import clock
+from clptools.agent.notices import RecordsUnwritten, RecordsWritten
 from clptools.api.messages import EventRecord
 from clptools.core.model.actions import Record
 from clptools.core.model.words import Level
@@ -30,6 +31,7 @@ KEPT = 10_000
 CAUGHT_UP = -1.0
 """`EventRecord.heard` of what a peer knew and told later."""
 SYSLOG = "/dev/log"
+_REFUSED_KEPT = 1000
 _FILE_LIMIT = 4 * 1024 * 1024
 _FLUSH_S = 0.05
 _TEXT_LIMIT = 4096
@@ -62,6 +64,10 @@ class Records:
         self._writer: asyncio.Task[None] | None = None
         self.unwritten = 0
         """Records that the disk did not take."""
+        self._refused: list[EventRecord] = []
+        """The newest that the disk did not take."""
+        self.on_refused: Callable[[Notice], None] = lambda _: None
+        """Told when the disk takes no records, and when it takes them again."""
         self.on_own: Callable[[EventRecord], None] = lambda _: None
         """Told of each record of this server: the agent shares it with the peers."""
         self.on_new: Callable[[EventRecord], None] = lambda _: None
@@ -168,8 +174,9 @@ class Records:
         """Return once everything added before is on the disk, or the disk refused it."""
         batch, self._unwritten = self._unwritten, []
         loop = asyncio.get_running_loop()
-        self.unwritten += await loop.run_in_executor(
-            self._worker, _write_out, batch, self._server, True
+        self._written(
+            batch,
+            await loop.run_in_executor(self._worker, _write_out, batch, self._server, True),
         )
 
     async def close(self) -> None:
@@ -203,10 +210,31 @@ class Records:
             await asyncio.sleep(_FLUSH_S)
             batch, self._unwritten = self._unwritten, []
             loop = asyncio.get_running_loop()
-            self.unwritten += await loop.run_in_executor(
-                self._worker, _write_out, batch, self._server
+            self._written(
+                batch, await loop.run_in_executor(self._worker, _write_out, batch, self._server)
             )
         self._writer = None
+
+    def _written(self, batch: list[EventRecord], fault: OSError | None) -> None:
+        """Tells once that the disk takes no records; what it did not take is kept for later."""
+        if fault is not None:
+            self.unwritten += len(batch)
+            began = not self._refused
+            self._refused = (self._refused + batch)[-_REFUSED_KEPT:]
+            if began and self._refused:
+                path = str(fault.filename or _file())
+                self.on_refused(RecordsUnwritten(path, str(fault.strerror or fault)))
+
+    async def try_again(self) -> None:
+        """Write the newest of what the disk did not take; another of the agent's tasks calls."""
+        refused, self._refused = self._refused, []
+        if not refused:
+            return
+        loop = asyncio.get_running_loop()
+        fault = await loop.run_in_executor(self._worker, _write_out, refused, self._server)
+        self._refused = refused + self._refused if fault is not None else self._refused
+        if not self._refused:
+            self.on_refused(RecordsWritten())
 
 
 def _behind(records: list[EventRecord], cursor: str) -> list[EventRecord]:
@@ -257,8 +285,8 @@ def _file() -> str:
     return paths.data_dir() + "/records.ndjson"
 
 
-def _write_out(batch: list[EventRecord], server: str, sync: bool = False) -> int:
-    """Append to file, alert log and syslog; returns how many records the disk did not take.
+def _write_out(batch: list[EventRecord], server: str, sync: bool = False) -> OSError | None:
+    """Append to file, alert log and syslog; returns why the disk did not take all records.
 
     An error of this server is synced by itself: a watchdog may be what comes next.
     """
@@ -266,7 +294,7 @@ def _write_out(batch: list[EventRecord], server: str, sync: bool = False) -> int
     sync = sync or any(record.level == Level.ERROR for record in own)
     lines = b"".join(msgspec.json.encode(record) + b"\n" for record in batch)
     log = "".join(log_line(record) + "\n" for record in batch).encode()
-    failed = False
+    failed: OSError | None = None
     for path, mode, data in (
         (_file(), 0o600, lines),
         (paths.alert_log_file(), 0o640, log),
@@ -274,14 +302,14 @@ def _write_out(batch: list[EventRecord], server: str, sync: bool = False) -> int
         try:
             os.makedirs(os.path.dirname(path), mode=0o750, exist_ok=True)
             _append(path, mode, data, sync)
-        except OSError:
-            failed = True
+        except OSError as fault:
+            failed = OSError(fault.errno, fault.strerror, path)
     with contextlib.suppress(OSError):
         if os.stat(_file()).st_size > _FILE_LIMIT:
             os.replace(_file(), _file() + ".1")
     # Peers log their own records to their own syslog.
     _to_syslog(own)
-    return len(batch) if failed else 0
+    return failed
 
 
 def _append(path: str, mode: int, data: bytes, sync: bool) -> None:

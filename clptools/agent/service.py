@@ -16,16 +16,24 @@ from typing import TYPE_CHECKING, Any, Protocol
 from clptools import paths
 from clptools.agent import clock, configuration, notices
 from clptools.agent.alerts import Alerts
+from clptools.agent.conditions import Conditions
 from clptools.agent.executor import Executor
 from clptools.agent.journal import Journal
 from clptools.agent.lock import check_alone
 from clptools.agent.loop import Loop
+from clptools.agent.quiet_windows import QuietWindows
 from clptools.agent.records import Records
 from clptools.agent.store import Store
 from clptools.agent.surroundings import Surroundings
+from clptools.config import history
 from clptools.core.cluster.timeout_ratio import stretched
-from clptools.core.model.events import AgentStarted, Event, SettingsChanged, SettingsOffered
-from clptools.core.model.settings import Settings
+from clptools.core.model.events import (
+    AgentStarted,
+    Event,
+    SettingsChanged,
+    SettingsOffered,
+)
+from clptools.core.model.settings import Pushed, Settings
 from clptools.core.model.view import StatusView
 from clptools.core.monitors.status import grave_classes
 from clptools.core.node import Node
@@ -46,6 +54,9 @@ _LOOK_S = 5.0
 class Owner(Protocol):
     """`agent.Agent`, as its service needs it."""
 
+    conditions: Conditions
+    """What is not well on this server itself."""
+
     @property
     def ending(self) -> bool:
         """Whether the agent ends, so that nothing may begin."""
@@ -64,6 +75,16 @@ class Owner(Protocol):
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run a task until the agent closes."""
+
+
+class Pushes(Protocol):
+    """`push.Pushes`, as a service needs it."""
+
+    async def mend(self) -> None:
+        """Put in place what an interrupted push left."""
+
+    async def catch_up(self, server: str) -> None:
+        """Take over what another server has in force."""
 
 
 class Core:
@@ -137,8 +158,9 @@ class Service:
         self._metrics_text = metrics
         self._metrics: MetricsServer | None = None
         self._worker = worker
-        self._in_force = ""
-        self._said_changed = ""
+        self._quiet = QuietWindows()
+        self._edit = ""
+        """How the `clp.toml` on the disk was last found to differ from what is in force."""
         self.taken_out = ""
         """How this server was taken out of the cluster by a push; empty: it was not."""
         self._is_first = True
@@ -178,8 +200,13 @@ class Service:
         if saved.durable is None and not saved.stopped and (purged := with_stops(settings)):
             owner.note(notices.StopScriptsRun(purged))
         loop.put(self._started())
+        owner.conditions.end("journal")  # a new one begins, and tells where it fails as well
+        owner.conditions.tell_all()
+        self._quiet.forget()
         self._is_first = False
         self._apply(self.core)
+        if self._edit:
+            self._note_edit(self.core)
 
     def _started(self) -> AgentStarted:
         store, saved = self._store, self._store.saved
@@ -206,7 +233,6 @@ class Service:
 
     def _apply(self, core: Core) -> None:
         """Make everything outside the core fit the configuration in force."""
-        self._in_force = configuration.fingerprint()
         core.loop.grave = grave_classes(core.settings.monitors)
         self._around.apply(core.settings, self._store.starts)
         self._serve_metrics(core.settings.cluster.metrics)
@@ -250,6 +276,21 @@ class Service:
         """Why these settings cannot take effect now; empty: they can."""
         return "" if self.core is None else self.core.node.refuses(settings)
 
+    def unready(self, settings: Settings, server: str, vouched: bool) -> str:
+        """Why these settings may not be put in force without a server; empty: they may."""
+        if self.core is None:
+            return "it is not proven down"
+        return self.core.node.revision.unready(settings, server, vouched)
+
+    def reached(self, before: tuple[str, ...] | None, asker: str) -> bool:
+        """Whether the servers of the revision before, or all, have ours, but for who asks."""
+        return self.core is None or self.core.node.revision.has_reached(before, asker)
+
+    def tell(self, notice: Notice) -> None:
+        """Record something."""
+        logger.warning(notice.told(self.server))
+        self._owner.note(notice)
+
     def runs(self) -> bool:
         """Whether the cluster service runs on this server."""
         if self.core is None:
@@ -261,7 +302,7 @@ class Service:
         if self.core is None:
             return set()
         others = (server for server in self.core.view().servers if not server.local)
-        return {server.name for server in others if server.status == "Online"}
+        return {server.name for server in others if server.status in ("Online", "Caution")}
 
     async def offered(self, settings: Settings) -> None:
         """A configuration is prepared here: returns when the core knows of it."""
@@ -281,11 +322,13 @@ class Service:
         self.taken_out = taken.sentence(self.server)
         self._owner.note(taken)
 
-    def took_effect(self, settings: Settings, user: str) -> None:
+    def took_effect(self, settings: Settings, pushed: Pushed) -> None:
         """A configuration is in force: on this disk, and from now on."""
         self.taken_out = ""
         self._alerts.apply(settings.cluster.name, configuration.alert())
-        self._owner.note(notices.ConfigurationInForce(settings.revision, user))
+        how = "" if pushed.how == "push" else pushed.how
+        server = "" if pushed.server == self.server else pushed.server
+        self._owner.note(notices.ConfigurationInForce(settings.revision, pushed.user, server, how))
         if self.core is None:
             try:
                 check_alone(self.server, settings)
@@ -295,18 +338,56 @@ class Service:
                 self.begin(settings)
             return
         self.core.settings = settings
+        self.found_edit("")
         self._apply(self.core)
         self.core.put(SettingsChanged(settings=self.core.stretched.without_communities()))
 
-    async def watch_configuration(self) -> None:
-        """Say once when `clp.toml` on the disk is not the one in force."""
+    async def watch_windows(self) -> None:
+        """Tell the core when the quiet windows of monitors are, by the wall clock."""
+
+        def tell(event: Event) -> None:
+            if self.core is not None:
+                self.core.put(event)
+
+        await self._quiet.watch(self.settings_in_force, tell)
+
+    def found_edit(self, edit: str) -> None:
+        """Say once that `clp.toml` is not what is in force, and for as long as it is not."""
+        if self.core is None or edit == self._edit:
+            return
+        self._edit = edit
+        self._note_edit(self.core)
+        if edit:
+            number = self.core.settings.revision
+            self.tell(notices.FileEdited(paths.config_file(), edit, number))
+
+    def _note_edit(self, core: Core) -> None:
+        if self._edit:
+            number = core.settings.revision
+            text = f"clp.toml {self._edit}: revision {number} is in force"
+            self._owner.conditions.begin("configuration", text, mend=history.mend(number))
+        else:
+            self._owner.conditions.end("configuration")
+
+    async def watch_configuration(
+        self, pushes: Pushes, connected: Callable[[], tuple[str, ...]]
+    ) -> None:
+        """Compare `clp.toml` with what is in force, and this revision with that of the others.
+
+        `connected`: the servers with which there is a control connection.
+        """
         while True:
             await asyncio.sleep(_LOOK_S)
-            found = await asyncio.to_thread(configuration.fingerprint)
-            if self.core is None or found in (self._in_force, self._said_changed):
+            if self.core is None:
+                for server in connected():
+                    await pushes.catch_up(server)
                 continue
-            self._said_changed = found
-            self._owner.note(notices.FileChanged(paths.config_file(), bool(found)))
+            await pushes.mend()
+            self.found_edit(await asyncio.to_thread(configuration.edit))
+            ours = self.core.settings.revision
+            newer = (s.name for s in self.core.view().servers if s.revision > ours and not s.local)
+            for server in newer:
+                await pushes.catch_up(server)
 
 
 def with_stops(settings: Settings) -> list[str]:

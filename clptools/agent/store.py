@@ -148,7 +148,10 @@ class Store:
         self._member_fd = -1
 
     def keep_run(self) -> bool:
-        """Make again what is gone from `/run`; whether anything was.  Raises OSError, ClpError."""
+        """Recreate what is missing from `/run`; returns whether anything was.
+
+        Raises OSError, ClpError.
+        """
         locked = self._lock.keep_run()
         return self._state.keep() or locked
 

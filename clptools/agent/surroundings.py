@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from clptools import paths
 from clptools.agent import clock, notices
+from clptools.agent.conditions import Conditions
 from clptools.agent.devices import Devices
 from clptools.api.local_socket import SocketAddress
 from clptools.arbiters.base import ArbiterContext
@@ -54,6 +55,9 @@ class Ears(Protocol):
     async def tell_durably(self, event: Event) -> None:
         """Something happened; returns once it is on the disk.  Raises OSError."""
 
+    conditions: Conditions
+    """What is not well on this server itself."""
+
     def note(self, notice: Notice) -> None:
         """Something that the core knows nothing of."""
 
@@ -70,7 +74,9 @@ class Surroundings:
         self._ears = ears
         self._peers = peers
         self.scripts = ScriptRunner(log=lambda name, line: logger.info("%s: %s", name, line))
-        self._heartbeats = LanHeartbeats(server, authkey, self._beat, ears.note)
+        self._heartbeats = LanHeartbeats(
+            *(server, authkey, self._beat, ears.note), on_refused=ears.tell
+        )
         self._host = Host(server, log=lambda line: ears.note(notices.HostActed(line)))
         self._bmcs = Bmcs(server, clock.boot_ms, ears.note)
         self._bmc_beats: list[BmcHeartbeat] = []
@@ -258,6 +264,7 @@ class Surroundings:
             settings=settings,
             on_event=self._ears.tell_durably,
             on_note=self._trap_note,
+            on_condition=self._trap_condition,
             wall=clock.wall_s,
             authkey=self._authkey,
             boots=starts,
@@ -281,6 +288,12 @@ class Surroundings:
 
     def _trap_note(self, note: Note) -> None:
         self._ears.note(TRAP_NOTICES[note.kind](note.text))
+
+    def _trap_condition(self, name: str, text: str, monitors: tuple[str, ...]) -> None:
+        if text:
+            self._ears.conditions.begin(name, text, monitors=monitors)
+        else:
+            self._ears.conditions.end(name)
 
     def _source_note(self, text: str) -> None:
         self._ears.note(SourceNoted(text))

@@ -8,7 +8,19 @@ import msgspec
 
 from clptools.core.model.view import ClusterView, GroupView, ServerView, StatusView
 
-_AGES = frozenset({"last_seen_s", "since_s", "lease_s", "latency_ms", "first", "last"})
+_AGES = frozenset(
+    {
+        "last_seen_s",
+        "since_s",
+        "lease_s",
+        "latency_ms",
+        "first",
+        "last",
+        "in_s",
+        "suspended_s",
+        "toratio_left_s",
+    }
+)
 """Fields that only say how long ago, or how fast: they change without anything happening."""
 
 
@@ -49,6 +61,7 @@ def _not_here(group: GroupView) -> GroupView:
         status="Offline",
         current=None,
         waiting_for=None,
+        planned_move=None,
         resources=tuple(msgspec.structs.replace(r, status="Offline") for r in group.resources),
     )
 

@@ -15,9 +15,11 @@ from typing import Protocol
 
 import msgspec
 
+from clptools.core.model.machine import Facts, ServerFacts
 from clptools.core.model.messages import Control
 from clptools.core.model.requests import ExternalNotice, GroupMove, Outcome, Request
-from clptools.core.model.view import StatusView
+from clptools.core.model.settings import Pushed
+from clptools.core.model.view import ConditionView, StatusView
 from clptools.core.model.words import Level
 from clptools.core.notices.requests import AskedLate
 
@@ -106,6 +108,8 @@ class HardwareOfServer(msgspec.Struct, frozen=True, kw_only=True):
     """Why there are no counters: its agent was asked and did not answer."""
     bmcs: tuple[BmcFault, ...] = ()
     """BMCs, also of other servers, that its agent cannot use as it should."""
+    conditions: tuple[ConditionView, ...] = ()
+    """What is not well on the server itself."""
 
 
 class HardwareView(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,6 +125,8 @@ class ConfigFiles(msgspec.Struct, frozen=True, kw_only=True):
     revision: int
     files: dict[str, str]
     """`clp.toml` and `scripts/...`, text."""
+    pushed: Pushed | None = None
+    """By whom, if it was noted."""
 
 
 class LogsPart(msgspec.Struct, frozen=True, kw_only=True):
@@ -169,8 +175,11 @@ class Backend(Protocol):
     async def config(self) -> ConfigFiles:
         """The configuration in force.  Raises ClpError."""
 
-    async def push_config(self, files: ConfigFiles, user: str, dry_run: bool) -> Outcome:
-        """Checks on and distributes to every server, all or none; `dry_run` only compares."""
+    async def push_config(self, files: ConfigFiles, pushed: Pushed, dry_run: bool) -> Outcome:
+        """Checks on and distributes to every server, all or none; `dry_run` only compares.
+
+        `pushed.without`: servers that need not be reached, on the word of `pushed.user`.
+        """
 
     async def run_script(self, script: str, user: str, timeout_s: float) -> Outcome:
         """`clprexec --script`: a script below `scripts/trnreq/` on this server."""
@@ -183,6 +192,12 @@ class Backend(Protocol):
 
     def log(self, text: str, level: Level, event_id: int) -> None:
         """`clplogcmd`: a record of this server in a person's or script's own words."""
+
+    async def facts(self, config: str) -> tuple[ServerFacts, ...]:
+        """What every server of that configuration (text; empty: in force) tells of its machine.
+
+        Raises ClpError.
+        """
 
     def counters(self) -> dict[str, int]:
         """Rejected datagrams and the like, by `door.reason`."""
@@ -224,6 +239,7 @@ class PushPrepare(PeerMessage, tag="push-prepare", frozen=True, kw_only=True):
     """Names this push in the commit or abort that follows."""
     files: ConfigFiles
     user: str
+    """As in `files.pushed`, for agents of an earlier version."""
 
 
 class PushCommit(PeerMessage, tag="push-commit", frozen=True, kw_only=True):
@@ -260,6 +276,10 @@ class ConfigHash(PeerMessage, tag="config-hash", frozen=True, kw_only=True):
     """Path relative to the configuration folder -> SHA-256 in hex."""
     servers: tuple[str, ...] = ()
     """Names of its servers."""
+    edit: str = ""
+    """How the `clp.toml` on its disk differs from it; empty: it does not."""
+    reached: bool = True
+    """Whether all its servers that do not join have it: those that join may take it over."""
 
 
 class AskConfig(PeerMessage, tag="ask-config", frozen=True, kw_only=True):
@@ -282,6 +302,21 @@ class Counters(PeerMessage, tag="counters", frozen=True, kw_only=True):
     traps: dict[str, int]
     bmcs: tuple[BmcFault, ...] = ()
     """BMCs that it cannot use as it should."""
+
+
+class AskFacts(PeerMessage, tag="ask-facts", frozen=True, kw_only=True):
+    """What does your machine look like to this configuration?  Reply: `ToldFacts`."""
+
+    config: str = ""
+    """Text of `clp.toml`; empty: the one in force there."""
+
+
+class ToldFacts(PeerMessage, tag="told-facts", frozen=True, kw_only=True):
+    """The machine of the server that was asked."""
+
+    facts: Facts
+    wall: float
+    """Its clock when it answered, seconds since 1970."""
 
 
 class AskLogs(PeerMessage, tag="ask-logs", frozen=True, kw_only=True):
@@ -323,13 +358,16 @@ PeerRequest = (
     | AskConfig
     | AskStatus
     | AskCounters
+    | AskFacts
     | AskLogs
     | Transaction
     | TransactionScript
 )
 """What `PeerChannel.call` takes."""
 
-PeerReply = Outcome | Records | ConfigHash | ConfigFiles | StatusView | Counters | LogsPart
+PeerReply = (
+    Outcome | Records | ConfigHash | ConfigFiles | StatusView | Counters | ToldFacts | LogsPart
+)
 """What an answered `PeerRequest` may bring back; the request says which."""
 
 OUTSIDE = (Transaction, TransactionScript)

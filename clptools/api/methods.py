@@ -21,7 +21,9 @@ from clptools.api.messages import (
     LogsPart,
 )
 from clptools.core.describe import describe_request
+from clptools.core.model.machine import ServerFacts
 from clptools.core.model.requests import Outcome, Request
+from clptools.core.model.settings import Pushed
 from clptools.core.model.view import StatusView
 from clptools.core.model.words import Level
 from clptools.faults import ClpError, ExitCode
@@ -65,6 +67,12 @@ class GetStatus(Parameters, frozen=True, kw_only=True):
     local: bool | None = None
 
 
+class GetFacts(Parameters, frozen=True, kw_only=True):
+    """Parameters of `GetFacts`."""
+
+    config: str | None = None
+
+
 class Explain(Parameters, frozen=True, kw_only=True):
     """Parameters of `Explain`."""
 
@@ -96,6 +104,8 @@ class PushConfig(Parameters, frozen=True, kw_only=True):
     revision: int | None = None
     dry_run: bool | None = None
     user: str | None = None
+    how: str | None = None
+    without: tuple[str, ...] | None = None
 
     def changes(self) -> str:
         """Nothing where it only compares."""
@@ -160,6 +170,12 @@ class HardwareReply(msgspec.Struct, frozen=True, kw_only=True):
     """Reply of `GetHardware`."""
 
     hardware: HardwareView
+
+
+class FactsReply(msgspec.Struct, frozen=True, kw_only=True):
+    """Reply of `GetFacts`."""
+
+    servers: tuple[ServerFacts, ...]
 
 
 class EventsReply(msgspec.Struct, frozen=True, kw_only=True):
@@ -249,6 +265,11 @@ async def get_events(backend: Backend, asked: GetEvents, _caller: Caller, more: 
     yield False, EventsReply(events=batch)
 
 
+async def get_facts(backend: Backend, asked: GetFacts, _caller: Caller, _more: bool) -> Replies:
+    """`GetFacts`."""
+    yield False, FactsReply(servers=await backend.facts(asked.config or ""))
+
+
 async def get_counters(
     backend: Backend, _asked: NoParameters, _caller: Caller, _more: bool
 ) -> Replies:
@@ -316,7 +337,8 @@ async def push_config(backend: Backend, asked: PushConfig, caller: Caller, _more
     """`PushConfig`."""
     files = ConfigFiles(revision=asked.revision or 0, files=asked.files)
     user = caller.on_behalf_of(asked.user or "")
-    outcome = await backend.push_config(files, user, bool(asked.dry_run))
+    pushed = Pushed(user=user, how=asked.how or "push", without=asked.without or ())
+    outcome = await backend.push_config(files, pushed, bool(asked.dry_run))
     yield False, OutcomeReply(outcome=outcome)
 
 
@@ -364,6 +386,7 @@ METHODS: dict[str, Method] = {
     "WatchStatus": Method(NoParameters, watch_status),
     "Explain": Method(Explain, explain),
     "GetHardware": Method(NoParameters, get_hardware),
+    "GetFacts": Method(GetFacts, get_facts, writes=True),
     "GetEvents": Method(GetEvents, get_events),
     "GetCounters": Method(NoParameters, get_counters),
     "GetMetrics": Method(NoParameters, get_metrics),

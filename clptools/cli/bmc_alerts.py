@@ -14,7 +14,7 @@ from clptools.faults import ClpError, ExitCode
 from clptools.hardware.alerts import AlertWay, Finding, Wanted
 from clptools.hardware.ipmi import BmcClient, IpmiProcesses
 from clptools.hardware.ipmi_alerts import IpmiAlerts
-from clptools.hardware.local import LocalIpmi, OwnBmc
+from clptools.hardware.ipmi_device import LocalIpmi, OwnBmc
 from clptools.intake.admission import admissions, communities
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ class Way(msgspec.Struct, frozen=True, kw_only=True):
     findings: tuple[Finding, ...] = ()
     fault: str = ""
     """Why it could not be checked; empty: it was."""
+    mend: str = ""
+    """What a person can do about that; empty: nothing is known."""
     tells: str = "trap"
     """What comes this way: `trap`, or `event` of Redfish."""
 
@@ -151,20 +153,21 @@ async def look(settings: Settings, servers: Iterable[str], own: str) -> list[Way
 async def looked_at(way: AlertWay, wanted: Wanted) -> Way:
     """The way from one BMC to one address."""
     found: tuple[Finding, ...] = ()
-    fault = ""
+    fault = hint = ""
     try:
         async with asyncio.timeout(PATIENCE_S):
             found = await way.check(wanted)
     except TimeoutError:
         fault = f"its BMC was not through within {PATIENCE_S:g} s"
     except ClpError as error:
-        fault = error.message
+        fault, hint = error.message, error.hint
     return Way(
         server=wanted.server,
         bmc=way.where,
         address=wanted.where,
         findings=found,
         fault=fault,
+        mend=hint,
         tells=way.tells,
     )
 
@@ -198,7 +201,7 @@ def as_text(way: Way) -> str:
     """One way in lines."""
     head = f"{way.server} (BMC {way.bmc} to {way.address}): "
     if way.fault:
-        return f"{head}cannot be told. {way.fault}."
+        return f"{head}cannot be told. {way.fault}." + (f"\n    {way.mend}" if way.mend else "")
     if way.clear:
         return f"{head}its {way.tells}s are sent there."
     lines = [f"{head}"]

@@ -102,7 +102,7 @@ def delete(session: Session, words: list[str]) -> None:
 
 
 def named(config: Configuration, kind: str, words: list[str], verb: str) -> Found:
-    """The object that the last word names; those before it say what the original has before it."""
+    """The object that the last word names; those before it are what the original asks for."""
     if not words:
         raise usage(verb, f"{kind} NAME")
     *before, name = words

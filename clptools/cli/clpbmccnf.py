@@ -12,7 +12,7 @@ from clptools.paths import bmc_password_file, config_file, server_name, snmp_key
 if TYPE_CHECKING:
     from clptools.cli.bmc_alerts import Way
     from clptools.config.load import Loaded
-    from clptools.core.model.settings import Settings
+    from clptools.core.model.settings import Bmc, Settings
 
 _CONNECT_S = 5.0
 
@@ -47,8 +47,9 @@ COMMAND = Command(
         (
             "With --certificate it shows the SHA-256 of the certificate that the BMC has now, as "
             '[server.bmc] wants it for protocol = "redfish", and compares it with what stands '
-            "there. Nothing is sent to the BMC. Compare it with what the BMC's own page shows "
-            "before you pin it: a machine in the middle could show another."
+            "there. Nothing is sent to the BMC. The configuration may lack the certificate still: "
+            "the server's name and the BMC's address are enough. Compare it with what the BMC's "
+            "own page shows before you pin it: a machine in the middle could show another."
         ),
         (
             "With --alerts it sets the BMC of SERVER (left out: of every server) to send its "
@@ -116,12 +117,7 @@ def _certificate(args: Args) -> Answer:
     if any(map(args.given, ("user", "new", "snmp", "alerts", "check", "yes"))):
         raise ClpError(ExitCode.USAGE, "--certificate [SERVER] stands alone.")
     name = args.word() or server_name()
-    settings = _load().settings
-    server = settings.server(name) if settings is not None else None
-    if server is None or server.bmc is None:
-        text = f"{name}: no such server with a BMC in {config_file()}."
-        raise ClpError(ExitCode.NO_SUCH, text, "[server.bmc] names its address.")
-    bmc = server.bmc
+    bmc = _bmc_of(name)
     port = bmc.port if bmc.is_redfish else HTTPS_PORT
 
     async def shown() -> str:
@@ -149,6 +145,25 @@ def _certificate(args: Args) -> Answer:
     if differs:
         answer.code = ExitCode.FOUND
     return answer
+
+
+def _bmc_of(name: str) -> Bmc:
+    """The BMC that the configuration gives a server, also while it lacks what is to be pinned.
+
+    Raises ClpError.
+    """
+    from clptools.config.servers import bmc_in
+
+    loaded = _load()
+    if loaded.settings is not None:
+        server = loaded.settings.server(name)
+        bmc = server.bmc if server is not None else None
+    elif (bmc := bmc_in(loaded.text, name)) is None:
+        raise ClpError(ExitCode.INVALID_CONFIG, str(loaded.errors[0]), "All of them: clpcfchk")
+    if bmc is None:
+        text = f"{name}: no such server with a BMC in {config_file()}."
+        raise ClpError(ExitCode.NO_SUCH, text, "[server.bmc] names its address.")
+    return bmc
 
 
 def _alerts(args: Args) -> Answer:
@@ -228,7 +243,7 @@ def _store_bmc(args: Args) -> Answer:
     redfish = not known or _speaks_redfish(server)
     write_bmc_password(server, _password(server), redfish=redfish)
     path = bmc_password_file(server)
-    note = "" if known else f"\n{server} is not in {config_file()} yet."
+    note = "" if known else f"\n{_unknown(server)}"
     return done(f"Command succeeded.{note}", server=server, file=path)
 
 
@@ -275,6 +290,13 @@ def _in_configuration(server: str, user: str, new: bool) -> bool:
             "Change user under [server.bmc] there, then: clpcfctrl --push",
         )
     return True
+
+
+def _unknown(server: str) -> str:
+    """Why the configuration does not say that it has that server."""
+    if _load().settings is None:
+        return f"{config_file()} has faults: clpcfchk shows them."
+    return f"{server} is not in {config_file()} yet."
 
 
 def _speaks_redfish(server: str) -> bool:

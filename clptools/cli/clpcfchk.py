@@ -10,11 +10,13 @@ from clptools.faults import ExitCode
 from clptools.paths import config_file, server_name
 
 if TYPE_CHECKING:
-    from clptools.config.facts import AccountFault
     from clptools.config.load import Loaded
     from clptools.config.safety import Safety
+    from clptools.core.model.machine import AccountFault, ServerFacts
     from clptools.core.model.settings import Settings
     from clptools.reports import Report
+
+FACTS_WITHIN_S = 20.0
 
 COMMAND = Command(
     "clpcfchk",
@@ -27,7 +29,10 @@ COMMAND = Command(
         ),
         (
             "A valid configuration is judged: how long until groups run elsewhere after each "
-            "kind of fault, by which proof, and what they could wait for. Warnings also name "
+            "kind of fault, by which proof, and what they could wait for. Every server is asked "
+            "through the agents for its watchdog, ports, addresses, files, clock and BMC account; "
+            "nothing counts on what a server cannot keep, and of one that does not answer it is "
+            "said that nothing is known. Warnings also name "
             "what on this machine would keep it from working, and other servers that answer now "
             "but let no ICMP echo through. A BMC whose password this server has is asked whether "
             "our account may switch its power, and whether it would send its traps to the keyword "
@@ -56,14 +61,31 @@ def run(args: Args) -> Answer:
     from clptools.config.load import load
     from clptools.registries import registries
 
-    reports, verdict = judge(load(args.word() or config_file(), registries()), ask=True)
+    path = args.word() or config_file()
+    reports, verdict = judge(load(path, registries()), ask=True)
+    edit = unpushed(path)
+    reports += edit
     fields = json.loads(msgspec.json.encode(as_json(reports, verdict)))
     text = render_text(reports, verdict, screen_columns(piped=0))
     if verdict is None:
+        text = "\n".join([text.rstrip("\n"), *(f"{one} {one.hint}" for one in edit)])
         return Answer(text, fields, ExitCode.INVALID_CONFIG)
     doubtful = not verdict.safe or any(r.severity == "warning" for r in reports)
     found = args.given("strict") and doubtful
     return Answer(text, fields, ExitCode.FOUND if found else ExitCode.DONE)
+
+
+def unpushed(path: str) -> tuple[Report, ...]:
+    """That this server's file is not what its agent starts with."""
+    from clptools.config import history
+    from clptools.reports import Report
+
+    number = history.in_force() if path == config_file() else 0
+    edit = history.edit(number) if number else ""
+    if not edit:
+        return ()
+    message = f"{path} {edit}: revision {number} is in force."
+    return (Report(severity="note", message=message, hint=history.mend(number)),)
 
 
 def judge(loaded: Loaded, ask: bool = False) -> tuple[tuple[Report, ...], Safety | None]:
@@ -72,7 +94,7 @@ def judge(loaded: Loaded, ask: bool = False) -> tuple[tuple[Report, ...], Safety
     With `ask` the other servers are asked over the network as well.
     """
     from clptools.config.check import check
-    from clptools.config.check_machine import check_machine
+    from clptools.config.check_machine import check_machine, check_others, lacks
     from clptools.config.facts import gather, unechoed
     from clptools.config.safety import safety
     from clptools.registries import registries
@@ -89,9 +111,68 @@ def judge(loaded: Loaded, ask: bool = False) -> tuple[tuple[Report, ...], Safety
     facts = gather(settings, known, bmc, folder, silent) if here else None
     alerts = _alerts(loaded, settings, bmc) if here and ask else ()
     found = loaded.reports + check(loaded)
+    told = others(settings, loaded.text, folder) if here and ask else ()
     if facts is not None:
         found += check_machine(loaded, facts, known)
-    return found + alerts, safety(settings)
+    found += check_others(loaded, server_name(), told, known) + alerts
+    machines = [one.facts for one in told if one.facts is not None and one.name != server_name()]
+    if facts is not None:
+        machines.append(facts)
+    return found, safety(settings, lacks(settings, machines))
+
+
+def warnings_of_others(path: str) -> list[str]:
+    """What the other servers lack for a valid configuration, in lines, before it is pushed."""
+    from clptools.cli.render.findings import render_report
+    from clptools.config.check_machine import check_others
+    from clptools.config.load import load
+    from clptools.registries import registries
+
+    loaded = load(path, registries())
+    if loaded.settings is None:
+        return []
+    told = others(loaded.settings, loaded.text, os.path.dirname(path) or ".")
+    reports = check_others(loaded, server_name(), told, registries())
+    return [line for report in reports for line in render_report(report)]
+
+
+def others(settings: Settings, text: str, folder: str) -> tuple[ServerFacts, ...]:
+    """What the agents tell of their machines, asked through the agent of this server.
+
+    A script that a push of `folder` brings is not missing there.
+    """
+    import msgspec
+
+    from clptools.api.client import Client
+    from clptools.config.facts import comes_with
+    from clptools.core.model.machine import ServerFacts
+    from clptools.faults import ClpError
+
+    try:
+        with Client() as client:
+            client.finish_within(FACTS_WITHIN_S)
+            told = client.call("GetFacts", config=text)["servers"]
+        return tuple(
+            msgspec.structs.replace(
+                one,
+                facts=msgspec.structs.replace(
+                    one.facts,
+                    files={
+                        path: fault
+                        for path, fault in one.facts.files.items()
+                        if not comes_with(folder, path)
+                    },
+                ),
+            )
+            if one.facts is not None
+            else one
+            for one in msgspec.convert(told, tuple[ServerFacts, ...])
+        )
+    except ClpError as fault:
+        why = fault.message
+    except (KeyError, msgspec.ValidationError):
+        why = "the agent here is of another version"
+    return tuple(ServerFacts(name=name, unreachable=why) for name in settings.names)
 
 
 def _accounts(settings: Settings) -> dict[str, AccountFault]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from clptools.api.client import Client, Json, user
 from clptools.cli.command import FORCE, SUCCEEDED, Answer, Args, Argument, Command, Option, done
@@ -10,16 +12,19 @@ from clptools.cli.requests import one_of, outcome
 from clptools.faults import ClpError, ExitCode
 from clptools.paths import authkey_file, config_dir
 
+if TYPE_CHECKING:
+    from clptools.core.model.settings import Pushed
+
 COMMAND = Command(
     "clpcfctrl",
     summary="distribute, fetch, compare and undo the configuration",
     synopsis=(
-        "--push [-x DIR]",
+        "--push [-x DIR] [--without SERVER]",
         "--pull [-x DIR]",
         "--compcheck [-x DIR]",
         "--history",
         "--diff [N [M]] [-x DIR]",
-        "--rollback N",
+        "--rollback N [--without SERVER]",
         "--import CLP.CONF [-x DIR] [--force]",
         "--keygen [--force]",
     ),
@@ -27,20 +32,30 @@ COMMAND = Command(
         (
             "A configuration is a folder: clp.toml and scripts/. --push checks it on every "
             "server and puts it in force on all of them, or on none; the node agents do that, so "
-            "they must run. An agent on a new server needs nothing but the authkey; the "
-            "passwords of new BMCs can be stored on the other servers before (clpbmccnf --new)."
+            "they must run. What lies in /etc/clptools is what people edit: an agent starts with "
+            "what was pushed last, whatever that file says, and tells of the difference. An agent "
+            "on a new server needs nothing but the authkey; the passwords of new BMCs can be "
+            "stored on the other servers before (clpbmccnf --new)."
         ),
         (
             "Servers, NP resolution and the lengths of leases may change while groups run: until "
             "every server has the change, a majority must be one by both configurations, and of "
             "two lengths the safer counts. A server can be removed when it has left (clpcl -t) "
             "or was confirmed down. It then forgets the configuration; if it does not answer, "
-            "remove its clp.toml before it boots. A server that missed a change takes part again "
-            "after the next --push."
+            "remove its clp.toml and history/ before it boots."
         ),
         (
-            "Every configuration that was in force is kept under a number. --rollback puts an old "
-            "clp.toml in force again, as a new number, with the scripts of today."
+            "A push goes on without a server that is proven down: its BMC reads off, it has left, "
+            "or it was confirmed down. Of one that is not, --without SERVER says that you take "
+            "that upon yourself, which is recorded. Where servers, NP resolution, leases or BMCs "
+            "change, that is not enough: the server must have left, or be confirmed down (clpnode "
+            "confirm-down). A server that missed a change takes it over from another one when it "
+            "is back, and takes no part before."
+        ),
+        (
+            "Every configuration that was in force is kept under a number, with its scripts, and "
+            "with who pushed it, where and how. --rollback puts an old one in force again, as a "
+            "new number. Of the one in force it writes the files again: so an edit is dropped."
         ),
         (
             "--import translates a clp.conf of EXPRESSCLUSTER X into DIR/clp.toml (DIR: the "
@@ -58,7 +73,18 @@ COMMAND = Command(
             help="Show what differs: between N and M, N and the one in force, or that and DIR.",
             complete="revision",
         ),
-        Option("--rollback", help="Put configuration N in force again.", complete="revision"),
+        Option(
+            "--rollback",
+            help="Put configuration N in force again; its files, if it is.",
+            complete="revision",
+        ),
+        Option(
+            "--without",
+            metavar="SERVER",
+            many=True,
+            help="Push although this server is not reached, on your word.",
+            complete="server",
+        ),
         Option(
             "--import", metavar="CLP.CONF", help="Translate this configuration.", complete="file"
         ),
@@ -89,7 +115,7 @@ def run(args: Args) -> Answer:
     folder = args.text("dir")
     match what:
         case "push":
-            return distribute(read(folder or config_dir()))
+            return push(folder or config_dir(), args.many("without"))
         case "compcheck":
             return distribute(read(folder or config_dir()), dry_run=True)
         case "pull":
@@ -99,7 +125,7 @@ def run(args: Args) -> Answer:
         case "diff":
             return diff(numbers, folder or config_dir())
         case "rollback":
-            return rollback(numbers[0])
+            return rollback(numbers[0], args.many("without"))
         case "import":
             return translate(args.text("import"), folder or ".", force=args.given("force"))
         case _:
@@ -119,11 +145,28 @@ def _numbers(what: str, words: tuple[str, ...]) -> tuple[int, ...]:
     return tuple(int(word) for word in words)
 
 
-def distribute(files: dict[str, str], *, dry_run: bool = False) -> Answer:
+def push(folder: str, without: Sequence[str]) -> Answer:
+    """A folder, to all servers or none; what servers lack for it comes first, and holds nothing
+    up."""
+    from clptools.cli.clpcfchk import warnings_of_others
+
+    files = read(folder)
+    lacks = warnings_of_others(os.path.join(folder, MAIN))
+    answer = distribute(files, without=without)
+    answer.text = "\n".join([*lacks, answer.text])
+    return answer
+
+
+def distribute(
+    files: dict[str, str], *, dry_run: bool = False, how: str = "", without: Sequence[str] = ()
+) -> Answer:
     """To all servers or none; `dry_run` only compares."""
+    more: dict[str, object] = {"how": how} if how else {}
+    if without:
+        more["without"] = list(without)
     with Client() as client:
         client.finish_within(DISTRIBUTED_WITHIN_S)
-        reply = client.call("PushConfig", files=files, dry_run=dry_run, user=user())
+        reply = client.call("PushConfig", files=files, dry_run=dry_run, user=user(), **more)
     ended = reply.get("outcome")
     answer = outcome(ended if isinstance(ended, dict) else {})
     if not dry_run and answer.text != SUCCEEDED:
@@ -153,20 +196,21 @@ def read(folder: str) -> dict[str, str]:
     return files
 
 
-def in_force() -> dict[str, str]:
-    """The configuration of the agent."""
+def in_force() -> tuple[dict[str, str], int]:
+    """The configuration of the agent, and its number."""
     with Client() as client:
-        files = client.call("GetConfig").get("files")
+        reply = client.call("GetConfig")
+    files, number = reply.get("files"), reply.get("revision")
     if not isinstance(files, dict):
         raise ClpError(ExitCode.FAILED, "The node agent sent no configuration.")
-    return {str(path): str(text) for path, text in files.items()}
+    return {str(path): str(text) for path, text in files.items()}, int(str(number or 0))
 
 
 def pull(folder: str) -> Answer:
     """The configuration in force, into a folder."""
     from clptools.config.files import CONFIG_MODE, replace_file
 
-    files = in_force()
+    files, number = in_force()
     for path, text in files.items():
         if path != MAIN and (not path.startswith("scripts/") or ".." in path.split("/")):
             raise ClpError(ExitCode.FAILED, f"{path}: does not belong into a configuration.")
@@ -174,12 +218,16 @@ def pull(folder: str) -> Answer:
         os.makedirs(os.path.dirname(target) or ".", exist_ok=True)
         replace_file(target, text.encode(), CONFIG_MODE if path == MAIN else 0o750)
     count = f"{len(files)} file{'s' if len(files) != 1 else ''}"
-    return done(f"{count} written into {folder}.\n{SUCCEEDED}", files=sorted(files))
+    what = f"{count} of revision {number}" if number else count
+    place = os.path.abspath(folder)
+    return done(f"{what} written into {place}.\n{SUCCEEDED}", files=sorted(files))
 
 
 def history() -> Answer:
     """What is kept on this server."""
     import time
+
+    import msgspec
 
     from clptools.config.history import entries
 
@@ -188,15 +236,32 @@ def history() -> Answer:
     lines = [
         f"{entry.number:>5}  {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(entry.saved_at))}"
         f"  {entry.size:>7} bytes{'  in force' if entry.number == current else ''}"
+        f"{_by(entry.pushed)}"
         for entry in kept
     ]
     revisions: list[Json] = [
-        {"revision": e.number, "time": e.saved_at, "bytes": e.size, "in_force": e.number == current}
+        {
+            "revision": e.number,
+            "time": e.saved_at,
+            "bytes": e.size,
+            "in_force": e.number == current,
+            "pushed": None if e.pushed is None else msgspec.to_builtins(e.pushed),
+        }
         for e in kept
     ]
     return Answer(
         "\n".join(lines) or "No configuration was ever in force here.", {"history": revisions}
     )
+
+
+def _by(pushed: Pushed | None) -> str:
+    """Who put it in force, where and how."""
+    if pushed is None:
+        return ""
+    who = f" by {pushed.user}" if pushed.user else ""
+    where = f" on {pushed.server}" if pushed.server else ""
+    lacking = f", without {', '.join(pushed.without)}" if pushed.without else ""
+    return f"  {pushed.how}{who}{where}{lacking}"
 
 
 def diff(numbers: tuple[int, ...], folder: str) -> Answer:
@@ -221,14 +286,30 @@ def diff(numbers: tuple[int, ...], folder: str) -> Answer:
     return Answer(text, {"from": old_name, "to": new_name, "diff": found}, code)
 
 
-def rollback(number: int) -> Answer:
-    """An old `clp.toml` again, with the scripts of today."""
-    from clptools.config.history import content, revision
+def rollback(number: int, without: Sequence[str] = ()) -> Answer:
+    """An old configuration again; of the one in force, its files."""
+    from clptools.config import history
 
-    old = content(number)
-    if old == content(revision()):
-        return done(f"Revision {number} is what is in force.")
-    return distribute({**in_force(), MAIN: old})
+    old, scripts, current = history.content(number), history.scripts(number), history.revision()
+    same = old == history.content(current) and scripts == history.scripts(current)
+    if number == current or same:
+        count = history.write_out(current)
+        files = f"its {count} files are" if count > 1 else f"its {MAIN} is"
+        which = "" if number == current else f" the same as revision {current}, which is"
+        return done(
+            f"Revision {number} is{which} in force; {files} written again into {config_dir()}."
+            f"\n{SUCCEEDED}"
+        )
+    if scripts is None:
+        today = {path: text for path, text in in_force()[0].items() if path != MAIN}
+        answer = distribute(
+            {**today, MAIN: old}, how=f"rollback to {number}, scripts kept", without=without
+        )
+        answer.text = f"The scripts of revision {number} were not kept: those of today stay.\n" + (
+            answer.text
+        )
+        return answer
+    return distribute({**scripts, MAIN: old}, how=f"rollback to {number}", without=without)
 
 
 def translate(path: str, folder: str, *, force: bool) -> Answer:

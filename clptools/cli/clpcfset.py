@@ -49,8 +49,14 @@ COMMAND = Command(
             "NAME; add resource GROUP TYPE NAME; add monitor TYPE [NAME]; add trap_profile NAME; "
             "add trap PROFILE [NAME]; each may be followed by its keys, as category=NIC. A trap "
             "without a name, and one of several of one name, goes by its number in its profile, "
-            "from 1: trap_profile.site.trap.2.class. A new exec resource gets frames of its "
-            "scripts beside the file, where they are missing."
+            "from 1: trap_profile.site.trap.2.class. A second one of that name is added without "
+            "it, and with name=NAME; add with a name that is there changes its keys. A new exec "
+            "resource gets frames of its scripts beside the file, where they are missing."
+        ),
+        (
+            "del KIND NAME, rename and move: where several profiles have a trap of that name, its "
+            "profile stands before: del trap site fan. move gives an object another place among "
+            "its like, counted from 0: move trap site fan 0 lets it decide first."
         ),
         (
             "The original's forms are accepted: add srv, device, hb, np pingnp, np httpnp, grp, "
@@ -104,7 +110,7 @@ COMMAND = Command(
         ("clpcfset add mon mrw mrw1 category=NIC keyword=eth0", "a monitor with its keys"),
         ("clpcfset add monparam genw genw1 polling/interval 30", "as the original has it"),
         (
-            "clpcfset add trap site fan 'match=1.4.1.99.0.7' class=ERROR",
+            "clpcfset add trap site fan match=0.7 class=ERROR",
             "a vendor's trap, in the trap profile site",
         ),
         ("clpcfset rename server server2 db2 -x /etc/clptools", "wherever server2 is named"),

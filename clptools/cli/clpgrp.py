@@ -15,9 +15,15 @@ from clptools.cli.command import (
     host,
 )
 from clptools.cli.requests import change, known_group, one_of
+from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:
-    from clptools.cli.json_types import GroupMoveJson, GroupStartJson, GroupStopJson
+    from clptools.cli.json_types import (
+        GroupCancelJson,
+        GroupMoveJson,
+        GroupStartJson,
+        GroupStopJson,
+    )
 
 COMMAND = Command(
     "clpgrp",
@@ -26,6 +32,7 @@ COMMAND = Command(
         "-s [GROUP] [-h HOST] [-f]",
         "-t [GROUP] [-h HOST] [-f]",
         "-m [GROUP] [-h HOST] [-a DEST] [-f]",
+        "--cancel GROUP",
         "-n GROUP",
     ),
     description=(
@@ -47,6 +54,11 @@ COMMAND = Command(
         Option("-s", "--start", help="Start GROUP: on HOST, or where its order puts it."),
         Option("-t", "--stop", help="Stop GROUP. It stays stopped until it is started again."),
         Option("-m", "--move", help="Move GROUP to DEST, or to the next server in its order."),
+        Option(
+            "--cancel",
+            help="Call off the planned move of GROUP (prepare_on_stall). It is not planned again "
+            "for the same hardware event.",
+        ),
         Option("-n", "--where", help="Print the name of the server it is active on; else nothing."),
         Option("-a", "--to", metavar="DEST", help="Where to move it.", complete="server"),
         host(
@@ -59,24 +71,31 @@ COMMAND = Command(
     arguments=(Argument("GROUP", help="A failover group.", complete="group"),),
     examples=(
         ("clpgrp -m failover1 -a server2", "moves failover1 to server2"),
+        ("clpgrp --cancel failover1", "failover1 stays where it is in the next quiet window"),
         ('test "$(clpgrp -n failover1)" = "$(hostname -s)"', "true where failover1 is active"),
     ),
 )
 
 
 def run(args: Args) -> Answer:
-    what = one_of(COMMAND, args, "start", "stop", "move", "where")
+    what = one_of(COMMAND, args, "start", "stop", "move", "cancel", "where")
     if what == "where":
         return where(args.word())
     return change(args, request_of(what, args), timeout_s=args.number("apito"))
 
 
-def request_of(what: str, args: Args) -> GroupStartJson | GroupStopJson | GroupMoveJson:
+def request_of(
+    what: str, args: Args
+) -> GroupStartJson | GroupStopJson | GroupMoveJson | GroupCancelJson:
     group, server, force = args.word(), args.text("host"), args.given("force")
     if what == "start":
         return {"type": "group-start", "group": group, "server": server, "force": force}
     if what == "stop":
         return {"type": "group-stop", "group": group, "server": server, "force": force}
+    if what == "cancel":
+        if not group:
+            raise ClpError(ExitCode.USAGE, "The name of a group is missing.")
+        return {"type": "group-cancel", "group": group}
     to = args.text("to")
     return {"type": "group-move", "group": group, "server": server, "to": to, "force": force}
 

@@ -415,16 +415,16 @@ def settings_in_force() -> Settings:
 
 
 def local_settings() -> Settings:
-    """The configuration file of this server; of revision 0 where it was edited since its push."""
-    from clptools.config.history import content, revision
-    from clptools.config.load import load
+    """What an agent of this server would start with; of revision 0 where nothing was pushed."""
+    from clptools.config.history import content, in_force
+    from clptools.config.load import load, loads
     from clptools.paths import config_file
     from clptools.registries import registries
 
-    loaded = load(config_file(), registries())
-    newest = revision()
-    same = newest > 0 and content(newest) == loaded.text
-    return settings_of(loaded, newest if same else 0)
+    number = in_force()
+    if not number:
+        return settings_of(load(config_file(), registries()), 0)
+    return settings_of(loads(content(number), registries(), config_file()), number)
 
 
 def settings_of(loaded: Loaded, revision: int) -> Settings:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+import time
+from typing import cast
 
 from clptools.api.client import Client
 from clptools.cli.command import TYPE_CHECKING, Answer, Args, Command, Option, wait
-from clptools.cli.requests import change, one_of, status
+from clptools.cli.requests import change, one_of
 from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:
-    from clptools.cli.json_types import StretchTimeoutsJson
+    from clptools.cli.json_types import StatusJson, StretchTimeoutsJson
 
 COMMAND = Command(
     "clptoratio",
@@ -58,7 +60,7 @@ COMMAND = Command(
             help="For how long: minutes (m), hours (h) or days (d), 1m to 30d.",
         ),
         Option("-i", "--initialize", help="Back to the configured time-outs; as -r 1."),
-        Option("-s", "--show", help="Show the present ratio."),
+        Option("-s", "--show", help="Show the present ratio, its end and who asked for it."),
         wait("Wait this long for it (30)."),
     ),
     examples=(
@@ -93,9 +95,17 @@ def run(args: Args) -> Answer:
 def show() -> Answer:
     """The ratio as the local server knows it."""
     with Client() as client:
-        cluster = status(client).get("cluster")
-    ratio = cluster.get("toratio", 1) if isinstance(cluster, dict) else 1
-    return Answer(f"present toratio : {ratio}", {"toratio": ratio})
+        cluster = cast("StatusJson", client.call("GetStatus")["status"])["cluster"]
+    from clptools.cli.render.status import ratio_end
+
+    ratio = cluster.get("toratio", 1)
+    fields = {
+        "toratio": ratio,
+        "by": cluster.get("toratio_by", ""),
+        "left_s": cluster.get("toratio_left_s"),
+    }
+    end = ratio_end(cluster, time.time()).strip() if ratio > 1 else ""
+    return Answer(f"present toratio : {ratio}" + (f"\n{end}" if end else ""), fields)
 
 
 def _ratio(word: str) -> int:

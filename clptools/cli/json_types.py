@@ -25,6 +25,7 @@ class ArbiterJson(TypedDict):
     type: str
     status: str
     held: bool
+    error: str
 
 
 class BecauseJson(TypedDict):
@@ -73,6 +74,7 @@ class ClusterJson(TypedDict):
     status: str
     suspended: bool
     suspended_by: str
+    suspended_s: float | None
     revision: int
     coordinator: str
     quorate: bool
@@ -80,7 +82,19 @@ class ClusterJson(TypedDict):
     electorate: list[str]
     out: list[str]
     toratio: int
+    toratio_by: str
+    toratio_left_s: float | None
     none: str
+
+
+class ConditionJson(TypedDict):
+    """`core.model.view.ConditionView`."""
+
+    name: str
+    text: str
+    mend: str
+    monitors: list[str]
+    since_s: float
 
 
 class ConfirmDownJson(TypedDict):
@@ -143,6 +157,14 @@ class ForceStopJson(TypedDict):
     down: str
 
 
+class GroupCancelJson(TypedDict):
+    """`core.model.requests.GroupCancel`."""
+
+    type: Literal["group-cancel"]
+    server: NotRequired[str]
+    group: str
+
+
 class GroupJson(TypedDict):
     """`core.model.view.GroupView`."""
 
@@ -154,6 +176,7 @@ class GroupJson(TypedDict):
     wanted: bool
     failures: int
     waiting_for: WaitingJson | None
+    planned_move: PlannedMoveJson | None
     resources: list[ResourceJson]
     copies: list[str]
     on: dict[str, str]
@@ -206,6 +229,7 @@ class HardwareOfServerJson(TypedDict):
     counters: dict[str, int]
     unreachable: str | None
     bmcs: list[BmcFaultJson]
+    conditions: list[ConditionJson]
 
 
 class HeartbeatJson(TypedDict):
@@ -262,6 +286,8 @@ class MonitorOnServerJson(TypedDict):
     restarts: int
     failovers: int
     scripts: int
+    suspended_by: str
+    suspended_s: float | None
 
 
 class MonitorResumeJson(TypedDict):
@@ -328,6 +354,19 @@ class PeerJson(TypedDict):
     last_seen_s: float | None
 
 
+class PlannedMoveJson(TypedDict):
+    """`core.model.view.PlannedMoveView`."""
+
+    to: str
+    stage: str
+    monitor: str
+    event: int
+    why: str
+    when: str
+    in_s: float | None
+    waits_for: str
+
+
 class ResourceJson(TypedDict):
     """`core.model.view.ResourceView`."""
 
@@ -372,6 +411,8 @@ class ServerJson(TypedDict):
     heartbeats: list[HeartbeatJson]
     np: list[ArbiterJson]
     bmc: BmcJson | None
+    refused: str
+    refused_mend: str
     newcomer: bool
     lacks: list[str]
     lease_s: float | None
@@ -380,7 +421,10 @@ class ServerJson(TypedDict):
     groups: list[HeldGroupJson]
     monitors: dict[str, MonitorOnServerJson]
     open_events: list[OpenEventJson]
+    conditions: list[ConditionJson]
+    failed_starts: dict[str, str]
     halts: dict[str, int]
+    quiet: dict[str, str]
     revision: int
     macs: list[str]
 
@@ -447,6 +491,7 @@ RequestJson: TypeAlias = (
     | GroupStartJson
     | GroupStopJson
     | GroupMoveJson
+    | GroupCancelJson
     | ResourceStartJson
     | ResourceStopJson
     | MonitorSuspendJson

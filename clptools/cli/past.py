@@ -33,7 +33,7 @@ from clptools.faults import ClpError, ExitCode
 BEFORE_S = 7 * 86_400.0
 """A state at an instant follows from what happened long before it."""
 LED_TO_S = 3600.0
-"""Of that the journal, which is slow to read, shows so much."""
+"""How much of that is taken from the journal, which is slow to read."""
 CLOCKS_S = 1.0
 """Clocks of two servers that are further apart are worth a word."""
 _CAUGHT_UP = -1.0

@@ -12,7 +12,6 @@ import sys
 from clptools.api.client import Client, Silent, user
 from clptools.cli.command import TYPE_CHECKING, Answer, Args, Command, done
 from clptools.faults import ClpError, ExitCode, known
-from clptools.paths import config_file
 
 if TYPE_CHECKING:
     from clptools.cli.json_types import RequestJson
@@ -175,10 +174,11 @@ def _state() -> Json:
 def _from_file() -> Json:
     import tomllib
 
+    from clptools.config.history import text_in_force
+
     try:
-        with open(config_file(), encoding="utf-8-sig") as file:
-            read = tomllib.loads(file.read())
-    except (OSError, ValueError):
+        read = tomllib.loads(text_in_force()[0])
+    except (OSError, ValueError, ClpError):
         return {}
     groups = [{**group, "resources": group.get("resource")} for group in objects(read, "group")]
     return {

@@ -83,7 +83,7 @@ def names(status: StatusView) -> tuple[str, ...]:
 
 
 def remark(*lines: str) -> None:
-    """What is said beside the answer, so that it is in no pipe."""
+    """Notes on standard error, so that they do not end up in a pipe."""
     for line in filter(None, lines):
         print(f"clpstat: {line}", file=sys.stderr)
 
@@ -157,7 +157,9 @@ def _story(found: Past, was: StatusView, name: str, instant_s: float) -> Explana
         return clock(wall, instant_s)
 
     before = tuple(r for r in found.records if r.time <= instant_s)
-    told = story_of.explain(name, was, before, instant_s, clocked)
+    told = None
+    if name not in story_of.paths(was):
+        told = story_of.explain(name, was, before, instant_s, clocked)
     if told is None:
         own = [r for r in before if tells_of(name, (r,))]
         told = Story(

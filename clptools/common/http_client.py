@@ -118,7 +118,7 @@ class Site:
         try:
             head = h11.Request(method=method, target=target + self._query, headers=lines)
             sent = packed(connection, head, body)
-        except h11.LocalProtocolError:
+        except (h11.LocalProtocolError, UnicodeEncodeError):
             # h11's own text would show a header's value, which may be secret.
             raise HttpError("the request has what HTTP cannot carry") from None
         reader, writer = await self._connect()
@@ -313,7 +313,7 @@ class KeptConnection:
         try:
             head = h11.Request(method=method, target=path, headers=lines)
             self._writer.write(packed(self._connection, head, body))
-        except h11.LocalProtocolError:
+        except (h11.LocalProtocolError, UnicodeEncodeError):
             # h11's own text would show a header's value, which is secret.
             raise HttpError("the request has what HTTP cannot carry") from None
         await self._writer.drain()

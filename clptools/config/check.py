@@ -37,6 +37,7 @@ def _checks(settings: Settings, places: Places) -> Iterator[Report]:
     yield from _watchdogs(settings, places)
     yield from _names(settings, places)
     yield from _migrations(settings, places)
+    yield from _preparations(settings, places)
     for monitor in settings.monitors:
         if monitor.type == "mrw":
             yield from _received(monitor, settings, places)
@@ -157,7 +158,7 @@ def _migrations(settings: Settings, places: Places) -> Iterator[Report]:
     used: set[str] = set()
     for monitor in settings.monitors:
         recovery = monitor.recovery
-        if not recovery.migrate_before_failover:
+        if not recovery.migrate_before_failover and not monitor.prepare_on_stall:
             continue
         groups = [
             group
@@ -166,7 +167,7 @@ def _migrations(settings: Settings, places: Places) -> Iterator[Report]:
         ]
         able = [r.name for group in groups for r in group.resources if r.migrates]
         used.update(able)
-        if not able:
+        if not able and recovery.migrate_before_failover:
             names = " and ".join(group.name for group in groups) or "its target"
             yield places.warn(
                 f"monitor {monitor.name}",
@@ -182,10 +183,42 @@ def _migrations(settings: Settings, places: Places) -> Iterator[Report]:
                 yield places.warn(
                     f"group resource {resource.name}",
                     f"migrate is never run: no monitor that fails {group.name} over has "
-                    "migrate_before_failover = true",
-                    "Set it in [monitor.recovery]; no other stop or move migrates.",
+                    "migrate_before_failover = true, none that moves it prepare_on_stall = true",
+                    "Set one of them; no other stop or move migrates.",
                     table=f"group.resource:{resource.name}",
                     key="migrate",
+                )
+
+
+def _preparations(settings: Settings, places: Places) -> Iterator[Report]:
+    """A prepare script needs a monitor that plans a move, and a move a server to go to."""
+    planned: set[str] = set()
+    for monitor in settings.monitors:
+        if not monitor.prepare_on_stall:
+            continue
+        target = monitor.recovery.target
+        groups = [
+            g for g in settings.groups if target in ("All Groups", g.name) or g.resource(target)
+        ]
+        planned.update(g.name for g in groups)
+        for group in groups:
+            if len(group.servers) < 2:
+                yield places.warn(
+                    f"monitor {monitor.name}",
+                    f"prepare_on_stall = true, but {group.name} has no second server to move to",
+                    "Give it another server, or leave the key out.",
+                    table=f"monitor:{monitor.name}",
+                    key="prepare_on_stall",
+                )
+    for group in settings.groups:
+        for resource in group.resources:
+            if resource.prepare and group.name not in planned:
+                yield places.warn(
+                    f"group resource {resource.name}",
+                    f"prepare is never run: no monitor plans a move of {group.name}",
+                    "Set prepare_on_stall = true in a monitor whose recovery.target it is.",
+                    table=f"group.resource:{resource.name}",
+                    key="prepare",
                 )
 
 

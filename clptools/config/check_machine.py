@@ -5,18 +5,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import ip_address
+
+import msgspec
 
 from clptools.common.system_bus import unit_name
 from clptools.config.address import endpoint
 from clptools.config.check import Places
-from clptools.config.facts import Facts, is_device
+from clptools.config.facts import is_device
 from clptools.config.field import near
 from clptools.config.load import Loaded
 from clptools.config.monitors import BMCNOTICE, TRAP_PORT
+from clptools.config.safety import Lacks
 from clptools.config.scripts import scripts_of
 from clptools.config.variants import Registries
+from clptools.core.model.machine import Facts, ServerFacts
 from clptools.core.model.options import watchdog_method
 from clptools.core.model.settings import Monitor, Settings
 from clptools.reports import Report
@@ -26,8 +30,14 @@ RIVALS = {
     "bmc-watchdog": "feeds or sets the BMC's watchdog timer, which belongs to clpnode",
     "watchdog": "holds /dev/watchdog and reboots the server by its own rules",
     "wd_keepalive": "holds /dev/watchdog and feeds it whatever happens",
+    "keepalived": "moves addresses by its own rules",
+    "pacemakerd": "starts and stops services by its own rules",
+    "corosync": "belongs to another cluster manager, which fences by its own rules",
 }
 """Other programs that act on BMC events or watchdogs (hardware guide 2.2.2)."""
+
+CLOCK_S = 2.0
+"""Clocks that are further apart are told of."""
 
 MOST_SHOWN = 12
 """A hint lists no more devices than this."""
@@ -41,6 +51,83 @@ def check_machine(loaded: Loaded, facts: Facts, registries: Registries) -> tuple
     if settings is None:
         return ()
     return tuple(_checks(settings, Places(loaded), facts, registries))
+
+
+def check_others(
+    loaded: Loaded, here: str, told: Sequence[ServerFacts], registries: Registries
+) -> tuple[Report, ...]:
+    """The warnings on the other servers, by what their agents told; `here` was looked at itself."""
+    settings = loaded.settings
+    if settings is None:
+        return ()
+    places = Places(loaded)
+    found: list[Report] = []
+    silent: dict[str, str] = {}
+    for server in told:
+        if server.name == here or settings.server(server.name) is None:
+            continue
+        if server.facts is None:
+            silent[server.name] = server.unreachable
+            continue
+        reports = _checks(settings, places, server.facts, registries)
+        found += [_told_of(report, server.name) for report in reports]
+        if abs(server.clock_off_s) > CLOCK_S:
+            way = "ahead of" if server.clock_off_s > 0 else "behind"
+            found.append(
+                places.warn(
+                    f"server {server.name}",
+                    f"its clock is {abs(server.clock_off_s):.0f} s {way} that of {here}: the "
+                    "times of the alert logs do not fit together",
+                    "Set it once, and let chrony or systemd-timesyncd keep it.",
+                    table=f"server:{server.name}",
+                )
+            )
+    return (*found, *(nothing_known(places, name, why) for name, why in silent.items()))
+
+
+def nothing_known(places: Places, server: str, why: str) -> Report:
+    """Nobody told anything of a server."""
+    return places.note(
+        f"server {server}",
+        f"nothing is known of its machine ({why.rstrip('.')}): what it promises is taken at its "
+        "word",
+        table=f"server:{server}",
+    )
+
+
+def _told_of(report: Report, server: str) -> Report:
+    """A report on this machine as one on another server."""
+    message = report.message.replace("this machine", server)
+    if server not in message:
+        message = f"on {server}: {message}"
+    return msgspec.structs.replace(report, message=message)
+
+
+def lacks(settings: Settings, facts: Iterable[Facts]) -> Lacks:
+    """What servers cannot keep of what the configuration promises, by what is known of them."""
+    watchdogs: dict[str, str] = {}
+    unfenced: set[str] = set()
+    unread: set[str] = set()
+    for one in facts:
+        fault = _unarmed(settings, one)
+        if fault:
+            watchdogs[one.server] = fault
+        for server, account in one.bmc.items():
+            # Each server looks at its own BMC, and whoever has a password at others'.
+            unfenced.add(server)
+            if not account.reads:
+                unread.add(server)
+    return Lacks(watchdogs=watchdogs, unfenced=frozenset(unfenced), unread=frozenset(unread))
+
+
+def _unarmed(settings: Settings, facts: Facts) -> str:
+    """Why the configured watchdog cannot be armed on that machine; empty: nothing is known."""
+    method = watchdog_method(settings, facts.server)
+    own = settings.server(facts.server)
+    by_lan = own is not None and own.bmc is not None and not own.bmc.is_redfish
+    if method == "ipmi" and by_lan:
+        return ""  # its BMC is reached over the network
+    return facts.watchdogs.get(method, "")
 
 
 def _checks(
@@ -69,10 +156,35 @@ def _checks(
             table=f"server:{server}",
         )
     yield from _timers(settings, facts, places)
+    yield from _kernel(settings, facts, places)
     yield from _enabled(settings, facts, places)
     for monitor in settings.monitors:
         if facts.server in monitor.servers:
             yield from _device(monitor, facts, places)
+
+
+def _kernel(settings: Settings, facts: Facts, places: Places) -> Iterator[Report]:
+    """Ports, the clock and interfaces as they are."""
+    for place, program in facts.taken.items():
+        yield places.warn(
+            "",
+            f"{program} on {facts.server} has {place}, where clpnode is to listen",
+            f"systemctl disable --now {program}" if " " not in program else "",
+        )
+    if facts.clock:
+        yield places.warn(
+            "",
+            f"the clock of {facts.server} is not synchronised: {facts.clock}",
+            "systemctl enable --now chrony, or systemd-timesyncd.",
+        )
+    for resource, manager in facts.managed.items():
+        yield places.note(
+            f"group resource {resource}",
+            f"{manager} on {facts.server}, and may take its address away when it does so anew: "
+            "clpnode puts it back",
+            "Of networkd, KeepConfiguration=yes in its .network file spares that.",
+            table=f"group.resource:{resource}",
+        )
 
 
 def _power_key(settings: Settings, facts: Facts, places: Places) -> Iterator[Report]:
@@ -173,10 +285,10 @@ def _files(
 def _timers(settings: Settings, facts: Facts, places: Places) -> Iterator[Report]:
     method = watchdog_method(settings, facts.server)
     name = next((m.name for m in settings.monitors if m.type == "userw"), "userw")
-    if method == "softdog" and "/dev/watchdog" in facts.absent:
+    if method == "softdog" and (fault := facts.watchdogs.get(method)):
         yield places.warn(
             f"monitor {name}",
-            'method "softdog", but /dev/watchdog is not there: the watchdog cannot be armed',
+            f'method "softdog", but {fault}: the watchdog of {facts.server} cannot be armed',
             "modprobe softdog, or better the driver of the machine's own timer.",
             table=f"monitor:{name}",
             key="method",

@@ -395,7 +395,8 @@ def _only(found: list[Found]) -> Found:
     one = found[0]
     owners = ", ".join(each.owner for each in found)
     text = f"{one.name}: {len(found)} are called so, in {owners}."
-    how = f"Say in which: {SORTS[one.kind].within}.{one.owner}.{one.kind}.{one.name}"
+    path = f"{SORTS[one.kind].within}.{one.owner}.{one.kind}.{one.name}"
+    how = f"Say in which: {one.kind} {one.owner} {one.name}, or in a PATH {path}"
     raise ClpError(ExitCode.USAGE, text, how)
 
 

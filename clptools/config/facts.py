@@ -16,56 +16,17 @@ import stat
 from collections.abc import Callable, Iterator
 from functools import partial
 
-import msgspec
-
 from clptools import paths
 from clptools.common.foreign_files import check_script
 from clptools.common.ping import ping
 from clptools.common.system_bus import unit_name
 from clptools.config.files import MAKE_AUTHKEY, how_bmc, how_snmp, read_secret
+from clptools.config.machine import clock_fault, managed, taken, watchdog_faults
 from clptools.config.scripts import scripts_of
 from clptools.config.variants import Registries
+from clptools.core.model.machine import AccountFault, Facts, FileFault
 from clptools.core.model.settings import Settings
 from clptools.faults import ClpError, ExitCode
-
-
-class FileFault(msgspec.Struct, frozen=True, kw_only=True):
-    """What is wrong with a file, which the text names, and how to mend it."""
-
-    text: str
-    mend: str = ""
-
-
-class AccountFault(msgspec.Struct, frozen=True, kw_only=True):
-    """What our account lacks at a BMC, or what keeps it out, and the mend."""
-
-    text: str
-    mend: str = ""
-
-
-class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """This machine, as far as a configuration depends on it."""
-
-    server: str
-    """Its name."""
-    addresses: frozenset[str] = frozenset()
-    """Its own IP addresses, canonical; empty: not known."""
-    devices: dict[str, frozenset[str]] = {}
-    """Category -> what a keyword can name here; absent: not known."""
-    processes: frozenset[str] = frozenset()
-    """Command names that run."""
-    absent: frozenset[str] = frozenset()
-    """Of the paths that the configuration names, those that do not exist here."""
-    files: dict[str, FileFault] = {}
-    """Scripts and secret files that cannot be used."""
-    enabled: dict[str, str] = {}
-    """Unit of a `service` resource -> the enabled unit that starts it at boot."""
-    bmc: dict[str, AccountFault] = {}
-    """Server -> what is wrong with our account at its BMC, from whoever asked that."""
-    power_key: str = ""
-    """What logind does when the power button is pressed; empty: it does not run, or nothing."""
-    unechoed: frozenset[str] = frozenset()
-    """Servers with a BMC that answer, but not to ICMP echoes, as `unechoed` found."""
 
 
 def gather(
@@ -82,7 +43,7 @@ def gather(
     server = paths.server_name()
     files: dict[str, FileFault] = {}
     for use in scripts_of(settings, registries, server):
-        if not (folder and _comes_with(folder, use.path)):
+        if not (folder and comes_with(folder, use.path)):
             _note(files, use.path, check_script)
     _note(files, paths.config_file(), _check_writers)
     for path, mend in secret_files(settings):
@@ -98,6 +59,10 @@ def gather(
         enabled=_enabled(settings),
         bmc=bmc or {},
         unechoed=unechoed,
+        watchdogs=watchdog_faults(),
+        taken=taken(settings, server),
+        managed=managed(settings, server),
+        clock=clock_fault(),
     )
 
 
@@ -131,7 +96,7 @@ def handle_power_key(folders: tuple[str, ...]) -> str:
     return "" if word == "ignore" else word
 
 
-def _comes_with(folder: str, script: str) -> bool:
+def comes_with(folder: str, script: str) -> bool:
     """Whether a push of `folder` brings the script: a pushed script is executable and ours."""
     if not script.startswith(paths.scripts_dir() + "/"):
         return False

@@ -281,7 +281,7 @@ def one_or_per_server(item: Kind) -> Kind:
     return Kind(name=name, read=read, by_server=True, shape="text or table")
 
 
-def _checked(parse: Callable[[str], object], what: str) -> Kind:
+def checked(parse: Callable[[str], object], what: str) -> Kind:
     """A text that `parse` accepts (it raises ValueError with a sentence); kept as written."""
 
     def read(value: object) -> Option | Fault:
@@ -296,10 +296,10 @@ def _checked(parse: Callable[[str], object], what: str) -> Kind:
     return Kind(name=what, read=read)
 
 
-ADDRESS = _checked(canonical, "address")
+ADDRESS = checked(canonical, "address")
 """An IPv4 or IPv6 address."""
 
-ENDPOINT = _checked(lambda value: endpoint(value, 1), "address[:port]")
+ENDPOINT = checked(lambda value: endpoint(value, 1), "address[:port]")
 """An address, or `address:port`, `[IPv6]:port`."""
 
 
@@ -328,7 +328,7 @@ def _network(value: str) -> None:
         raise ValueError(f'"{prefix}" is not a prefix length (1 to {bits})')
 
 
-NETWORK = _checked(_network, "address/prefix")
+NETWORK = checked(_network, "address/prefix")
 """An address with its prefix length: `192.168.0.100/24`."""
 
 
@@ -339,7 +339,7 @@ def _absolute(value: str) -> None:
         raise ValueError("not a path")
 
 
-PATH = _checked(_absolute, "path")
+PATH = checked(_absolute, "path")
 """An absolute path."""
 
 
@@ -357,7 +357,7 @@ def _metrics(value: str) -> None:
         )
 
 
-METRICS = _checked(_metrics, "address:port or path")
+METRICS = checked(_metrics, "address:port or path")
 """A loopback address with its port, or the path of a Unix socket; empty: neither."""
 
 
@@ -368,7 +368,7 @@ def _script(value: str) -> None:
         raise ValueError('must be a file name below the scripts folder, without "..", or absolute')
 
 
-SCRIPT = _checked(_script, "script")
+SCRIPT = checked(_script, "script")
 """A file below the object's scripts folder, or an absolute path; empty: none."""
 
 
@@ -386,7 +386,7 @@ def _url(value: str) -> None:
     _ = parts.port  # raises ValueError for a bad port
 
 
-URL = _checked(_url, "url")
+URL = checked(_url, "url")
 """An http or https URL without credentials."""
 
 

@@ -12,6 +12,7 @@ from clptools.config.field import (
     SCRIPT,
     TEXT,
     Field,
+    checked,
     choice,
     integer,
     list_of,
@@ -20,11 +21,15 @@ from clptools.config.field import (
     text,
 )
 from clptools.config.fields_of_traps import CLASSES
+from clptools.config.quiet_window import windows
 from clptools.config.variants import Registries
 from clptools.core.model.words import BmcAction, Level, RecoveryStep
 
 MAX_CATEGORY_BYTES = 32
 MAX_KEYWORD_BYTES = 1023
+
+QUIET_WINDOW = checked(windows, "windows")
+"""Times of the day, with commas."""
 
 _monitor = partial(Field, section="monitor")
 
@@ -106,6 +111,21 @@ MRW = (
         parse=BOOLEAN,
         default=False,
         help="Set monitor status to Stall because of BMC detected performance down.",
+    ),
+    _monitor(
+        name="prepare_on_stall",
+        parse=BOOLEAN,
+        default=False,
+        help="A predicted failure plans a move of the recovery's target: the next server is "
+        "prepared at once (prepare of exec resources), and the target moves in the next "
+        "quiet_window.",
+    ),
+    _monitor(
+        name="quiet_window",
+        parse=QUIET_WINDOW,
+        help="When planned moves may begin, in the local time of the servers: 02:00-04:00, over "
+        "midnight too, or of a day: Sat 02:00-06:00; several with commas. The clocks of all "
+        "servers must agree on it.",
     ),
     _monitor(
         name="recover_on",

@@ -108,12 +108,12 @@ class _Groups:
                 f"group resource {name}",
                 f"group.{group_name}.resource.{name}",
             )
-            resource = self._resource(table)
+            resource = self._resource(table, group_name)
             if resource is not None:
                 read.append((table, resource))
         return self._ordered([self._with_depends(one, read) for one in read])
 
-    def _resource(self, table: Table) -> Resource | None:
+    def _resource(self, table: Table, group_name: str) -> Resource | None:
         own = variant(table, "group resource", self.registries.resources)
         if own is None:
             return None
@@ -122,6 +122,10 @@ class _Groups:
         note_keepalive(table, "final_action", str(values["final_action"]))
         timeout = values.pop("timeout_ms")
         depends = values.pop("depends")
+        options = options_of(values, own)
+        prepare = str(values.pop("prepare", "") or "")
+        if prepare and not prepare.startswith("/"):
+            prepare = f"{group_name}/{values['name']}/{prepare}"
         return build(
             Resource,
             values,
@@ -130,7 +134,9 @@ class _Groups:
             stop_timeout_ms=timeout,
             migrate_timeout_ms=timeout,
             migrates=bool(values.get("migrate")),
-            options=options_of(values, own),
+            prepare=prepare,
+            prepare_timeout_ms=timeout,
+            options=options,
         )
 
     def _with_depends(

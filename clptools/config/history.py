@@ -1,16 +1,31 @@
-"""Configurations that were in force: `history/NNNN.toml`, the highest number is the revision."""
+"""Configurations that were in force: the highest number is the revision in force.
+
+    history/0005.toml      its clp.toml; its rename is the instant from which it is in force
+    history/0005.json      who put it in force, from where and how; the digest of each file
+    history/files/DIGEST   the text of a script, under its SHA-256; equal ones are kept once
+    history/unfinished     the number of a push whose files are being put in their places
+    history/removed        this server was taken out of the cluster
+
+`clp.toml` and `scripts/` beside it are copies: an agent starts with what is in force, whatever lies
+there.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import difflib
+import hashlib
 import os
 
 import msgspec
 
 from clptools import paths
-from clptools.config.files import CONFIG_MODE, replace_file
+from clptools.config.files import CONFIG_MODE, replace_file, sync_folder
+from clptools.core.model.settings import Pushed
 from clptools.faults import ClpError, ExitCode
+
+MAIN = "clp.toml"
+SCRIPT_MODE = 0o750
 
 
 class Revision(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,10 +35,21 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True):
     saved_at: float
     """Wall clock, seconds since 1970."""
     size: int
+    pushed: Pushed | None = None
+    """None: by an earlier version, which did not note it."""
 
 
-def _file(number: int) -> str:
-    return f"{paths.history_dir()}/{number:04d}.toml"
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a revision consists of."""
+
+    pushed: Pushed
+    files: dict[str, str]
+    """Path relative to the configuration folder -> SHA-256 in hex."""
+
+
+def digest(text: str) -> str:
+    """SHA-256 in hex."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def entries() -> tuple[Revision, ...]:
@@ -31,31 +57,49 @@ def entries() -> tuple[Revision, ...]:
     found: list[Revision] = []
     with contextlib.suppress(FileNotFoundError), os.scandir(paths.history_dir()) as folder:
         for entry in folder:
-            stem, dot, rest = entry.name.partition(".")
-            if stem.isascii() and stem.isdigit() and dot and rest == "toml":
+            number = _number(entry.name)
+            if number is not None:
                 info = entry.stat()
-                found.append(Revision(number=int(stem), saved_at=info.st_mtime, size=info.st_size))
+                kept = manifest(number)
+                found.append(
+                    Revision(
+                        number=number,
+                        saved_at=info.st_mtime,
+                        size=info.st_size,
+                        pushed=kept.pushed if kept is not None else None,
+                    )
+                )
     return tuple(sorted(found, key=lambda revision: revision.number))
 
 
 def revision() -> int:
-    """The revision in force; 0 where nothing was ever put in force."""
-    return max((entry.number for entry in entries()), default=0)
+    """The newest revision; 0 where nothing was ever put in force."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        names = os.listdir(paths.history_dir())
+        return max((n for name in names if (n := _number(name)) is not None), default=0)
+    return 0
 
 
-def remember(number: int, text: str) -> None:
-    """Keep `text` as revision `number`.  Raises OSError."""
-    os.makedirs(paths.history_dir(), mode=0o750, exist_ok=True)
-    replace_file(_file(number), text.encode(), CONFIG_MODE)
+def in_force() -> int:
+    """The revision in force; 0: there is none, or this server was taken out of the cluster."""
+    return 0 if is_removed() else revision()
+
+
+def text_in_force() -> tuple[str, int]:
+    """The `clp.toml` in force and its number; without any the file itself, as 0.
+
+    Raises ClpError or OSError where it cannot be read.
+    """
+    number = in_force()
+    if number:
+        return content(number), number
+    return read_text(paths.config_file()), 0
 
 
 def content(number: int) -> str:
-    """The text of a revision: what a rollback puts in force again, as a new revision.
-
-    Raises ClpError if there is no such revision here.
-    """
+    """The `clp.toml` of a revision.  Raises ClpError if there is no such revision here."""
     try:
-        with open(_file(number), encoding="utf-8", newline="") as file:
+        with open(_file(number, "toml"), encoding="utf-8", newline="") as file:
             return file.read()
     except FileNotFoundError:
         kept = [entry.number for entry in entries()]
@@ -66,7 +110,127 @@ def content(number: int) -> str:
             "List them: clpcfctrl --history",
         ) from None
     except (OSError, UnicodeDecodeError) as fault:
-        raise ClpError(ExitCode.FAILED, f"{_file(number)}: cannot be read: {fault}") from fault
+        path = _file(number, "toml")
+        raise ClpError(ExitCode.FAILED, f"{path}: cannot be read: {fault}") from fault
+
+
+def manifest(number: int) -> Manifest | None:
+    """Of what a revision consists; None where an earlier version kept it, or it is unreadable."""
+    try:
+        with open(_file(number, "json"), "rb") as file:
+            return msgspec.json.decode(file.read(), type=Manifest)
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
+def scripts(number: int) -> dict[str, str] | None:
+    """The scripts of a revision, by path; None where they were not kept with it."""
+    kept = manifest(number)
+    if kept is None:
+        return None
+    found: dict[str, str] = {}
+    for path, name in kept.files.items():
+        if path != MAIN:
+            try:
+                text = read_text(_kept(name))
+            except (OSError, UnicodeDecodeError):
+                return None
+            found[path] = text
+    return found
+
+
+# ---------------------------------------------------------------------- keeping
+
+
+def store(number: int, files: dict[str, str], pushed: Pushed) -> None:
+    """Keep scripts and origin of a revision, ahead of its `clp.toml`.  Raises OSError."""
+    os.makedirs(f"{paths.history_dir()}/files", mode=0o750, exist_ok=True)
+    names = {path: digest(text) for path, text in files.items()}
+    for path, text in files.items():
+        if path != MAIN and not os.path.exists(_kept(names[path])):
+            replace_file(_kept(names[path]), text.encode(), CONFIG_MODE)
+    content = msgspec.json.encode(Manifest(pushed=pushed, files=names))
+    replace_file(_file(number, "json"), content, CONFIG_MODE)
+
+
+def remember(number: int, text: str) -> None:
+    """Keep `text` as revision `number`, which is in force from then on.  Raises OSError."""
+    os.makedirs(paths.history_dir(), mode=0o750, exist_ok=True)
+    replace_file(_file(number, "toml"), text.encode(), CONFIG_MODE)
+    _unlink("removed")
+
+
+def begin(number: int) -> None:
+    """From now on until `finish` the files may be of either revision.  Raises OSError."""
+    replace_file(f"{paths.history_dir()}/unfinished", b"%d\n" % number, CONFIG_MODE)
+
+
+def unfinished() -> int:
+    """The push that was interrupted while its files were put in their places; 0: none."""
+    try:
+        with open(f"{paths.history_dir()}/unfinished", encoding="ascii") as file:
+            return int(file.read())
+    except (OSError, ValueError):
+        return 0
+
+
+def finish() -> None:
+    """The files are those of the revision in force.  Raises OSError."""
+    _unlink("unfinished")
+
+
+def remove() -> None:
+    """This server is none of the cluster's any more.  Raises OSError."""
+    os.makedirs(paths.history_dir(), mode=0o750, exist_ok=True)
+    replace_file(f"{paths.history_dir()}/removed", b"", CONFIG_MODE)
+
+
+def is_removed() -> bool:
+    """Whether it was taken out of the cluster since the newest revision."""
+    return os.path.exists(f"{paths.history_dir()}/removed")
+
+
+def write_out(number: int, *, main: bool = True) -> int:
+    """Put the files of a revision in their places again; returns how many.
+
+    Without `main` not `clp.toml`.  Raises ClpError or OSError.
+    """
+    files = scripts(number) or {}
+    if main:
+        files[MAIN] = content(number)
+    for path, text in files.items():
+        target = os.path.join(paths.config_dir(), path)
+        if os.path.isdir(target) and not os.path.islink(target):
+            mend = f"Take it away first: mv {target} {target}.away"
+            raise ClpError(ExitCode.REFUSED, f"{target}: is a directory.", mend)
+        os.makedirs(os.path.dirname(target), mode=0o750, exist_ok=True)
+        replace_file(target, text.encode(), CONFIG_MODE if path == MAIN else SCRIPT_MODE)
+    return len(files)
+
+
+def edit(number: int) -> str:
+    """How the `clp.toml` on the disk differs from that of a revision; empty: it does not."""
+    try:
+        found = read_text(paths.config_file())
+    except FileNotFoundError:
+        return "is not there"
+    except IsADirectoryError:
+        return "is a directory"
+    except UnicodeDecodeError:
+        return "was edited and not pushed, and is not text"
+    except OSError as fault:
+        return f"cannot be read ({fault.strerror})"
+    with contextlib.suppress(ClpError):
+        return "" if found == content(number) else "was edited and not pushed"
+    return ""
+
+
+def mend(number: int) -> str:
+    """How an edit that was not pushed is seen, pushed and dropped."""
+    return (
+        f"See it: clpcfctrl --diff. Push it: clpcfctrl --push. "
+        f"Drop it: clpcfctrl --rollback {number}"
+    )
 
 
 def diff(old: str, new: str, old_name: str, new_name: str) -> str:
@@ -75,3 +239,30 @@ def diff(old: str, new: str, old_name: str, new_name: str) -> str:
         old.splitlines(keepends=True), new.splitlines(keepends=True), old_name, new_name
     )
     return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
+
+
+def read_text(path: str) -> str:
+    """A file as it is loaded: a byte order mark is no part of it.  Raises as `open` does."""
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        return file.read()
+
+
+def _number(name: str) -> int | None:
+    stem, dot, rest = name.partition(".")
+    return int(stem) if stem.isascii() and stem.isdigit() and dot and rest == "toml" else None
+
+
+def _file(number: int, kind: str) -> str:
+    return f"{paths.history_dir()}/{number:04d}.{kind}"
+
+
+def _kept(name: str) -> str:
+    return f"{paths.history_dir()}/files/{name}"
+
+
+def _unlink(name: str) -> None:
+    try:
+        os.unlink(f"{paths.history_dir()}/{name}")
+    except FileNotFoundError:
+        return
+    sync_folder(paths.history_dir())

@@ -13,6 +13,7 @@ from clptools.config import fields_of_monitors as fields
 from clptools.config.address import Endpoint, endpoint
 from clptools.config.field import near
 from clptools.config.groups import ALL_GROUPS
+from clptools.config.quiet_window import windows
 from clptools.config.servers import note_keepalive, options_of, variant
 from clptools.config.table import Names, Source, Table, build, elements, known_servers, shown
 from clptools.config.variants import Registries
@@ -21,6 +22,7 @@ from clptools.core.model.settings import (
     Group,
     Monitor,
     Option,
+    QuietWindow,
     Recovery,
     Server,
     ServerGroup,
@@ -126,8 +128,40 @@ class _Monitors:
             monitor,
             keywords=keywords,
             communities=values["community"] or (),
+            quiet_windows=self._quiet(table, values, monitor),
             snmpv3_users=users,
         )
+
+    def _quiet(
+        self, table: Table, values: dict[str, Option], monitor: Monitor
+    ) -> tuple[QuietWindow, ...]:
+        """The quiet windows; a planned move needs them, and more."""
+        found = windows(str(values["quiet_window"] or ""))
+        if not monitor.prepare_on_stall:
+            if found:
+                table.say(
+                    "warning",
+                    "quiet_window",
+                    "quiet_window is not used: nothing plans a move",
+                    "Write prepare_on_stall = true, or leave it out.",
+                )
+            return found
+        if not monitor.stall_on_predictive_failure:
+            table.error(
+                "prepare_on_stall",
+                "needs stall_on_predictive_failure = true: without it there is no Stall",
+            )
+        if not found:
+            table.error(
+                "prepare_on_stall", "needs quiet_window", 'Write quiet_window = "02:00-04:00".'
+            )
+        if not monitor.recovery.target:
+            table.error(
+                "prepare_on_stall",
+                "needs recovery.target, the group that is to move",
+                "Add target to [monitor.recovery].",
+            )
+        return found
 
     def _user_mode(self, table: Table, monitor: Monitor) -> Monitor:
         if self.userw:

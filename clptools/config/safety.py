@@ -63,6 +63,17 @@ class WorstCase(msgspec.Struct, frozen=True, kw_only=True):
     """Until the groups of one lost server run elsewhere, its BMC dead with it."""
 
 
+class Lacks(msgspec.Struct, frozen=True, kw_only=True):
+    """What servers cannot keep, as far as it is known: nothing counts on it."""
+
+    watchdogs: dict[str, str] = {}
+    """Server -> why its watchdog cannot be armed."""
+    unfenced: frozenset[str] = frozenset()
+    """Servers whose BMC our account cannot make stop them."""
+    unread: frozenset[str] = frozenset()
+    """Servers whose BMC our account cannot even ask for the power."""
+
+
 class Safety(msgspec.Struct, frozen=True, kw_only=True):
     """The verdict."""
 
@@ -83,19 +94,23 @@ def seconds(ms: int) -> str:
 class _Cluster:
     """The configuration with what follows from it for each server."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, lacks: Lacks) -> None:
         self.settings = settings
+        self.lacks = lacks
         self.times: Times = times(settings.cluster)
         self.two = len(settings.servers) == 2
 
     def bound(self, server: Server) -> bool:
         """Whether it can be cleared by lease alone: it binds, and a watchdog enforces it."""
+        if server.name in self.lacks.watchdogs:
+            return False
         armed = self.settings.leases_armed
         return armed and watchdog_method(self.settings, server.name) != "none"
 
     def fenced(self, server: Server) -> bool:
         """Whether it can be forced to stop."""
-        return self.settings.forced_stop.action is not BmcAction.NONE and server.bmc is not None
+        wanted = self.settings.forced_stop.action is not BmcAction.NONE
+        return wanted and server.bmc is not None and server.name not in self.lacks.unfenced
 
     def election_ms(self) -> int:
         """Until another server has authority, after the coordinator died unseen."""
@@ -129,7 +144,8 @@ class _Cluster:
 
     def case(self, fault: Fault, server: Server) -> Case:
         ways: list[tuple[int, str]] = []
-        if fault is Fault.POWER and server.bmc is not None:
+        readable = server.bmc is not None and server.name not in self.lacks.unread
+        if fault is Fault.POWER and readable:
             ways.append((self.by_power_ms(POWER_READ_MS), "BMC reads off"))
         if fault in (Fault.FREEZE, Fault.CUT) and self.fenced(server):
             ways.append((self.by_force_ms(), "forced stop"))
@@ -150,19 +166,25 @@ class _Cluster:
     def _wait(self, fault: Fault, server: Server) -> str:
         if fault is Fault.CUT and not self.settings.leases_armed:
             return "its groups stay on it, and cannot move until it is heard again"
-        if fault is Fault.FREEZE and watchdog_method(self.settings, server.name) != "none":
+        resets = watchdog_method(self.settings, server.name) != "none"
+        if fault is Fault.FREEZE and resets and server.name not in self.lacks.watchdogs:
             return "its groups wait until its watchdog has reset it and it is back, or for you"
         return "its groups wait for you"
 
     def _mend(self, fault: Fault, server: Server) -> str:
         mends: list[str] = []
-        if fault is Fault.POWER:
+        account = server.name in self.lacks.unfenced | self.lacks.unread
+        if account and fault is not Fault.DARK:
+            mends.append("an account that its BMC lets in, with the level OPERATOR")
+        elif fault is Fault.POWER:
             mends.append("[server.bmc]")
         elif fault is not Fault.DARK and not self.fenced(server):
             bmc = "" if server.bmc is not None else " and [server.bmc]"
             mends.append(f'[forced_stop] action = "power-off"{bmc}')
         if not self.settings.leases_armed:
             mends.append(MORE_VOTES)
+        elif server.name in self.lacks.watchdogs:
+            mends.append(f"a watchdog that can be armed ({self.lacks.watchdogs[server.name]})")
         elif not self.bound(server):
             mends.append("a userw method other than none")
         return ", or ".join(mends)
@@ -257,9 +279,9 @@ class _Cluster:
         )
 
 
-def safety(settings: Settings) -> Safety:
-    """Judge a configuration that loaded without error."""
-    cluster = _Cluster(settings)
+def safety(settings: Settings, lacks: Lacks | None = None) -> Safety:
+    """Judge a configuration that loaded without error, on servers that lack these things."""
+    cluster = _Cluster(settings, lacks or Lacks())
     if len(settings.servers) < 2:
         nothing = WorstCase(detect_ms=None, self_stop_ms=None, fence_ms=None, takeover_ms=None)
         wait = "there is no other server: if this one is lost, its groups wait for it"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import tomllib
 
 from clptools.config import fields
 from clptools.config.address import Endpoint, canonical, endpoint
 from clptools.config.field import Field, near
 from clptools.config.fields_of_traps import source_of
+from clptools.config.lines import Lines
 from clptools.config.table import Names, Source, Table, build, element, elements, known_servers
 from clptools.config.variants import REFUSED, Registries, Variants
 from clptools.core.model.settings import (
@@ -120,6 +122,17 @@ def _read_bmc(
     values |= {"address": host}
     more = sources.read(inner, server, host)
     return build(Bmc, values, port=port, trap_sources=more)
+
+
+def bmc_in(text: str, server: str) -> Bmc | None:
+    """Where the BMC of a server is, by a configuration that need not be whole; None: nowhere."""
+    try:
+        document = tomllib.loads(text)
+        source = Source("", Lines(text))
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return None
+    found = read_servers(source, document)
+    return next((each.bmc for each in found if each.name == server), None)
 
 
 def read_forced_stop(

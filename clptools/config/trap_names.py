@@ -58,6 +58,10 @@ def pattern_fault(pattern: str) -> tuple[str, str] | None:
     return None
 
 
+NUMBER_CHARS = 128
+"""No number of a trap is written longer."""
+
+
 def pattern_bounds(pattern: str) -> tuple[str, int, int]:
     """What is before the last arc, without the 0 that SMIv2 puts there, and which last arcs.
 
@@ -74,15 +78,6 @@ def pattern_bounds(pattern: str) -> tuple[str, int, int]:
     head, _, low = first.rpartition(".")
     head = head[:-2] if head.endswith(".0") else "" if head == "0" else head
     return head, int(low), int(last or low)
-
-
-def pattern_covers(wide: str, narrow: str) -> bool:
-    """Whether every name of `narrow` is one of `wide`; both in full."""
-    head, low, high = pattern_bounds(wide)
-    other, first, last = pattern_bounds(narrow)
-    if high == EVERYTHING_BELOW:
-        return not head or other == head or other.startswith(head + ".")
-    return head == other and last != EVERYTHING_BELOW and low <= first and last <= high
 
 
 def instance_parts(instance: tuple[str, ...]) -> tuple[InstancePart, ...]:
@@ -111,6 +106,8 @@ def part_fault(item: str) -> tuple[str, str] | None:
 
 def value_fault(value: str, mask: int) -> tuple[str, str] | None:
     """Why a variable can never have a value, and the mend; None: it can."""
+    if value.isdecimal() and len(value) > NUMBER_CHARS:
+        return "wider than 64 bits: it can never match", "Compare it with the MIB."
     if value.isascii() and value.isdecimal():
         if mask and int(value) & ~mask:
             return (
@@ -131,15 +128,16 @@ def value_fault(value: str, mask: int) -> tuple[str, str] | None:
 
 def canonical_number(value: str) -> str:
     """Numbers in decimal, negative ones as they are looked up."""
-    try:
-        number = int(value, 0)
-    except ValueError:
+    if not is_number(value):
         return value
+    number = int(value, 0)
     return str(number & 0xFFFFFFFF if number < 0 else number)
 
 
 def is_number(text: str) -> bool:
     """Whether a text is a whole number, in any base that Python knows."""
+    if len(text) > NUMBER_CHARS:
+        return False
     try:
         int(text, 0)
     except ValueError:
@@ -163,7 +161,7 @@ def in_full(root: str, pattern: str) -> str:
 
 _EVENT = re.compile(r"([0-9A-F]{2}h|\*)/([0-9A-F]{2}|\*)/([0-9A-F]|\*)")
 _SPECIFIC = re.compile(r"specific (0|[1-9]\d{0,9})")
-_OID_ROW = re.compile(r"oid ((?:0|[1-9]\d*)(?:\.(?:0|[1-9]\d*))+)")
+_OID_ROW = re.compile(r"oid ((?:0|[1-9]\d{0,18})(?:\.(?:0|[1-9]\d{0,18}))+)")
 _REDFISH = re.compile(r"redfish [A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 
 

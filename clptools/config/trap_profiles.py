@@ -7,12 +7,14 @@ site can say as well.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from itertools import pairwise
+from typing import NamedTuple
 
 from clptools.config import fields_of_traps as fields
 from clptools.config.lines import Lines
 from clptools.config.table import Names, Source, Table, build, elements
 from clptools.config.trap_names import (
+    EVERYTHING_BELOW,
     MOST,
     ROOT,
     canonical_number,
@@ -22,7 +24,6 @@ from clptools.config.trap_names import (
     is_oid,
     is_whole,
     pattern_bounds,
-    pattern_covers,
     pattern_fault,
     row_fault,
     value_fault,
@@ -115,6 +116,8 @@ def _check_rows(table: Table, of_maker: bool, earlier: _Earlier) -> None:
 def _row_mend(row: str) -> str:
     if row.startswith("oid ."):
         return f'Write "oid {row[4:].strip(".")}": no dot at its beginning.'
+    if row.startswith("redfish"):
+        return 'Write "redfish Power.PowerSupplyFailed": registry and message, without a version.'
     return 'Write "0Dh/6F/2", "*/04/1", "specific 1001", or "oid 1.3.6.1.4.1.232.0.9014".'
 
 
@@ -144,13 +147,50 @@ def _check_row(table: Table, row: str, event_class: str, earlier: _Earlier) -> N
 # -- families ---------------------------------------------------------------------------------
 
 
+class _Sure(NamedTuple):
+    """A pattern that decides all its traps."""
+
+    number: int
+    """Which of them it is: the first one counts."""
+    low: int
+    high: int
+    pattern: str
+    line: int
+    event_class: str
+
+
 class _Earlier:
     """The rows and patterns read so far, in this profile and those before it."""
 
     def __init__(self) -> None:
         self.rows: dict[tuple[str, str], tuple[str, int]] = {}
-        self.sure: list[tuple[str, str, int, str]] = []
-        """Patterns that decide all their traps: as written, in full, line, class."""
+        self._sure: dict[str, list[_Sure]] = {}
+        """OID before the last arc -> patterns that decide all their traps."""
+        self._count = 0
+
+    def decides(self, pattern: str, full: str, line: int, event_class: str) -> None:
+        """That pattern decides all its traps."""
+        head, low, high = pattern_bounds(full)
+        self._count += 1
+        made = _Sure(self._count, low, high, pattern, line, event_class)
+        self._sure.setdefault(head, []).append(made)
+
+    def covering(self, full: str) -> _Sure | None:
+        """The first pattern that takes every name of this one before.
+
+        Looked for by what its name begins with: a MIB has thousands.
+        """
+        head, low, high = pattern_bounds(full)
+        arcs = head.split(".") if head else []
+        above = ["", *(".".join(arcs[:length]) for length in range(1, len(arcs) + 1))]
+        found = [
+            one
+            for name in above
+            for one in self._sure.get(name, ())
+            if one.high == EVERYTHING_BELOW
+            or (name == head and high != EVERYTHING_BELOW and one.low <= low and high <= one.high)
+        ]
+        return min(found, default=None)
 
 
 def _family(table: Table, shared: dict[str, TrapCondition | None], text: str) -> TrapFamily | None:
@@ -163,7 +203,7 @@ def _family(table: Table, shared: dict[str, TrapCondition | None], text: str) ->
         name: _condition(table, name) if name in table.raw else shared[name]
         for name in fields.CONDITIONS
     }
-    ok = _check_match(table, wanted)
+    ok = _check_match(table, wanted) and _check_overlaps(table, wanted)
     classes = _values(table, "classes", values.pop("classes"))
     levels = _values(table, "levels", values.pop("levels"))
     event_class = values.pop("class")
@@ -226,10 +266,11 @@ def _check_match(table: Table, match: dict[str, str]) -> bool:
         if "match" in table.raw:
             table.error("match", "names no trap", 'Write match = ["0.6050"].')
         return False
-    for pattern in match:
+    listed = isinstance(table.raw.get("match"), list)
+    for place, pattern in enumerate(match):
         at: tuple[str | int, ...] = (pattern,)
-        if isinstance(table.raw.get("match"), list):
-            at = (list(match).index(pattern),)
+        if listed:
+            at = (place,)
         fault = pattern_fault(pattern)
         if fault:
             table.error("match", *fault, at=at)
@@ -237,6 +278,22 @@ def _check_match(table: Table, match: dict[str, str]) -> bool:
             continue
         _warn_number(table, "match", pattern, pattern_bounds(pattern)[1])
     return ok
+
+
+def _check_overlaps(table: Table, match: dict[str, str]) -> bool:
+    """Reports ranges of one table that share numbers, and say different classes of them.
+
+    A number alone goes before the ranges that it is in, and a table before the next one.
+    """
+    ranges = sorted((pattern_bounds(pattern), pattern) for pattern in match)
+    ranges = [((head, low, high), p) for (head, low, high), p in ranges if low < high]
+    for ((head, _, high), one), ((other, low, _), two) in pairwise(ranges):
+        if head == other and low <= high and match[one] != match[two]:
+            text = f'says {match[one] or "nothing"} of "{one}", and {match[two] or "nothing"} here'
+            mend = "Let one end where the other begins."
+            table.error("match", f"{text}: both have {low}", mend, at=(two,))
+            return False
+    return True
 
 
 def _warn_number(table: Table, name: str, pattern: str, number: int) -> None:
@@ -263,7 +320,7 @@ def _check_family(table: Table, family: TrapFamily) -> bool:
         table.error("levels", text, "Add step, or take levels out.")
     if family.step:
         for level in family.levels:
-            if not level.isdecimal() or int(level) >= family.step:
+            if not (level.isdecimal() and len(level) < 6 and int(level) < family.step):
                 text = f"no number leaves {level} when it is divided by {family.step}"
                 table.error("levels", text, f"Levels go from 0 to {family.step - 1}.", at=(level,))
     gives = family.classes or family.event_class or family.levels or any(family.match.values())
@@ -351,28 +408,19 @@ def _check_reach(
                     f"line {row[1]} says {row[0]} of {full}, this {_only_class(family, given)}",
                     "A row of one name counts before: take one of them out.",
                 )
-            for earlier_pattern, said in _covering(full, earlier):
-                text = f'line {said[0]} takes "{earlier_pattern}" before'
-                known = said[1] and _only_class(family, given) not in ("", said[1])
-                text += f" and says {said[1]}" if known else ""
+            if (before := earlier.covering(full)) is not None:
+                text = f'line {before.line} takes "{before.pattern}" before'
+                said = before.event_class
+                known = said and _only_class(family, given) not in ("", said)
+                text += f" and says {said}" if known else ""
                 table.error(
                     "match",
                     f'{text}: "{pattern}" can never match',
                     "Put the narrower one first, or take one of them out.",
                 )
-                break
-            else:
-                if _is_sure(family, given):
-                    told = _only_class(family, given)
-                    earlier.sure.append((pattern, full, line, told))
-                continue
-            break
-
-
-def _covering(full: str, earlier: _Earlier) -> Iterator[tuple[str, tuple[int, str]]]:
-    for pattern, other, line, event_class in earlier.sure:
-        if pattern_covers(other, full):
-            yield pattern, (line, event_class)
+                return
+            if _is_sure(family, given):
+                earlier.decides(pattern, full, line, _only_class(family, given))
 
 
 def _is_sure(family: TrapFamily, given: str) -> bool:

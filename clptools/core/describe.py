@@ -210,9 +210,20 @@ def _resource_said(x: e.ResourceSaid, now: int) -> str:
     return f"{x.group}/{x.resource}{_tail(x.text)}"
 
 
+def _resource_lost(x: e.ResourceLost, now: int) -> str:
+    return f"{x.group}/{x.resource}{_tail(x.text)}"
+
+
 def _script_done(x: e.ScriptDone, now: int) -> str:
     result = "ok" if x.ok else "timed out" if x.timed_out else "failed"
     return f"{x.token} {result}{_tail(x.text)}"
+
+
+def _window_changed(x: e.WindowChanged, now: int) -> str:
+    if x.closes_at <= x.opens_at:
+        return f"{x.monitor} none"
+    opens, closes = _seconds(x.opens_at - now), _seconds(x.closes_at - now)
+    return f"{x.monitor} opens in {opens}, closes in {closes}{_tail(x.when)}"
 
 
 def _hardware_seen(x: e.HardwareSeen, now: int) -> str:
@@ -231,6 +242,11 @@ def _watchdog_changed(x: e.WatchdogChanged, now: int) -> str:
     return ("armed" if x.armed else "not armed") + method + _tail(x.text)
 
 
+def _condition_seen(x: e.ConditionSeen, now: int) -> str:
+    monitors = f" of {','.join(x.monitors)}" if x.monitors else ""
+    return f"{x.name}{monitors}" + (_tail(x.text) if x.text else " over")
+
+
 def _request_seen(x: e.RequestSeen, now: int) -> str:
     asked = f" asked {_ago(x.asked_at, now)}" if x.asked_at else ""
     return f"{x.id} of {x.user} {describe_request(x.request)}{asked}"
@@ -245,6 +261,7 @@ _EVENTS: dict[type, Callable[[Any, int], str]] = {
     e.AgentStopping: lambda x, now: "",
     e.SettingsOffered: lambda x, now: f"of {len(x.settings.servers)} servers",
     e.SettingsChanged: lambda x, now: f"revision {x.settings.revision}{_flags(stretch=x.stretch)}",
+    e.HeartbeatRefused: lambda x, now: f"{x.server} {x.address} {x.why}",
     e.BeatSeen: lambda x, now: f"{x.link} {describe_beat(x.beat)}",
     e.ControlSeen: lambda x, now: f"from {x.sender} {describe_control(x.message, now)}",
     e.TimerFired: lambda x, now: x.name,
@@ -253,11 +270,14 @@ _EVENTS: dict[type, Callable[[Any, int], str]] = {
     e.ArbiterAnswered: _arbiter_answered,
     e.ResourceDone: _resource_done,
     e.ResourceSaid: _resource_said,
+    e.ResourceLost: _resource_lost,
     e.ScriptDone: _script_done,
     e.MonitorResult: lambda x, now: f"{x.monitor} {x.status}{_tail(x.text)}",
+    e.WindowChanged: _window_changed,
     e.HardwareSeen: _hardware_seen,
     e.MessageSeen: _message_seen,
     e.WatchdogChanged: _watchdog_changed,
+    e.ConditionSeen: _condition_seen,
     e.RequestSeen: _request_seen,
     e.HostActionDone: _host_action_done,
 }
@@ -282,11 +302,17 @@ def _intent(x: m.Intent) -> str:
         words.append(f"{x.failures} failed")
     if x.rounds:
         words.append(f"{x.rounds} rounds")
+    if x.planned:
+        words.append(f"planned for event {x.planned}")
     return " ".join(words)
 
 
+def _plan(x: m.Plan) -> str:
+    return f"{x.group} {x.stage} from {x.server} to {x.to or '-'} for event {x.event}"
+
+
 def _shared(x: m.Shared, now: int) -> str:
-    intents = "; ".join(_intent(i) for i in x.intents)
+    intents = "; ".join([*map(_intent, x.intents), *map(_plan, x.plans)])
     ratio = f" time-outs x{x.ratio} for {_seconds(x.ratio_ms)}" if x.ratio > 1 else ""
     flags = _flags(suspended=x.suspended)
     return f"{describe_epoch(x.version)}{flags}{ratio} {intents}".rstrip()
@@ -341,6 +367,7 @@ _ACTIONS: dict[type, Callable[[Any, int], str]] = {
     a.HoldArbiter: lambda x, now: f"{x.name} for {_seconds(x.lease_ms)}",
     a.ReleaseArbiter: lambda x, now: x.name,
     a.RunResource: _run_resource,
+    a.WatchResource: lambda x, now: f"{x.group}/{x.resource} epoch {x.epoch}",
     a.RunScript: lambda x, now: f"{x.token} {x.script} within {_seconds(x.timeout_ms)}",
     a.RunMonitor: lambda x, now: f"{x.monitor} {'on' if x.on else 'off'}",
     a.FaultMonitor: lambda x, now: f"{x.monitor} {'on' if x.on else 'off'}",

@@ -1,8 +1,8 @@
-"""The core's one door: `Node.step(event, now) -> actions`.
+"""The core's single entry point: `Node.step(event, now) -> actions`.
 
-A `Node` is one server of the cluster as pure data and rules.  It reads no clock, uses no random
-numbers and does no I/O: what happened comes in as events, what is to be done goes out as actions.
-The agent and the simulator drive the same code.
+A `Node` is one server of the cluster as pure data and rules.  It reads no clock and does no I/O,
+and its only randomness is a generator that is seeded from outside: what happened comes in as
+events, what is to be done goes out as actions.  The agent and the simulator drive the same code.
 
     event --> gate --> the part that handles it --> settle --> [Persist] + actions
 
@@ -64,6 +64,7 @@ class Node(Parts):
             events.SettingsOffered: self.revision.offered,
             events.SettingsChanged: self._settings_changed,
             events.BeatSeen: self._beat_seen,
+            events.HeartbeatRefused: self._refused,
             events.ControlSeen: self._control_seen,
             events.TimerFired: self._timer_fired,
             events.PowerRead: self.power.read,
@@ -71,11 +72,14 @@ class Node(Parts):
             events.ArbiterAnswered: self.arbiter.answered,
             events.ResourceDone: self._resource_done,
             events.ResourceSaid: self.lifecycle.said,
-            events.ScriptDone: self.recovery.script_done,
+            events.ResourceLost: self.lifecycle.lost,
+            events.ScriptDone: self._script_done,
             events.MonitorResult: self.recovery.result,
+            events.WindowChanged: self.planned.window_changed,
             events.HardwareSeen: self.ledger.hardware,
             events.MessageSeen: self.ledger.message,
             events.WatchdogChanged: self.lease.changed,
+            events.ConditionSeen: self.conditions.seen,
             events.RequestSeen: self.router.request,
             events.HostActionDone: self.service.host_action_done,
         }
@@ -184,6 +188,10 @@ class Node(Parts):
         if phase is Phase.TELLING and not beat.page:
             self.service.heard_while_telling(beat)
 
+    def _refused(self, event: events.HeartbeatRefused) -> None:
+        if self.life.phase in (Phase.RUNNING, Phase.LEAVING):
+            self.membership.refused(event)
+
     def _control_seen(self, event: events.ControlSeen) -> None:
         sender, message = event.sender, event.message
         if isinstance(message, Forward):
@@ -216,6 +224,10 @@ class Node(Parts):
             self.final.of_resource(exhausted.resource, exhausted.group)
             self.lifecycle.go_on(exhausted)
 
+    def _script_done(self, event: events.ScriptDone) -> None:
+        if not self.preparation.done(event):
+            self.recovery.script_done(event)
+
     def _fence_done(self, event: events.FenceDone) -> None:
         failed = self.fencing.done(event)
         if failed is not None:
@@ -242,6 +254,8 @@ class Node(Parts):
         self.arbiter.ask()
         self._settle()
         self.copies.settle()
+        self.policy.remind()
+        self.monitor_requests.remind()
         self.outbox.send_to(self.peers)
         self.lease.pet()
         if self.now - self.context.state.reported_at >= _REPORT_MS:
@@ -283,6 +297,8 @@ class Node(Parts):
         if self.ratio.settle(self.policy.shared) and self.authority.in_office():
             self.policy.stretch(1, 0, "")
         self.lifecycle.settle()
+        self.planned.settle()
+        self.preparation.settle()
         self.placement.settle()
         for failed in self.fencing.settle(self.placement.stake()):
             self.waits.stop_failed(failed)

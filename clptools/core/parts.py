@@ -25,8 +25,13 @@ from clptools.core.groups.waits import Waits
 from clptools.core.model.settings import Settings
 from clptools.core.model.state import NodeState
 from clptools.core.model.timing import Times, times
+from clptools.core.monitors.conditions import Conditions
 from clptools.core.monitors.event_ledger import EventLedger
 from clptools.core.monitors.final_action import FinalActions
+from clptools.core.monitors.foresight import Foresight
+from clptools.core.monitors.hindrances import Hindrances
+from clptools.core.monitors.planned_moves import PlannedMoves
+from clptools.core.monitors.preparation import Preparation
 from clptools.core.monitors.recovery import Recovery
 from clptools.core.monitors.status import MonitorRuns
 from clptools.core.report.durable_state import DurableState
@@ -127,7 +132,15 @@ class Parts:
         self.holders = Holders(step, runs, self.peers)
         self.selection = Selection(step, runs, state.monitors, state.ledger.events, self.peers)
         self.lifecycle = Lifecycle(step, self.groups, self.policy, self.lease, self.selection)
-        self.orders = Orders(step, self.authority, self.lease, self.groups, self.lifecycle)
+        self.orders = Orders(
+            step,
+            self.authority,
+            self.lease,
+            self.groups,
+            self.lifecycle,
+            state.ledger.events,
+            state.plans.windows,
+        )
         self.waits = Waits(
             step, state.office, self.peers, self.policy, self.authority, self.holders
         )
@@ -184,7 +197,33 @@ class Parts:
             self.lifecycle,
             self.final,
         )
+        self.conditions = Conditions(step, state.conditions)
         self.ledger = EventLedger(step, state.ledger, self.monitor_runs, self.final, self.recovery)
+        self.foresight = Foresight(
+            step, self.peers, state.monitors, state.ledger.events, state.plans.windows
+        )
+        self.hindrances = Hindrances(
+            step,
+            self.peers,
+            self.policy,
+            self.revision,
+            self.selection,
+            self.holders,
+            self.grants,
+            self.placement,
+            self.foresight,
+        )
+        self.planned = PlannedMoves(
+            step,
+            state.plans,
+            self.policy,
+            self.authority,
+            self.selection,
+            self.holders,
+            self.foresight,
+            self.hindrances,
+        )
+        self.preparation = Preparation(step, state.plans, self.policy, self.groups)
 
     def _build_requests(self) -> None:
         """What operators ask for."""
@@ -201,6 +240,8 @@ class Parts:
             self.clearance,
             self.holders,
             self.selection,
+            self.planned,
+            self.placement,
             self.forwarding,
             self.cluster_requests,
         )
@@ -262,6 +303,8 @@ class Parts:
             self.monitor_runs,
             self.final,
             self.ledger,
+            state.conditions,
+            state.plans.windows,
         )
         self.status = Status(
             step,
@@ -273,6 +316,8 @@ class Parts:
             self.selection,
             self.holders,
             self.waits,
+            self.planned,
+            self.hindrances,
             state.copies,
             self.own_status,
         )

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from clptools.core.model.words import RefusedFor
+
 # ---------------------------------------------------------------------- small words
 
 stopping = "its cluster service is stopping"
@@ -17,6 +19,7 @@ not_heard = "it is not heard"
 failed_there = "the last start failed there, or it was taken off there"
 free = "it may"
 nothing = "nothing"
+once_resumed = "once the cluster is resumed"
 any_server = "any server"
 no_text = "no text"
 fence_under_way = "under way"
@@ -62,6 +65,31 @@ def failure(text: str, timed_out: bool) -> str:
 def out(reason: str) -> str:
     """Why a server is out."""
     return f"it is out ({reason})"
+
+
+def refused_for(why: str, server: str, me: str) -> str:
+    """Why datagrams from a server's address are refused."""
+    if why == RefusedFor.CLUSTER:
+        return f"{server} belongs to a cluster of another name"
+    return f"the authkey of {server} differs from that of {me}"
+
+
+def datagrams_refused(address: str, why: str) -> str:
+    """What tells that something runs at a server's address."""
+    return f"datagrams from {address} are refused: {why}"
+
+
+def mends_refused(why: str, server: str, me: str) -> str:
+    """What a person can do about it."""
+    if why == RefusedFor.CLUSTER:
+        return (
+            f"Give {server} this cluster's clp.toml and authkey, then there: "
+            "systemctl restart clpnode"
+        )
+    return (
+        f"Give {server} and {me} the same /etc/clptools/authkey, then where it was changed: "
+        "systemctl restart clpnode"
+    )
 
 
 # ---------------------------------------------------------------------- lease and fencing
@@ -316,3 +344,81 @@ def final_for(name: str) -> str:
 def stops_of(group: str, servers: Iterable[str]) -> str:
     """The commands that end one of two copies."""
     return " or ".join(f"clpgrp -t {group} -h {server}" for server in servers)
+
+
+# ---------------------------------------------------------------------- planned moves
+
+any_other = "another server"
+no_window = "which is not known yet"
+is_suspended = "the cluster is suspended"
+all_stop = "all servers stop the service"
+push_under_way = "a configuration is being pushed"
+unknown_group = "the group is not in the configuration"
+
+
+def checked(to: str, hindrance: str) -> str:
+    """What was found when a move was planned."""
+    if hindrance:
+        return f"Now it would wait: {hindrance}."
+    return f"{to} is Online, has no open fatal event and could take it now."
+
+
+def planned_because(monitor: str) -> str:
+    """Reason of a planned move."""
+    return f"planned, as {monitor} expects a failure"
+
+
+def no_stall(monitor: str, server: str) -> str:
+    return f"{monitor} is not at Stall on {server}"
+
+
+def fails_too(monitor: str, server: str) -> str:
+    return f"{monitor} expects a failure on {server}, too"
+
+
+def has_fatal_event(server: str) -> str:
+    return f"{server} has an open fatal hardware event"
+
+
+def is_moved(group: str) -> str:
+    return f"{group} is being started, stopped or moved"
+
+
+def has_failed(group: str) -> str:
+    return f"{group} has failed"
+
+
+def runs_nowhere(group: str) -> str:
+    return f"{group} is to run and does not"
+
+
+def is_to_stop(group: str) -> str:
+    return f"{group} is to be stopped"
+
+
+def not_online_on(group: str, server: str) -> str:
+    return f"{group} is not Online on {server} alone"
+
+
+def outside_window(monitor: str, server: str) -> str:
+    return f"by the clock of {server} it is not in a quiet window of {monitor}"
+
+
+def not_asked_for(monitor: str) -> str:
+    return f"{monitor} does not ask for it any more"
+
+
+def event_closed(number: int, meaning: str) -> str:
+    return f"event {number} ({meaning}) is closed"
+
+
+def came_back(server: str) -> str:
+    return f"it is back on {server}"
+
+
+def runs_there(server: str) -> str:
+    return f"it runs on {server}"
+
+
+def cancelled_by(user: str) -> str:
+    return f"{user} called it off"

@@ -33,6 +33,14 @@ def already_stopped(group: str) -> str:
     return f"{group} is already stopped."
 
 
+def no_planned_move(group: str) -> str:
+    return f"{group} has no planned move."
+
+
+def moves_already(group: str, server: str) -> str:
+    return f"The planned move of {group} to {server} has begun."
+
+
 def runs_on(group: str, server: str) -> str:
     """Another server was named."""
     return f"{group} runs on {server}."
@@ -68,6 +76,11 @@ def stopped(groups: Sequence[tuple[str, str]]) -> str:
     return f"{len(shown)} groups stopped: {_each('{}{}', shown)}."
 
 
+def stopped_older(group: str, server: str, runs_on: str) -> str:
+    """What the stop of the older of two copies did."""
+    return f"The older copy of {group} has stopped on {server}; it runs on {runs_on}."
+
+
 def _each(form: str, of: Sequence[tuple[str, ...]]) -> str:
     return ", ".join(form.format(*one) for one in of)
 
@@ -78,8 +91,10 @@ def nothing_there(server: str, verb: str) -> str:
     return f"{where}: there is nothing to {verb}."
 
 
-def start_ended_badly(group: str, server: str) -> str:
-    return f"{group} could not be started on {server}."
+def start_ended_badly(group: str, failed: Sequence[str], runs_on: str) -> str:
+    """`failed`: servers, each with why; `runs_on`: where it was started in the end, or nothing."""
+    end = f"; it runs on {runs_on}" if runs_on else ""
+    return f"{group} could not be started on {listed(failed)}{end}."
 
 
 def cannot_take(group: str, server: str, why: str) -> str:
@@ -95,8 +110,13 @@ def no_proof_yet(group: str, dark: Sequence[str]) -> str:
     return f"There is no proof yet that {group} does not run on {listed(dark)}."
 
 
-def how_to_prove(group: str, dark: Sequence[str], wanted: bool) -> str:
-    """What would allow the start or move of a group that is not proven to be off."""
+def how_to_prove(group: str, dark: Sequence[str], wanted: bool, mend: str = "") -> str:
+    """What would allow the start or move of a group that is not proven to be off.
+
+    `mend`: one of them lives, and what makes it be heard again; nobody should vouch then.
+    """
+    if mend:
+        return f"{mend}; all that is missing: clpstat --explain {group}"
     confirm = " and ".join(f"clpnode confirm-down {server} --yes" for server in dark)
     return (
         f"{'It starts by itself once there is; what' if wanted else 'What'} is missing: "
@@ -213,6 +233,16 @@ def may_not_be_removed(server: str) -> str:
         f"{server} would be removed, and has not left: stop its cluster service first "
         f"(clpcl -t -h {server}), or vouch that it is down and stays down until it has no "
         f"configuration of this cluster any more (clpnode confirm-down {server} --yes)"
+    )
+
+
+NOT_PROVEN_DOWN = "it is not proven down"
+
+
+def votes_by_the_one_before(server: str) -> str:
+    return (
+        f"servers, arbiters, leases or BMCs change, so {server} must have left, or a person must "
+        "vouch that it is down: it may boot, and vote by those of before"
     )
 
 

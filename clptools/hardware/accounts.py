@@ -12,8 +12,8 @@ import contextlib
 
 from clptools import paths
 from clptools.common.redfish import ROOT, RedfishError, Service, link, links, system_path, text_of
-from clptools.config.facts import AccountFault
 from clptools.config.files import read_bmc_password
+from clptools.core.model.machine import AccountFault
 from clptools.core.model.settings import Bmc, Settings
 from clptools.hardware.ipmi import BmcClient, IpmiProcesses
 from clptools.hardware.ipmi_requests import CHASSIS, BmcError, mend
@@ -29,8 +29,10 @@ _NEEDED = "ConfigureComponents"
 async def account_faults(
     settings: Settings, servers: tuple[str, ...], within_s: float = WITHIN_S
 ) -> dict[str, AccountFault]:
-    """Server -> what our account lacks at its BMC, or what keeps it out; who lacks nothing is not
-    in it."""
+    """Server -> what our account lacks at its BMC, or what keeps it out.
+
+    Servers whose account suffices are omitted.
+    """
     processes = IpmiProcesses()
     bmcs = {s.name: s.bmc for s in settings.servers if s.bmc is not None and s.name in servers}
     try:
@@ -61,7 +63,7 @@ async def _asked(
     if not lacks:
         return None
     text = f"{lacks}: a forced stop, and final actions of this BMC, will be refused"
-    return AccountFault(text=text, mend=mend(server, bmc.user, "level user"))
+    return AccountFault(text=text, mend=mend(server, bmc.user, "level user"), reads=True)
 
 
 async def _by_ipmi(server: str, bmc: Bmc, processes: IpmiProcesses, patience_s: float) -> str:

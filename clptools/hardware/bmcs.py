@@ -21,8 +21,8 @@ from clptools.hardware import power, watchdog
 from clptools.hardware.bmc_checks import Echoes, Guids
 from clptools.hardware.ipmi import BmcClient, IpmiProcesses
 from clptools.hardware.ipmi_alerts import Acknowledger
+from clptools.hardware.ipmi_device import LocalIpmi, NoLan, OwnBmc
 from clptools.hardware.ipmi_requests import APP, Asked, BmcError, mend
-from clptools.hardware.local import LocalIpmi, NoLan, OwnBmc
 from clptools.hardware.watchdog import OwnTimer, State
 
 if TYPE_CHECKING:

@@ -50,7 +50,9 @@ class BmcError(ClpError):
         left: bool = False,
     ) -> None:
         super().__init__(
-            ExitCode.FAILED, f"BMC of {server} ({where}): {command}, attempt {attempt}: {fault}"
+            ExitCode.FAILED,
+            f"BMC of {server} ({where}): {command}, attempt {attempt}: {fault}",
+            mend(server, "", fault),
         )
         self.fault = fault
         """The fault without the BMC's name."""

@@ -33,7 +33,7 @@ from clptools.hardware.power import POLL_S, Reading
 PATIENCE_S = 2.0
 """For one answer of people's: a read, an LED."""
 _SWITCH_S = 30.0
-"""Until a machine reads off, or on, that was told to."""
+"""How long a machine may take to read off, or on, after an order."""
 _ANSWER_S = 2.0
 """How long the answer to an order that left is waited for."""
 _QUIET_FIRST_S, _QUIET_MOST_S = 0.5, 1.5

@@ -69,6 +69,14 @@ class SnmpKeysUnusable(TrapNotice, frozen=True):
     says = "{what}"
 
 
+class SnmpKeysUsable(TrapNotice, frozen=True):
+    """The keys of an SNMPv3 user can be used again."""
+
+    entry = Entry("pm", 930, INFO)
+    about = ("me",)
+    says = "{what}"
+
+
 class TrapStorm(TrapNotice, frozen=True):
     """A BMC sends more traps than are taken: repeats are held back until it is over."""
 
@@ -101,6 +109,7 @@ TRAP_NOTICES: dict[str, type[TrapNotice]] = {
     "rehearsal": TrapRehearsed,
     "bind": TrapReceiverDeaf,
     "keys": SnmpKeysUnusable,
+    "keyed": SnmpKeysUsable,
     "storm": TrapStorm,
     "unknown": TrapUnknown,
     "fault": TrapFailed,

@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
+import math
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -40,7 +41,8 @@ from clptools.core.model.words import EventClass
 from clptools.core.notices.form import Notice
 from clptools.intake.admission import BURST, RATE, Bucket, admissions
 from clptools.intake.notices import RedfishTestArrived
-from clptools.intake.redfish_events import EventTable, Told, events_of, makers_of
+from clptools.intake.pace import Pace
+from clptools.intake.redfish_events import EventTable, Told, events_of, makers_of, unread_of
 from clptools.intake.redfish_identity import listener_tls
 from clptools.intake.redfish_log import Known, Seen, find_logs, name_of, newest
 from clptools.intake.redfish_push import PushHandler, StreamParser, subscribe
@@ -58,13 +60,13 @@ SUBSCRIPTION_S = 60.0
 ANSWER_S = 5.0
 """For one answer of the service."""
 AGAIN_S = (1.0, 60.0)
-"""How soon what could not go on is begun anew: at first, and at last."""
+"""First and longest delay before a retry."""
 PASSWORD_S = 5.0
 """Between two looks whether there is another password, where one was refused."""
 STUCK_S = 10.0
-"""A stream that stops inside an event is given up after this."""
+"""A stream whose event does not end within this is given up."""
 STREAM_FAULTS = 3
-"""So many streams that could not be had or ended soon, and pushes are asked for as well."""
+"""After this many streams that failed or ended soon, pushes are subscribed to as well."""
 SHORT_S = 10.0
 """A stream that ends within this ends soon."""
 PENDING, GRAVE_PENDING = 256, 4096
@@ -176,6 +178,7 @@ class _Watch:
         self._pending: set[asyncio.Task[bool]] = set()
         self._seen = Seen()
         self._bucket = Bucket(RATE, BURST)
+        self._pace = Pace(self._loop)
         self._notes = RedfishNotes(owner.note, bmc.where, self._loop.time)
         self._stream: KeptConnection | None = None
         self._stream_since = 0.0
@@ -293,20 +296,27 @@ class _Watch:
             self._stream, self._stream_since = connection, self._loop.time()
             self._owed.clear()
             self._notes.works("stream")
-            parser = StreamParser()
+            parser, ends_by = StreamParser(), math.inf
             try:
                 while True:
-                    limit = STUCK_S if parser.inside else None
                     try:
-                        async with asyncio.timeout(limit):
+                        async with asyncio.timeout_at(None if ends_by == math.inf else ends_by):
                             piece = await anext(pieces, None)
                     except TimeoutError:
                         raise RedfishError("it stopped inside an event") from None
                     if piece is None:
                         break
-                    for event_id, data in parser.feed(piece):
+                    await self._pace.turn()
+                    told = parser.feed(piece)
+                    for event_id, data in told:
                         last = event_id or last
                         await self._told(data, "stream")
+                    # However it goes on, byte by byte say: the event as a whole has that long.
+                    begins = told or ends_by == math.inf
+                    if not parser.inside:
+                        ends_by = math.inf
+                    elif begins:
+                        ends_by = self._loop.time() + STUCK_S
             finally:
                 self._stream = None
                 connection.close()
@@ -325,7 +335,14 @@ class _Watch:
             self._counters.malformed += 1
             self._notes.seldom(f"malformed {way}", f"{WAYS[way]}: an event is no JSON object")
             return True
-        kept = [self._take(told, way) for told in events_of(body)]
+        if unread := unread_of(body):
+            self._counters.malformed += unread
+            text = f"{WAYS[way]}: {unread} things in one event are no records, or are too many"
+            self._notes.seldom(f"unread {way}", text)
+        kept: list[asyncio.Task[bool] | None] = []
+        for told in events_of(body):
+            await self._pace.turn()
+            kept.append(self._take(told, way))
         return all(await asyncio.gather(*(task for task in kept if task is not None)))
 
     # ------------------------------------------------------------------ pushes
@@ -394,12 +411,19 @@ class _Watch:
         before = None if path in self._read else self._known.before
         remember = path not in self._read and before is None
         for told in entries:
-            if remember or (before is not None and name_of(told) in before):
+            await self._pace.turn()
+            if remember:
+                self._seen.remember("log", told)
+                continue
+            if before is not None and name_of(told) in before:
                 self._seen.first("log", told)
                 continue
             whole = self._stream is not None and self._stream_since < self._log_read_at
             new = not self._seen.knows("log", told)
-            if whole and new and not self._seen.tells("stream", told):
+            if not new:
+                self._seen.remember("log", told)  # still there: others are forgotten before
+                continue
+            if whole and not self._seen.tells("stream", told):
                 self._owed.setdefault(told.identity, self._loop.time())
             self._take(told, "log")
         self._read.add(path)

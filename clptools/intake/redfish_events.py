@@ -13,7 +13,7 @@ import re
 import tomllib
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from fnmatch import fnmatchcase
+from fnmatch import fnmatchcase, translate
 from functools import lru_cache
 from importlib import resources
 from typing import Any, NamedTuple
@@ -111,6 +111,12 @@ def events_of(body: Json) -> list[Told]:
     return [told for row in found if isinstance(row, dict) if (told := _told(row)) is not None]
 
 
+def unread_of(body: Json) -> int:
+    """How many things in an Event are no records that are read, or too many."""
+    rows = body.get("Events")
+    return len(rows) - len(events_of(body)) if isinstance(rows, list) else 1
+
+
 def entry_of(row: Json) -> Told | None:
     """An entry of a log, or None: it is no event."""
     return _told(row)
@@ -139,7 +145,7 @@ def _told(row: Json) -> Told | None:
         args=args,
         stamp=stamp,
         at_s=_seconds(stamp),
-        id=text_of(row.get("EventId") or row.get("EventID") or row.get("Id"), 128),
+        id=_argument(row.get("EventId") or row.get("EventID") or row.get("Id"))[:128],
         test=test or (_TESTED if text.startswith(TEST_TEXT) else ""),
     )
 
@@ -249,7 +255,11 @@ def makers_of(said: Iterable[object]) -> frozenset[int]:
 def _families_of(message: str) -> tuple[tuple[_Family, str], ...]:
     """The families that name it, in their order, each with the class that it has there."""
     found: list[tuple[_Family, str]] = []
-    for family in _shipped().families:
+    shipped = _shipped()
+    places = set(shipped.exact.get(message, ()))
+    places |= {place for pattern, place in shipped.globs if pattern.match(message)}
+    for place in sorted(places):
+        family = shipped.families[place]
         opens = (word for name, word in family.opens.items() if fnmatchcase(message, name))
         word = next(opens, "")
         if not word and any(fnmatchcase(message, name) for name in family.closes):
@@ -272,6 +282,11 @@ class _Shipped(NamedTuple):
     severities: dict[str, EventClass]
     families: tuple[_Family, ...]
     makers: dict[str, tuple[int, ...]]
+    exact: dict[str, list[int]]
+    """Message -> the places of the families that name it: whoever invents messages by the thousand
+    must not keep the agent busy."""
+    globs: tuple[tuple[re.Pattern[str], int], ...]
+    """The same for names with a star."""
 
 
 @lru_cache(maxsize=1)
@@ -281,9 +296,20 @@ def _shipped() -> _Shipped:
         tomllib.loads((folder / name).read_text(encoding="utf-8"))
         for name in ("redfish.toml", "redfish_hpe.toml")
     )
-    families = [family for each in (table, *more) for family in each["family"]]
+    rows = [family for each in (table, *more) for family in each["family"]]
+    families = msgspec.convert(rows, tuple[_Family, ...])
+    exact: dict[str, list[int]] = {}
+    globs: list[tuple[re.Pattern[str], int]] = []
+    for place, family in enumerate(families):
+        for name in (*family.opens, *family.closes):
+            if set(name).isdisjoint("*?["):
+                exact.setdefault(name, []).append(place)
+            else:
+                globs.append((re.compile(translate(name)), place))
     return _Shipped(
         {name: EventClass(word) for name, word in table["severities"].items()},
-        msgspec.convert(families, tuple[_Family, ...]),
+        families,
         {name: tuple(numbers) for name, numbers in table["makers"].items()},
+        exact,
+        tuple(globs),
     )

@@ -18,8 +18,8 @@ from clptools.common.redfish import ROOT, Json, RedfishError, link, links, text_
 from clptools.intake.redfish_events import Told, entry_of
 
 KNOWN_S = 600.0
-"""How long ago an agent may have run that what came since is news."""
-_KNOWN_BYTES = 262_144
+"""How long ago an earlier agent may have run, for what was logged since then to count as new."""
+_KNOWN_BYTES = 4_194_304
 _NAMES = ("EventLog", "Event", "Lclog", "IML", "Log", "Sel", "SEL")
 """Logs that have hardware events, best first: OpenBMC, iLO 6, iDRAC, iLO 5, others, IPMI's."""
 _PAGE = 50
@@ -29,6 +29,10 @@ Get = Callable[[str], Awaitable[Json]]
 
 KEPT = 2048
 """Events, and faults, that are remembered."""
+ROWS = 1024
+"""So many of the newest entries of a log are looked at, where a service gives all at once."""
+_ALIKE = 8 * KEPT
+"""Events that are remembered by their ids, alike ones among them."""
 LATE_S = 60.0
 """An event that is so much older than the newest of its fault, and comes as shortly after that,
 was overtaken; a greater difference is a clock that was set."""
@@ -72,6 +76,7 @@ async def newest(get: Get, path: str) -> list[Told]:
     if isinstance(count, int) and count > len(rows) and oldest_first:
         skip = max(count - _PAGE, 0)
         rows = _rows(await get(f"{path}{separator}$skip={skip}&$top={_PAGE}"))
+    rows = rows[-ROWS:] if oldest_first else rows[:ROWS]
     return sorted((told for row in rows if (told := entry_of(row)) is not None), key=_age)
 
 
@@ -149,46 +154,89 @@ def _age(told: Told) -> tuple[float, int]:
     return (told.at_s or 0.0, number)
 
 
+class _Ids:
+    """The ids under which one way told events that are alike."""
+
+    def __init__(self) -> None:
+        self.last: OrderedDict[str, None] = OrderedDict()
+        """The last `KEPT` of them."""
+        self.count = 0
+        """Of all: a service without a clock says the same for ever."""
+
+    def knew(self, id: str) -> bool:
+        """Whether that one came already; remembers it."""
+        known = id in self.last
+        self.last[id] = None
+        self.last.move_to_end(id)
+        if not known:
+            self.count += 1
+        if len(self.last) > KEPT:
+            self.last.popitem(last=False)
+        return known
+
+
 class Seen:
     """Events that came.
 
-    Two events of one second may be alike: then the way that told both, under two ids, is right,
-    and another way that told one has told one of them.
+    Two events of one second may be alike.  Then a channel that reported both, under two ids, is
+    right, and a channel that reported one has reported one of the two.
     """
 
     def __init__(self) -> None:
-        self._events: OrderedDict[str, dict[str, set[str]]] = OrderedDict()
+        self._events: OrderedDict[str, dict[str, _Ids]] = OrderedDict()
+        self._ids = 0
+        """How many there are in all."""
         self._taken: dict[str, int] = {}
         self._newest: OrderedDict[str, tuple[float, float]] = OrderedDict()
         """Fault -> the BMC's and our own time of its newest event."""
 
     def first(self, way: str, told: Told) -> bool:
-        """Whether it is news; remembers it."""
-        ways = self._events.setdefault(told.identity, {})
-        ids = ways.setdefault(way, set())
-        known = told.id in ids
-        if not known and len(ids) < KEPT:
-            ids.add(told.id)
-        self._events.move_to_end(told.identity)
-        if len(self._events) > KEPT:
-            self._taken.pop(self._events.popitem(last=False)[0], None)
-        if known or len(ids) <= self._taken.get(told.identity, 0):
+        """Whether it is news; remembers it.
+
+        What has neither a time nor an id cannot be told from the next of its kind, which must not
+        be lost: it is always news.
+        """
+        if not told.id and not told.stamp:
+            return True
+        ids, known = self._noted(way, told)
+        if known or ids.count <= self._taken.get(told.identity, 0):
             return False
-        self._taken[told.identity] = len(ids)
+        self._taken[told.identity] = ids.count
         return True
+
+    def remember(self, way: str, told: Told) -> None:
+        """It is no news by this way; another that tells it as it happens is believed."""
+        self._noted(way, told)
+
+    def _noted(self, way: str, told: Told) -> tuple[_Ids, bool]:
+        """The ids by that way, and whether this one was among them."""
+        ways = self._events.setdefault(told.identity, {})
+        ids = ways.setdefault(way, _Ids())
+        before = len(ids.last)
+        known = ids.knew(told.id)
+        self._ids += len(ids.last) - before
+        self._events.move_to_end(told.identity)
+        while len(self._events) > KEPT or (self._ids > _ALIKE and len(self._events) > 1):
+            self._drop(next(iter(self._events)))
+        return ids, known
 
     def knows(self, way: str, told: Told) -> bool:
         """Whether it came by that way."""
-        return told.id in self._events.get(told.identity, {}).get(way, ())
+        ids = self._events.get(told.identity, {}).get(way)
+        return ids is not None and told.id in ids.last
 
     def tells(self, way: str, told: Told) -> bool:
         """Whether one like it came by that way, under whatever id."""
-        return bool(self._events.get(told.identity, {}).get(way))
+        return way in self._events.get(told.identity, {})
 
     def forget(self, told: Told) -> None:
         """As if it had never come."""
-        self._events.pop(told.identity, None)
-        self._taken.pop(told.identity, None)
+        self._drop(told.identity)
+
+    def _drop(self, identity: str) -> None:
+        ways = self._events.pop(identity, {})
+        self._ids -= sum(len(ids.last) for ids in ways.values())
+        self._taken.pop(identity, None)
 
     def count(self, told: Told) -> int:
         """How many alike were taken."""

@@ -15,6 +15,8 @@ _TYPES = ["StatusChange", "ResourceUpdated", "ResourceAdded", "ResourceRemoved",
 
 EVENT_BYTES = 1_048_576
 """Of one event."""
+LINE_BYTES = 64
+"""What one more line costs, also an empty one."""
 
 
 def subscriptions(destination: str, context: str, service: Json) -> Iterator[Json]:
@@ -89,9 +91,11 @@ class StreamParser:
     """Gives what ended with each piece."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._rest = bytearray()
+        """The line that has not ended.  It is searched once, however small its pieces are."""
         self._data: list[bytes] = []
         self._size = 0
+        """Of the data, and of what keeping each line of it costs."""
         self._id = ""
 
     @property
@@ -102,8 +106,11 @@ class StreamParser:
     def feed(self, piece: bytes) -> list[tuple[str, bytes]]:
         """(id, data) of the events that end in it.  Raises RedfishError: one is too long."""
         found: list[tuple[str, bytes]] = []
-        lines = (self._rest + piece).replace(b"\r\n", b"\n").split(b"\n")
-        self._rest = lines.pop()
+        lines = piece.split(b"\n")
+        lines[0] = bytes(self._rest + lines[0]) if len(lines) > 1 else lines[0]
+        if len(lines) > 1:
+            self._rest.clear()
+        self._rest += lines.pop()
         for line in lines:
             line = line.removesuffix(b"\r")
             if not line:
@@ -115,9 +122,11 @@ class StreamParser:
             value = value.removeprefix(b" ")
             if name == b"data":
                 self._data.append(value)
-                self._size += len(value)
+                self._size += len(value) + LINE_BYTES
             elif name == b"id":
-                self._id = text_of(value.decode("ascii", "replace"), 128)
+                self._id = text_of(value.decode("ascii", "ignore"), 128)
+            if self._size > EVENT_BYTES:
+                break
         if self._size + len(self._rest) > EVENT_BYTES:
             raise RedfishError("an event in it is too long")
         return found

@@ -24,8 +24,8 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     """A remark for people that is no event of the core."""
 
     kind: str
-    """`refused`, `storm`, `bind`, `bound`, `keys`, `profile`, `presence`, `rehearsal`, `unknown`
-    or `fault`."""
+    """`refused`, `storm`, `bind`, `bound`, `keys`, `keyed`, `profile`, `presence`,
+    `rehearsal`, `unknown` or `fault`."""
     text: str
     """One sentence."""
     source: str = ""
@@ -34,6 +34,8 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
 
 
 OnNote = Callable[[Note], None]
+OnCondition = Callable[[str, str, tuple[str, ...]], None]
+"""Name of what is not well, what it is (empty: it is well again), the monitors that suffer."""
 
 
 class TrapNotes:

@@ -31,6 +31,7 @@ from clptools.intake.ber import DecodeError
 from clptools.intake.class_table import ClassTable
 from clptools.intake.decoded_trap import event_of
 from clptools.intake.listener import Listener
+from clptools.intake.pace import JUDGE_S, REST_S
 from clptools.intake.rehearsal import RehearsalGate, is_rehearsal
 from clptools.intake.snmp import Trap, V3Message
 from clptools.intake.trap_delivery import (
@@ -41,15 +42,15 @@ from clptools.intake.trap_delivery import (
     PetAcknowledgement,
     TrapDelivery,
 )
-from clptools.intake.trap_notes import OnNote, TrapNotes
+from clptools.intake.trap_notes import OnCondition, OnNote, TrapNotes
 from clptools.intake.triage import Triage, WaitingQueue, sensor_of
 from clptools.intake.usm import Engine, Refused, UserKeys, Usm, engine_id
 from clptools.intake.variables import Binds, words_of
 
 AT_ONCE, AT_ONCE_BURST = 200, 64
 """Traps a second that may wait but are judged at once: without a storm, that is all of them."""
-JUDGE_S, REST_S = 0.002, 0.006
-"""How long waiting traps are judged in one turn, and the pause before the next."""
+KEYS_AGAIN_S = 5.0
+"""Until keys that cannot be used are read again."""
 LONG_REST_S = 0.05
 """The pause after a trap that may not wait: its recovery gets the loop to itself."""
 
@@ -76,8 +77,13 @@ class TrapReceiver:
         boots: int = 1,
         read_user_keys: ReadUserKeys | None = None,
         on_pet: OnPet = lambda _: None,
+        on_condition: OnCondition = lambda name, text, monitors: None,
     ) -> None:
         self._on_pet = on_pet
+        self._on_condition = on_condition
+        self._key_faults: dict[str, str] = {}
+        """SNMPv3 user -> why its keys cannot be used."""
+        self._keys_again: asyncio.TimerHandle | None = None
         self._counters = Counters()
         self.presence_at_ms: dict[str, int] = {}
         """BMC -> when (loop time) its last presence trap came: for the BMC heartbeat."""
@@ -128,6 +134,7 @@ class TrapReceiver:
         wanted = {admission.address: admission for admission in admissions(settings, self._server)}
         for address in [a for a in self._listeners if a not in wanted]:
             self._listeners.pop(address).close()
+            self._on_condition(_receiver(address), "", ())
         for address, admission in wanted.items():
             usm = self._usm(admission)
             listener = self._listeners.get(address)
@@ -139,6 +146,9 @@ class TrapReceiver:
             else:
                 listener.admit(admission, usm)
         self._delivery.open = bool(self._listeners)
+        users = {user.user for admission in wanted.values() for user in admission.users}
+        for gone in self._key_faults.keys() - users:
+            self._keyed(gone)
 
     @property
     def counters(self) -> Counters:
@@ -151,8 +161,9 @@ class TrapReceiver:
         """Closes the sockets and waits until what was taken is durable, and answered."""
         for listener in self._listeners.values():
             listener.stop_reading()
-        if self._turn is not None:
-            self._turn.cancel()
+        for timer in (self._turn, self._keys_again):
+            if timer is not None:
+                timer.cancel()
         while (waiting := self._waiting.next()) is not None:
             self._judged(waiting, waited=True)
         await self._delivery.done()
@@ -327,8 +338,9 @@ class TrapReceiver:
             try:
                 usable.append((user, self._read_user_keys(user)))
             except ClpError as error:
-                text = f"SNMPv3 user {user.user} cannot be used: {error}"
-                self._notes.note("keys", text)
+                self._keyless(admission, user.user, str(error))
+            else:
+                self._keyed(user.user)
         earlier = self._usms.get(admission.address)
         if earlier is not None and earlier[0] == usable:
             # The clocks of the senders' engines stay known, so a replay stays one.
@@ -341,9 +353,39 @@ class TrapReceiver:
         self._usms[admission.address] = (usable, usm)
         return usm
 
+    def _keyless(self, admission: Admission, user: str, why: str) -> None:
+        """The keys of a user cannot be used: told once, and tried again."""
+        if self._key_faults.get(user) != why:
+            self._key_faults[user] = why
+            text = f"SNMPv3 user {user} cannot be used: {why}"
+            self._notes.note("keys", text)
+            names = tuple(
+                monitor.name
+                for monitor in admission.monitors
+                if any(one.user == user for one in monitor.snmpv3_users)
+            )
+            self._on_condition(f"snmp user {user}", text, names)
+        if self._keys_again is None:
+            self._keys_again = self._running().call_later(KEYS_AGAIN_S, self._try_keys)
+
+    def _keyed(self, user: str) -> None:
+        if self._key_faults.pop(user, None) is not None:
+            self._notes.note("keyed", f"SNMPv3 user {user} can be used now")
+            self._on_condition(f"snmp user {user}", "", ())
+
+    def _try_keys(self) -> None:
+        """Read keys again that could not be used: somebody may have mended them."""
+        self._keys_again = None
+        for listener in self._listeners.values():
+            if any(user.user in self._key_faults for user in listener.admission.users):
+                listener.admit(listener.admission, self._usm(listener.admission))
+
     def _bound(self, address: Endpoint, text: str, heard: bool) -> None:
         kind = "bound" if heard else "bind"
-        self._notes.note(kind, f"Trap receiver {address}: {text}")
+        said = f"Trap receiver {address}: {text}"
+        self._notes.note(kind, said)
+        names = tuple(m.name for m in self._listeners[address].admission.monitors)
+        self._on_condition(_receiver(address), "" if heard else said, names)
 
     def _now_ms(self) -> int:
         return int(self._running().time() * 1000)
@@ -351,6 +393,11 @@ class TrapReceiver:
     def _running(self) -> asyncio.AbstractEventLoop:
         assert self._loop is not None, "start() comes first"
         return self._loop
+
+
+def _receiver(address: Endpoint) -> str:
+    """Name of the condition of one keyword address."""
+    return f"trap receiver {address}"
 
 
 def _names(trap: Trap, source: TrapSource) -> bool:

@@ -16,8 +16,10 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 
+from clptools.core.model.events import HeartbeatRefused
 from clptools.core.model.messages import Beat
 from clptools.core.model.settings import Settings
+from clptools.core.model.words import RefusedFor
 from clptools.core.notices.form import Notice
 from clptools.links import notices
 from clptools.links.sockets import keep_trying, plain
@@ -25,6 +27,9 @@ from clptools.links.wire import MAX_FRAME_BYTES, DecodeError, Reason, Replays, W
 
 RELAY = "relay"
 """Name of the path of a beat that came over a third server."""
+
+REFUSED_S = 1.0
+_REFUSALS = {Reason.BAD_MAC: RefusedFor.AUTHKEY, Reason.OTHER_CLUSTER: RefusedFor.CLUSTER}
 
 _TOS_LOW_DELAY = 0x10
 _RECEIVE_BUFFER_BYTES = 1 << 20
@@ -177,13 +182,18 @@ class LanHeartbeats:
         authkey: bytes,
         on_beat: Callable[[str, Beat], None],
         on_change: Callable[[Notice], None],
+        on_refused: Callable[[HeartbeatRefused], None],
     ) -> None:
         """`on_beat(link, beat)`: authenticated and fresh; link is `RELAY` for one that a third
-        server passed on, or that is to be passed on.  `on_change(notice)`: a line for the log."""
+        server passed on, or that is to be passed on.  `on_change(notice)`: a line for the log.
+        `on_refused`: from a server's address come datagrams that are none of this cluster."""
         self._server = server
         self._authkey = authkey
         self._on_beat = on_beat
         self._on_change = on_change
+        self._on_refused = on_refused
+        self._refused_at: dict[str, float] = {}
+        """Server -> when it was last told of (the loop's clock)."""
         self._wire: Wire | None = None
         self._replays = Replays()
         self._names: frozenset[str] = frozenset()
@@ -272,5 +282,15 @@ class LanHeartbeats:
                 raise DecodeError(Reason.COPY if path == RELAY else Reason.REPLAYED)
         except DecodeError as error:
             self._counters[error.reason] += 1
+            if error.reason in _REFUSALS and link in self._links:
+                self._refused(link, source, _REFUSALS[error.reason])
             return
         self._on_beat(path, beat)
+
+    def _refused(self, link: str, server: str, why: RefusedFor) -> None:
+        """Tells of it, at most once a second for each server: anybody may send such datagrams."""
+        now = asyncio.get_running_loop().time()
+        if now - self._refused_at.get(server, -REFUSED_S) >= REFUSED_S:
+            self._refused_at[server] = now
+            address = self._links[link].addresses[server]
+            self._on_refused(HeartbeatRefused(server=server, address=address, why=why))

@@ -1,15 +1,11 @@
-"""Heartbeat types: name -> module, and the keys that only that type understands."""
+"""Heartbeat types, and the keys that only that type understands.
+
+`agent/surroundings.py` opens their links: ARCHITECTURE.md, *Where to add what*, names all places.
+"""
 
 from __future__ import annotations
 
 from clptools.config.field import URL, Field, choice
-
-VARIANTS: dict[str, str] = {
-    "lankhb": "clptools.links.lan",
-    "lanhb": "clptools.links.lan",
-    "bmchb": "clptools.links.bmc",
-    "witnesshb": "clptools.links.witness",
-}
 
 FIELDS: dict[str, tuple[Field, ...]] = {
     "lankhb": (),

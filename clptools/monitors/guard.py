@@ -46,7 +46,7 @@ def now_ms() -> int:
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
 
 
-def harden() -> str:
+def _harden() -> str:
     """Lock memory, take real-time priority, ignore signals that end ordinary processes.
 
     Returns what failed; the guard works without it, less reliably.
@@ -260,7 +260,7 @@ def main() -> None:
     """`guard.py FD`: the listening socket is inherited."""
     listener = socket.socket(fileno=int(sys.argv[1]))
     listener.setblocking(False)
-    serve(listener, Guard(harden()))
+    serve(listener, Guard(_harden()))
 
 
 if __name__ == "__main__":

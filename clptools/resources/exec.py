@@ -43,6 +43,8 @@ class Options(VariantOptions, frozen=True, kw_only=True):
     start: str = ""
     stop: str = ""
     migrate: str = ""
+    prepare: str = ""
+    """Run apart from the resource (`core/monitors/preparation.py`)."""
 
 
 async def start(resource: Resource, context: ResourceContext) -> ResourceOutcome:

@@ -19,6 +19,7 @@ from clptools.common.threads import load
 from clptools.core.model.options import PerServer, VariantOptions, on_server, read
 from clptools.core.model.settings import Resource
 from clptools.faults import ClpError, ExitCode
+from clptools.resources.address_keeper import Seen, Taken, Wishes, keep, release
 from clptools.resources.neighbours import (
     PROBE_SPACING_S,
     PROBES,
@@ -44,6 +45,9 @@ DAD_POLL_S = 0.05
 DAD_LIMIT_S = 10.0
 """RFC 4862 needs 1 to 2 s with the kernel's defaults."""
 
+LOOK_S = 15.0
+"""How long it may take to find an address, or to put it back: an IPv6 one is checked first."""
+
 FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 5.0
 TAKEN_LIMIT_S = 60.0
@@ -58,6 +62,7 @@ class Options(VariantOptions, frozen=True, kw_only=True):
     """With its prefix length."""
     interface: PerServer = ""
     announcements: int = 5
+    announce_interval: int = 60
     duplicate_check: bool = True
 
 
@@ -94,8 +99,9 @@ def warm_up() -> None:
 
 
 async def start(resource: Resource, context: ResourceContext) -> ResourceOutcome:
-    """Add the address, unless another host has it, and announce it."""
+    """Add the address, unless another host has it, announce it, and keep it from then on."""
     wanted = _wanted(resource)
+    await release(wanted.ip)
     async with asyncio.timeout(resource.start_timeout_ms / 1000), _netlink() as netlink:
         links = await _links(netlink)
         held = await _held(netlink)
@@ -116,6 +122,7 @@ async def start(resource: Resource, context: ResourceContext) -> ResourceOutcome
             raise _taken(link, wanted, mac)
     if link.port is not None:
         announce_often(link.port, wanted.ip, read(Options, resource.options).announcements)
+    _keep(resource, context, _seen(link))
     text = f"{wanted} on {link.name}" + ("" if present is None else ", where it was already")
     return ResourceOutcome(ok=True, text=text)
 
@@ -123,6 +130,7 @@ async def start(resource: Resource, context: ResourceContext) -> ResourceOutcome
 async def stop(resource: Resource, context: ResourceContext) -> ResourceOutcome:
     """Remove exactly this address, from whichever interface has it."""
     wanted = _wanted(resource)
+    await release(wanted.ip)
     stop_announcing(wanted.ip)
     async with asyncio.timeout(resource.stop_timeout_ms / 1000), _netlink() as netlink:
         before = await _held(netlink)
@@ -136,6 +144,62 @@ async def stop(resource: Resource, context: ResourceContext) -> ResourceOutcome:
             raise ClpError(ExitCode.FAILED, f"{wanted.ip} is still here after its removal")
         await _restore(netlink, before, after, present, context)
     return ResourceOutcome(ok=True, text=f"{wanted} removed")
+
+
+async def watch(resource: Resource, context: ResourceContext) -> None:
+    """Keep the address, which an agent before this one has started."""
+    _keep(resource, context, None)
+
+
+def _keep(resource: Resource, context: ResourceContext, seen: Seen | None) -> None:
+    """Keep the address until it is stopped, or started again."""
+    options = read(Options, resource.options)
+    place = seen.interface if seen is not None else ""
+
+    async def look() -> Seen:
+        nonlocal place
+        found = await _look(resource, context, place)
+        place = found.interface
+        return found
+
+    wishes = Wishes(
+        address=_wanted(resource).ip,
+        announcements=options.announcements,
+        interval_s=options.announce_interval,
+        look=look,
+        log=context.log,
+        lost=context.lost,
+    )
+    keep(wishes, seen)
+
+
+async def _look(resource: Resource, context: ResourceContext, place: str) -> Seen:
+    """Find the address, or put it back; `place` is the interface that had it last.
+
+    Raises ClpError and OSError.
+    """
+    wanted = _wanted(resource)
+    async with asyncio.timeout(LOOK_S), _netlink() as netlink:
+        links = await _links(netlink)
+        held = await _held(netlink)
+        present = next((h for h in held if h.address.ip == wanted.ip), None)
+        link = next((x for x in links if present is not None and x.index == present.index), None)
+        if present is not None and link is not None and not present.flags & IFA_F_DADFAILED:
+            return _seen(link)
+        # Without its own address the interface cannot be found by its network.
+        name = _interface(resource, context.server) or place
+        link = _choose(links, held, wanted, name)
+        if present is not None:
+            await _change(netlink, "del", present)
+        mac = await _try(netlink, resource, link, wanted)
+        if mac is not None:
+            raise _taken(link, wanted, mac)
+    return _seen(link, put_back=True)
+
+
+def _seen(link: Link, *, put_back: bool = False) -> Seen:
+    carrier = bool(link.flags & IFF_LOWER_UP)
+    return Seen(interface=link.name, port=link.port, carrier=carrier, put_back=put_back)
 
 
 def _wanted(resource: Resource) -> IPv4Interface | IPv6Interface:
@@ -312,8 +376,8 @@ async def _add(
     )
 
 
-def _taken(link: Link, wanted: IPv4Interface | IPv6Interface, mac: bytes) -> ClpError:
-    return ClpError(
+def _taken(link: Link, wanted: IPv4Interface | IPv6Interface, mac: bytes) -> Taken:
+    return Taken(
         ExitCode.FAILED,
         f"{wanted.ip} is in use already: {mac_text(mac)} answers for it on {link.name}",
         "find that machine, or set `duplicate_check = false` if a switch answers for others",

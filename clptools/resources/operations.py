@@ -51,6 +51,8 @@ class ResourceContext(msgspec.Struct, frozen=True, kw_only=True):
     """`ScriptRunner.end`."""
     log: Callable[[str], None] = lambda line: None
     """Takes remarks for the operator that are not the outcome."""
+    lost: Callable[[str], None] = lambda why: None
+    """Told when a resource that was started is found gone, and why it is not there again."""
 
 
 class ResourceOutcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,6 +89,14 @@ class Migrating(Protocol):
 
     async def migrate(self, resource: Resource, context: ResourceContext) -> ResourceOutcome:
         """Transfer its state for a start elsewhere; it stays active here until its stop."""
+        ...
+
+
+class Watching(Protocol):
+    """What the module of a type that notices its own loss also provides."""
+
+    async def watch(self, resource: Resource, context: ResourceContext) -> None:
+        """Begin to watch over it, as its start does; its stop ends that."""
         ...
 
 

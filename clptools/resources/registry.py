@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         ResourceContext,
         ResourceModule,
         ResourceOutcome,
+        Watching,
     )
 
 VARIANTS = {
@@ -62,6 +63,16 @@ FIELDS: dict[str, tuple[Field, ...]] = {
             "starts nothing elsewhere: the stop script follows, and the start script of the next "
             "server goes on with what it finds. Failure and time-out hold nothing up.",
         ),
+        Field(
+            section=_SECTION,
+            name="prepare",
+            parse=SCRIPT,
+            default="",
+            help="Script that makes another server ready, at once when a move to it is planned "
+            "(prepare_on_stall of a monitor): fetch an image, warm a cache. It starts nothing and "
+            "takes nothing that the start needs; nothing waits for it, a start neither, and it "
+            "may run more than once.",
+        ),
     ),
     "fip": (
         Field(
@@ -82,7 +93,16 @@ FIELDS: dict[str, tuple[Field, ...]] = {
             name="announcements",
             parse=integer(0, 60),
             default=5,
-            help="How often neighbours are told of the new place, the first time at once.",
+            help="How often neighbours are told of the new place, the first time at once; also "
+            "when the link comes back, or something took the address away and it was put back.",
+        ),
+        Field(
+            section=_SECTION,
+            name="announce_interval",
+            parse=integer(0, 86_400),
+            default=60,
+            help="Seconds after which neighbours are told again although nothing changed, for "
+            "switches and routers that forgot or learned wrong; 0: never.",
         ),
         Field(
             section=_SECTION,
@@ -109,6 +129,13 @@ FIELDS: dict[str, tuple[Field, ...]] = {
 def module(kind: str) -> ResourceModule:
     """The module of a resource type, loaded on its first use."""
     return cast("ResourceModule", import_module(VARIANTS[kind]))
+
+
+async def watch(resource: Resource, context: ResourceContext) -> None:
+    """Watch over a resource that an agent before this one started, where its type can."""
+    variant = module(resource.type)
+    if hasattr(variant, "watch"):
+        await cast("Watching", variant).watch(resource, context)
 
 
 _warm: set[str] = set()

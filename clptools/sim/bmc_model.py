@@ -51,7 +51,7 @@ class Bmc:
     lies_off: bool = False
     blinks: bool = False
     """As `lies_off`, but only while something else could contradict it: its server is up, and not
-    cut off.  Where nothing can, no rule helps (`docs/rules.md`, *What remains*)."""
+    cut off.  Where nothing can, no rule helps (`docs/rules.md`, *Known remaining risks*)."""
     fence_fails: bool = False
     """It refuses control commands."""
     fence_busy_us: int = 0

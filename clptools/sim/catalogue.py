@@ -40,6 +40,7 @@ EACH = (
     Row("network", "isolate {s}", "heal", (0.01, LATE), short=True),
     Row("network", "deaf {s}", "heal", (LATE,)),
     Row("network", "mute {s}", "heal", (LATE,), short=True),
+    Row("network", "authkey {s} differs", "authkey {s} mend", (LATE,)),
     Row("clock", "drift {s} 10000"),
     Row("clock", "drift {s} -10000"),
     Row("script", "script {s} * start fails", "script {s} mend", (LATE,)),

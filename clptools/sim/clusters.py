@@ -6,13 +6,16 @@ strong  an arbiter of which only one side can hold the lease (etcd); witness and
 req     that arbiter decides for everyone (`required = true`)
 weak    an arbiter that both sides can win (ping): finds a split brain, as it must
 
-`migrate` of 1: resources migrate before the failovers of mrw1.  `userw`: the watchdog's method.
+`migrate` of 1: resources migrate before the failovers of mrw1.  `prepare` of 1: a failure that mrw1
+expects plans a move into its quiet window.  `userw`: the watchdog's method.
 """
 
 from __future__ import annotations
 
 import re
 from typing import Any
+
+import msgspec
 
 from clptools.core.model.settings import (
     Arbiter,
@@ -37,7 +40,7 @@ NAMED = (
 
 TURNS: tuple[tuple[str, dict[str, Any]], ...] = (
     *((name, {}) for name in NAMED),
-    ("3bmc", {"groups": 3, "resources": 2, "links": 2, "migrate": 1}),
+    ("3bmc", {"groups": 3, "resources": 2, "links": 2, "migrate": 1, "prepare": 1}),
     ("2bmc", {"after_recovery": "power-off", "final_action": "bmc-reset", "script": "mend"}),
     ("3lease", {"groups": 2, "final_action": "shutdown", "migrate": 1}),
     ("2bmc", {"groups": 2, "links": 2, "bmchb": 1}),
@@ -97,6 +100,7 @@ def sample(
     script: str = "",
     userw: str = "",
     migrate: int = 0,
+    prepare: int = 0,
     bmchb: int = 0,
     raid: int = 0,
 ) -> Settings:
@@ -118,6 +122,11 @@ def sample(
         interconnects = (*interconnects, link)
     action = BmcAction(forced_stop or ("power-off" if bmc else "none"))
     monitors = _monitors(names, method, after_recovery, final_action, script, bool(migrate))
+    if prepare:
+        monitors = tuple(
+            msgspec.structs.replace(m, prepare_on_stall=True) if m.name == "mrw1" else m
+            for m in monitors
+        )
     if raid:
         # A category of its own, whatever the device.
         mrw3 = Monitor(name="mrw3", type="mrw", servers=names, category="RAID")
@@ -134,7 +143,9 @@ def sample(
         interconnects=interconnects,
         arbiters=_ARBITERS.get(kind, ()),
         forced_stop=ForcedStop(action=action, timeout_ms=10_000),
-        groups=tuple(_group(i + 1, names, resources, bool(migrate)) for i in range(groups)),
+        groups=tuple(
+            _group(i + 1, names, resources, bool(migrate), bool(prepare)) for i in range(groups)
+        ),
         monitors=monitors,
     )
 
@@ -151,19 +162,24 @@ def _lans(names: tuple[str, ...], count: int, interval_ms: int) -> tuple[Interco
     )
 
 
-def _group(number: int, names: tuple[str, ...], resources: int, migrate: bool) -> Group:
+def _group(
+    number: int, names: tuple[str, ...], resources: int, migrate: bool, prepare: bool
+) -> Group:
     turn = (number - 1) % len(names)
     made: list[Resource] = []
     for i in range(resources):
+        name = f"exec{number}" if i == 0 else f"exec{number}{chr(97 + i)}"
         made.append(
             Resource(
-                name=f"exec{number}" if i == 0 else f"exec{number}{chr(97 + i)}",
+                name=name,
                 type="exec",
                 depends=(made[-1].name,) if made else (),
                 start_timeout_ms=10_000,
                 stop_timeout_ms=10_000,
                 migrate_timeout_ms=10_000,
                 migrates=migrate,
+                prepare=f"failover{number}/{name}/prepare.sh" if prepare else "",
+                prepare_timeout_ms=10_000,
             )
         )
     return Group(

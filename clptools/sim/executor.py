@@ -45,6 +45,7 @@ class Executor:
             a.HoldArbiter: lambda h, x, now: world.arbiters[x.name].hold(h.name, x.lease_ms, now),
             a.ReleaseArbiter: lambda h, x, now: world.arbiters[x.name].release(h.name),
             a.RunResource: self.operations.run_resource,
+            a.WatchResource: self._nothing,
             a.RunScript: self.operations.run_script,
             a.RunMonitor: self.operations.run_monitor,
             a.FaultMonitor: self.operations.fault_monitor,
@@ -66,7 +67,7 @@ class Executor:
     # --- actions: state ------------------------------------------------------------------
 
     def _nothing(self, host: Host, action: Any, now: int) -> None:
-        """Only for people."""
+        """Only for people, or nothing that this world has."""
 
     # What cannot be written ends the agent before anything that follows in its list.
 

@@ -65,6 +65,7 @@ KINDS: dict[str, Kind] = {
     "revise": Kind(2, operator.revise),
     "recovery": Kind(1, operator.recovery),
     "toratio": Kind(0, operator.toratio),
+    "predict": Kind(0, hardware.predict),
     "link": Kind(3, network.link, beside=True),
     "lose-one-way": Kind(2, network.lose_one_way, beside=True),
     "lose-large": Kind(1, network.lose_large, beside=True),
@@ -118,6 +119,8 @@ def _possible(kind: str, settings: Settings) -> bool:
         return settings.arbiter is not None
     if kind.startswith("bmc"):
         return any(s.bmc is not None for s in settings.servers)
+    if kind == "predict":
+        return any(m.name == "mrw1" and m.prepare_on_stall for m in settings.monitors)
     if kind == "link":
         return sum(1 for i in settings.interconnects if i.is_lan) > 1
     return True
@@ -134,7 +137,8 @@ def schedule(settings: Settings, seed: int, seconds: float, kinds: Iterable[str]
     lines += _drawn(settings, Random(f"{seed} beside"), seconds, beside, paces)
     for name in (n for n in wanted if not KINDS[n].weight):
         apart = Random(f"{seed} {name}")
-        if not usual or apart.random() < _RARE:
+        # Where predictions plan moves, each run has some.
+        if not usual or name == "predict" or apart.random() < _RARE:
             for begin in sorted((apart.uniform(0, seconds), apart.uniform(0, seconds))):
                 lines += KINDS[name].make(Draw(settings, apart, round(begin, 3)))
     return sorted((round(t, 3), line) for t, line in lines if t < seconds)

@@ -93,6 +93,29 @@ def trap(d: Draw) -> list[Line]:
     ]
 
 
+def predict(d: Draw) -> list[Line]:
+    """A failure is expected, and a quiet window comes; clocks jump, people change their minds."""
+    name, key = d.server(), f"dimm{d.rng.randint(1, 3)}"
+    opens, lasts = d.rng.uniform(0, 300), d.rng.uniform(500, 4000)
+    later = d.at + d.rng.uniform(0, 500)
+    lines = [
+        (d.at, f"window * mrw1 {opens:.0f} {lasts:.0f}"),
+        (d.at + d.rng.uniform(0, 5), f"trap {name} mrw1 PREDICT {key}"),
+    ]
+    lines += d.rng.choice(
+        (
+            [],
+            [],
+            [],
+            [(later, f"window {d.server()} mrw1 {d.rng.uniform(0, 4000):.0f} 3600")],
+            [(later, f"window * mrw1 {d.rng.uniform(0, 4000):.0f} 3600")],
+            [(later, f"request {d.server()} cancel failover1")],
+            [(later, f"trap {name} mrw1 CLEAR {key}")],
+        )
+    )
+    return lines
+
+
 def storm(d: Draw) -> list[Line]:
     monitor = d.monitor("mrw")
     return [(d.at, f"storm {d.server()} {monitor} 60")] if monitor else []

@@ -9,7 +9,7 @@ from clptools.core.model import events as e
 from clptools.core.model.words import EventClass
 from clptools.sim.bmc_model import Bmc
 from clptools.sim.host import Host
-from clptools.sim.words import Verb, Words
+from clptools.sim.words import BadLine, Verb, Words, shown
 from clptools.sim.world import World
 
 CLASSES = tuple(EventClass)
@@ -170,6 +170,18 @@ def _trapped(
     world.step(host, seen)
 
 
+def _window(world: World, words: Words) -> None:
+    name = words.one_of("server", "*", *world.hosts)
+    monitor = words.monitor()
+    opens_us = world.t + words.us("IN")
+    closes_us = opens_us + words.us("LASTS")
+    words.end()
+    for host in world.hosts.values():
+        if name in ("*", host.name):
+            host.windows[monitor] = (opens_us, closes_us)
+            world.tell_window(host, monitor)
+
+
 def _storm(world: World, words: Words) -> None:
     host, monitor, count = words.server(), words.monitor(), words.whole("COUNT", 1, 100_000)
     distinct = words.more and bool(words.one_of("manner", "distinct"))
@@ -212,6 +224,27 @@ def _monitor(world: World, words: Words) -> None:
         failing.discard((name, "monitor"))
 
 
+def _lost(world: World, words: Words) -> None:
+    host, name = words.server(), words.word("RESOURCE")
+    group = world.settings.group_of(name)
+    if group is None or group.resource(name) is None:
+        raise BadLine(f"{shown(name)}: no such resource")
+    words.end()
+    if host.node is not None:
+        world.step(host, e.ResourceLost(group=group.name, resource=name, text="it was taken away"))
+
+
+def _unwell(world: World, words: Words) -> None:
+    host, name = words.server(), words.word("NAME")
+    over = words.take("over")
+    monitors = []
+    while words.more:
+        monitors.append(words.monitor())
+    if host.node is not None:
+        text = "" if over else f"{name} is not well"
+        world.step(host, e.ConditionSeen(name=name, text=text, monitors=tuple(monitors)))
+
+
 HARDWARE_VERBS: dict[str, Verb] = {
     "bmc": Verb(
         _bmc,
@@ -241,6 +274,13 @@ HARDWARE_VERBS: dict[str, Verb] = {
         f"The server's BMC sends a trap. CLASS is {', '.join(CLASSES[:-1])} or {CLASSES[-1]}; "
         "two traps with one DUPLICATE-KEY are one that came twice.",
     ),
+    "window": Verb(
+        _window,
+        "window SERVER|* MONITOR IN LASTS",
+        "window * mrw1 600 7200",
+        "By the server's wall clock the next quiet window of a monitor opens in so many seconds, "
+        "and lasts so long; 0: there is none. Of a clock that was wrong, the last word counts.",
+    ),
     "storm": Verb(
         _storm,
         "storm SERVER MONITOR COUNT [distinct]",
@@ -258,5 +298,17 @@ HARDWARE_VERBS: dict[str, Verb] = {
         "monitor SERVER MONITOR error|normal",
         "monitor server1 genw1 error",
         "An active monitor finds its target broken from now on, or well.",
+    ),
+    "gone": Verb(
+        _lost,
+        "gone SERVER RESOURCE",
+        "gone server1 exec1",
+        "A resource that ran is found gone there, and cannot be put back in place.",
+    ),
+    "unwell": Verb(
+        _unwell,
+        "unwell SERVER NAME [MONITOR ...] [over]",
+        "unwell server1 port162 mrw1",
+        "Something on the server itself is not well from now on, or is well again (`over`).",
     ),
 }

@@ -173,6 +173,8 @@ class Host:
         self.run_wiped = False
         """The files below `/run` were removed: the agent writes on, and nothing finds it."""
         self.service_stopped = False
+        self.windows: dict[str, tuple[int, int]] = {}
+        """Monitor -> begin and end of its quiet window, as true instants, by its wall clock."""
         self._begin_processes()
 
     def _begin_processes(self) -> None:

@@ -19,6 +19,7 @@ from clptools.core.model import events as e
 from clptools.core.model.messages import Beat
 from clptools.core.model.settings import Arbiter
 from clptools.core.model.timing import drift_margin
+from clptools.core.model.words import RefusedFor
 from clptools.sim.host import SECOND, Host
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ class Network:
         """Interconnect -> by how much longer each of its datagrams takes."""
         self.loss = 0.0
         self.pair_loss: dict[tuple[str, str], float] = {}
+        self.keys: dict[str, str] = {}
+        """Server -> its authkey, where it is not the cluster's."""
         self.large = 0
         """Packets of more bytes than this are lost; 0: none for its size."""
         self.pair_large: dict[tuple[str, str], int] = {}
@@ -114,7 +117,7 @@ class Network:
     @property
     def calm(self) -> bool:
         """Whether what is not cut passes, whole and soon."""
-        bad = self.loss or self.late or self.large or self.held
+        bad = self.keys or self.loss or self.late or self.large or self.held
         return not bad and not any(self.pair_loss.values()) and not any(self.pair_large.values())
 
     # --- delivery ------------------------------------------------------------------------
@@ -136,13 +139,19 @@ class Network:
 
     def control(self, a: str, b: str) -> tuple[int, ...]:
         """The same for a control message."""
-        if self.cuts and not self.connected(a, b):
+        if (self.cuts or self.keys) and not self.connected(a, b):
             return ()
         return self._copies(a, b)
 
+    def share_a_key(self, a: str, b: str) -> bool:
+        """Whether each takes what the other sends for authentic."""
+        return self.keys.get(a, "") == self.keys.get(b, "")
+
     def connected(self, a: str, b: str) -> bool:
-        """Whether some interconnect passes both ways."""
+        """Whether some interconnect passes both ways, and both know one key."""
         cuts = self.cuts
+        if not self.share_a_key(a, b):
+            return False
         return any((a, b, n) not in cuts and (b, a, n) not in cuts for n in self.links)
 
     def holds(self, a: str, b: str, kind: str) -> bool:
@@ -180,6 +189,7 @@ class Delivery:
     def __init__(self, world: World) -> None:
         self._world = world
         self._sniffed: dict[tuple[str, str], deque[tuple[Host, str, str, Any]]] = {}
+        self._refused_us: dict[tuple[str, str], int] = {}
         self._kept: dict[tuple[str, str, str], list[tuple[Callable[..., object], Any]]] = {}
 
     def send_beat(self, host: Host, action: a.SendBeat, now: int) -> None:
@@ -203,11 +213,23 @@ class Delivery:
     def _beat_arrives(self, sender: Host, to: str, link: str, beat: Any) -> None:
         host = self._world.hosts[to]
         if host.node is not None:
+            if not self._world.network.share_a_key(sender.name, to):
+                self._refused(sender.name, host, link)
+                return
             if sender.name != beat.sender:
                 link = "relay"
             elif not host.frozen:
                 self._world.check.heard(sender, host, beat)
             self._world.step(host, e.BeatSeen(link=link, beat=beat))
+
+    def _refused(self, sender: str, host: Host, link: str) -> None:
+        """As `links/lan.py` tells of it: once a second."""
+        world = self._world
+        if world.t - self._refused_us.get((sender, host.name), -SECOND) >= SECOND:
+            self._refused_us[sender, host.name] = world.t
+            there = next(i.addresses for i in world.settings.interconnects if i.name == link)
+            address, why = there.get(sender, link), RefusedFor.AUTHKEY
+            world.step(host, e.HeartbeatRefused(server=sender, address=address, why=why))
 
     def send_control(self, host: Host, action: a.SendControl, now: int) -> None:
         """`SendControl`."""

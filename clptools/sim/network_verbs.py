@@ -48,6 +48,15 @@ def _heal(world: World, words: Words) -> None:
         world.network.heal()
 
 
+def _authkey(world: World, words: Words) -> None:
+    host, how = words.server(), words.one_of("state", "differs", "mend")
+    words.end()
+    if how == "differs":
+        world.network.keys[host.name] = host.name
+    else:
+        world.network.keys.pop(host.name, None)
+
+
 def _lose(world: World, words: Words) -> None:
     share = words.number("SHARE", 0, 1)
     pair = words.two() if words.more else None
@@ -143,6 +152,12 @@ NETWORK_VERBS: dict[str, Verb] = {
         "heal server1 server2",
         "The paths between two servers are whole again; with no server named, the whole network "
         "is, loss and delay too.",
+    ),
+    "authkey": Verb(
+        _authkey,
+        "authkey SERVER differs|mend",
+        "authkey server2 differs",
+        "It has another authkey than the others: they refuse what it sends, and it refuses theirs.",
     ),
     "lose": Verb(
         _lose,

@@ -71,6 +71,7 @@ def _mend(world: World) -> None:
     )
     world.network.protected.clear()
     world.network.heal()
+    world.network.keys.clear()
     for held in [*world.network.held, *world.network.tapped]:
         world.executor.delivery.release(*held)
     for bmc in world.bmcs.of.values():

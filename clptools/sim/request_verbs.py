@@ -114,6 +114,11 @@ REQUESTS: dict[str, Ask] = {
         "stop [GROUP] [force]",
         "Stop a group, or all, as `clpgrp -t`.",
     ),
+    "cancel": Ask(
+        lambda w, f: r.GroupCancel(group=w.word("GROUP")),
+        "cancel GROUP",
+        "Call a planned move off, as `clpgrp --cancel`.",
+    ),
     "suspend": Ask(
         lambda w, f: r.Suspend(force=f),
         "suspend [force]",

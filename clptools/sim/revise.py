@@ -2,7 +2,8 @@
 
 A push is prepared on every server of the new configuration, and put in force on all or on none;
 only the last word to put it in force may be lost on the way.  Servers that join are told once
-the others have it.  The settings that the world began
+the others have it.  It goes on without servers that are proven down; these fetch it when they are
+back.  The settings that the world began
 with say all there is: a revision leaves something of them out, or takes it in again.
 """
 
@@ -196,8 +197,11 @@ def _with_servers(whole: Settings, now: Settings, names: tuple[str, ...]) -> Set
 def push(world: World, by: Host, words: list[str]) -> str:
     """One push from a server; what was in the way, or nothing.
 
-    `-server3` among the words: there the word to put it in force is lost.
+    `-server3` among the words: there the word to put it in force is lost.  `without-server3`: who
+    pushes takes it upon himself that this one is not reached.
     """
+    vouched = {word.removeprefix("without-") for word in words if word.startswith("without-")}
+    words = [word for word in words if not word.startswith("without-")]
     lost = {word[1:] for word in words if word.startswith("-")}
     words = [word for word in words if not word.startswith("-")]
     if by.node is None or not by.configured:
@@ -206,9 +210,12 @@ def push(world: World, by: Host, words: list[str]) -> str:
     if not any(new.names) or any(not g.servers for g in new.groups):
         return "no server would be left"
     hosts = [world.hosts[name] for name in new.names]
-    dark = [h.name for h in hosts if not _answers(world, by, h)]
-    if dark:
-        return f"{dark[0]} does not answer"
+    dark = [h for h in hosts if not _answers(world, by, h)]
+    for host in dark:
+        why = by.node.revision.unready(new, host.name, host.name in vouched)
+        if why:
+            return f"{host.name} does not answer; {why}"
+    hosts = [h for h in hosts if h not in dark]
     removed = [world.hosts[n] for n in by.settings.names if n not in new.names]
     running = [h.name for h in removed if h is by or by.node.peers.is_online(h.name)]
     if running:
@@ -221,7 +228,10 @@ def push(world: World, by: Host, words: list[str]) -> str:
     for host in hosts:
         if host.node is not None and host.configured:
             world.step(host, e.SettingsOffered(settings=new))
-    last = joining(new.names, {h.name: h.settings.names if h.configured else () for h in hosts})
+    for host in dark:
+        world.note(f"revision {number} is pushed without {host.name}")
+    known = {h.name: h.settings.names if h.configured else () for h in hosts}
+    last = joining(known, known)
     older = [h for h in hosts if h.name not in last]
     longest = 0
     for host in sorted(hosts, key=lambda h: h.name in last):
@@ -235,6 +245,28 @@ def push(world: World, by: Host, words: list[str]) -> str:
         world.at(when, _commit, world, host, host.boots, host.incarnation, new, waits_for)
     for host in removed:
         _unconfigure(world, host)
+    return ""
+
+
+def fetch(world: World, host: Host) -> str:
+    """A server takes over what another one has and it has not; what was in the way, or nothing."""
+    if host.node is None or not host.configured or host.frozen:
+        return f"{host.name} has no agent to ask with"
+    others = (h for h in world.hosts.values() if h is not host and h.node is not None)
+    newer = [
+        h
+        for h in others
+        if h.settings.revision > host.settings.revision
+        and host.name in h.settings.names
+        and _answers(world, host, h)
+    ]
+    if not newer:
+        return ""
+    new = max(newer, key=lambda h: h.settings.revision).settings
+    if refused := host.node.refuses(new):
+        return str(refused)
+    world.step(host, e.SettingsOffered(settings=new))
+    _commit(world, host, host.boots, host.incarnation, new, [])
     return ""
 
 

@@ -89,6 +89,10 @@ CLUSTER_KEYS = {
         *("softdog", "ipmi", "guard", "none"),
     ),
     "migrate": _yes("1: resources migrate before the failovers of `mrw1`."),
+    "prepare": _yes(
+        "1: a failure that `mrw1` expects plans a move into its quiet window (`window`), and "
+        "resources have prepare scripts."
+    ),
     "bmchb": _yes("1: there is a BMC interconnect too."),
     "raid": _yes("1: there is a monitor `mrw3` for messages of the category RAID."),
 }

@@ -128,19 +128,19 @@ SERVER_VERBS: dict[str, Verb] = {
         _pause,
         "pause SERVER [SECONDS]",
         "pause server1 4.5",
-        "The agent stands still (SIGSTOP), for so long or until `resume`.",
+        "The agent is stopped (SIGSTOP), for that long or until `resume`.",
     ),
     "stall": Verb(
         lambda w, x: _pause(w, x, stalled=True),
         "stall SERVER [SECONDS]",
         "stall server1 4.5",
-        "The whole machine stands still, as a virtual one may.",
+        "The whole machine is stopped, as a virtual one may be.",
     ),
     "resume": Verb(
         each(lambda w, h: w.thaw(h)),
         "resume [SERVER ...]",
         "resume server1",
-        "What stands still runs on.",
+        "What was stopped runs again.",
     ),
     "wipe": Verb(
         each(_wipe),

@@ -18,15 +18,15 @@ from clptools.sim.host import SECOND, Host, Trigger
 from clptools.sim.network import CUTS
 from clptools.sim.network_verbs import NETWORK_VERBS
 from clptools.sim.request_verbs import REQUEST_VERBS
-from clptools.sim.revise import push, revised
+from clptools.sim.revise import fetch, push, revised
 from clptools.sim.server_verbs import SERVER_VERBS
 from clptools.sim.words import MANY, BadLine, Verb, Words, shown, whole_in
 from clptools.sim.world import World
 
 _ACTIONS = tuple(sorted(str(kind.__struct_config__.tag) for kind in get_args(a.Action)))
 _MEDDLE = {
-    "disk", "forget", "leave", "message", "monitor", "request", "restore", "revise", "run",
-    "script", "storm", "trap", "wipe",
+    "disk", "fetch", "forget", "leave", "message", "monitor", "request", "restore", "revise",
+    "run", "script", "storm", "trap", "window", "wipe",
 }  # fmt: skip
 """Verbs after which a group may stop for another reason than a fault of machines and networks."""
 _LOOKS = {"advance", "until", "log", "state"}
@@ -127,8 +127,15 @@ def _break(world: World, words: Words, *, before: bool) -> None:
 
 def _revise(world: World, words: Words) -> str:
     host, rest = words.server(), words.rest()
-    revised(world, host.settings, [word for word in rest if not word.startswith("-")])
+    revised(world, host.settings, [w for w in rest if not w.startswith(("-", "without-"))])
     return push(world, host, rest)
+
+
+def _fetch(world: World, words: Words) -> str:
+    """Its agent compares its revision with those of the servers that it reaches."""
+    host = words.server()
+    words.end()
+    return fetch(world, host)
 
 
 def _advance(world: World, words: Words) -> None:
@@ -250,7 +257,15 @@ VERBS: dict[str, Verb] = {
         "revise SERVER REVISION ... [-SERVER ...]",
         "revise server1 leases 2 4 30",
         "A changed configuration is pushed from that server; see below. A server after `-` is not "
-        "told to put it in force; `-nobody`: all are told (else one in ten is missed, by chance).",
+        "told to put it in force; `-nobody`: all are told (else one in ten is missed, by chance). "
+        "`without-SERVER`: who pushes takes it upon himself that this one does not answer.",
+    ),
+    "fetch": Verb(
+        _fetch,
+        "fetch SERVER",
+        "fetch server3",
+        "That server takes over the newest revision of those that it reaches, as its agent does "
+        "when it is connected.",
     ),
     "advance": Verb(_advance, "advance SECONDS", "advance 12.5", "So much time passes."),
     "until": Verb(

@@ -285,6 +285,20 @@ class World:
                 macs=host.macs,
             ),
         )
+        for monitor in host.windows:
+            self.tell_window(host, monitor)
+
+    def tell_window(self, host: Host, monitor: str) -> None:
+        """The agent reads the wall clock: when the quiet window of a monitor is."""
+        opens_us, closes_us = host.windows[monitor]
+        when = f"{opens_us // SECOND} to {closes_us // SECOND} s" if closes_us > opens_us else ""
+        changed = e.WindowChanged(
+            monitor=monitor,
+            opens_at=host.now(opens_us),
+            closes_at=host.now(closes_us),
+            when=when,
+        )
+        self.step(host, changed)
 
     def kill(self, host: Host) -> None:
         """`kill -9` of the agent: scripts, `/run` and the watchdog stay."""

@@ -42,9 +42,10 @@ async def started(agents: list[Agent] | None = None) -> Agent:
     agent = Agent(key, Minting(key, paths.server_name()))
     if agents is not None:
         agents.append(agent)
-    loaded, edited = configuration.in_force()
-    assert loaded.settings is not None, loaded.reports
-    await agent.start(loaded.settings, edited)
+    found = configuration.found()
+    assert found is not None
+    assert found.loaded.settings is not None, found.loaded.reports
+    await agent.start(found)
     return agent
 
 

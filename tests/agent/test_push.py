@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import threading
 from pathlib import Path
@@ -11,12 +12,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from clptools.agent import configuration
+from clptools.agent import configuration, notices
 from clptools.agent.push import Pushes
 from clptools.api import messages as said
 from clptools.api.messages import ConfigFiles
+from clptools.config import history
 from clptools.core.model.requests import Outcome
-from clptools.core.model.settings import Server, Settings
+from clptools.core.model.settings import FIRST_START, Pushed, Server, Settings
+from clptools.core.notices.form import Notice
 from clptools.faults import ClpError, ExitCode
 from tests.conftest import LIMIT_S
 
@@ -39,6 +42,7 @@ start = "start.sh"
 stop = "stop.sh"
 """
 SCRIPT = "#!/bin/sh\n"
+BY = Pushed(user="root")
 
 
 class Others:
@@ -80,6 +84,9 @@ class Here:
         self.now = Settings(servers=tuple(Server(name=name) for name in own)) if own else None
         self.run = set(run)
         self.taken: list[Settings] = []
+        self.told: list[Notice] = []
+        self.unproven: dict[str, str] = {}
+        """Server -> why a push does not go on without it; empty: it does."""
 
     def settings_in_force(self) -> Settings | None:
         return self.now
@@ -95,11 +102,20 @@ class Here:
 
     async def offered(self, settings: Settings) -> None: ...
 
+    def unready(self, settings: Settings, server: str, vouched: bool) -> str:
+        return "" if vouched else self.unproven.get(server, "it is not proven down")
+
+    def reached(self, before: tuple[str, ...] | None, asker: str) -> bool:
+        return True
+
     def out_of_the_cluster(self, by: str, revision: int) -> None:
         self.taken_out = f"{by} {revision}"
 
-    def took_effect(self, settings: Settings, user: str) -> None:
+    def took_effect(self, settings: Settings, pushed: Pushed) -> None:
         self.taken.append(settings)
+
+    def tell(self, notice: Notice) -> None:
+        self.told.append(notice)
 
 
 @pytest.fixture(autouse=True)
@@ -116,7 +132,7 @@ def push(others: Others, own: tuple[str, ...]) -> tuple[Outcome, list[Settings]]
     async def main() -> Outcome:
         pushes = Pushes(here, others)
         files = {"clp.toml": CONFIG, "scripts/start.sh": SCRIPT, "scripts/stop.sh": SCRIPT}
-        return await pushes.distribute(ConfigFiles(revision=0, files=files), "root")
+        return await pushes.distribute(ConfigFiles(revision=0, files=files), BY)
 
     return asyncio.run(main()), here.taken
 
@@ -150,14 +166,232 @@ def test_it_is_not_told_where_an_older_one_could_not_take_it_over() -> None:
     assert others.asked[-1] == ("server2", "PushAbort")
 
 
-def test_who_is_alone_so_far_takes_it_over_first(node_root: Path) -> None:
+def test_who_is_alone_so_far_takes_it_over_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """It has nobody to ask, and must not be the last to know that it is not alone any more."""
-    (node_root / "etc/clptools/clp.toml").mkdir(parents=True)
+
+    def full(number: int, text: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "history")
+
+    monkeypatch.setattr(history, "remember", full)
     others = Others({"server2": (), "server3": ()})
     outcome, taken = push(others, ("server1",))
     assert (outcome.code, taken) == (1, [])
-    assert outcome.text.startswith("nothing was changed: server1: ")
+    assert outcome.text == "nothing was changed: server1: history: No space left on device"
     assert others.committed() == []
+
+
+@pytest.mark.parametrize("place", ["clp.toml", "scripts/start.sh"])
+def test_a_directory_in_the_place_of_a_file_is_refused_in_one_line(
+    node_root: Path, place: str
+) -> None:
+    (node_root / "etc/clptools" / place).mkdir(parents=True)
+    others = Others({"server2": (), "server3": ()})
+    with pytest.raises(ClpError) as raised:
+        push(others, ("server1",))
+    assert raised.value.code == ExitCode.REFUSED
+    path = node_root / "etc/clptools" / place
+    assert raised.value.message == f"configuration refused: {path} is a directory"
+    assert others.asked == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "scripts/../authkey",
+        "scripts/./a",
+        "scripts/a/..",
+        "/etc/passwd",
+        "scripts//a",
+        "scripts/a\0b",
+        "authkey",
+        f"scripts/{'a' * 201}",
+        "/".join(["scripts", *["a" * 150] * 7]),
+    ],
+)
+async def test_a_file_that_would_lie_elsewhere_is_refused_by_every_receiver(path: str) -> None:
+    files = ConfigFiles(revision=2, files={"clp.toml": CONFIG, path: SCRIPT}, pushed=BY)
+
+    pushes = Pushes(Here(), Others({}))
+    with pytest.raises(ClpError) as raised:
+        await pushes.prepare(said.PushPrepare(push="a", files=files, user="root"))
+    assert raised.value.code == ExitCode.INVALID_CONFIG
+    assert raised.value.message.startswith("configuration refused: ")
+    assert "\n" not in raised.value.message
+
+
+@pytest.mark.parametrize("kind", ["link", "file"])
+async def test_a_folder_that_leads_elsewhere_is_refused(node_root: Path, kind: str) -> None:
+    scripts = node_root / "etc/clptools/scripts"
+    scripts.mkdir(parents=True)
+    (scripts / "a").symlink_to("/tmp") if kind == "link" else (scripts / "a").write_text("")
+    files = ConfigFiles(revision=2, files={"clp.toml": CONFIG, "scripts/a/b": SCRIPT}, pushed=BY)
+
+    pushes = Pushes(Here(), Others({}))
+    why = "is a symbolic link" if kind == "link" else "is no folder"
+    with pytest.raises(ClpError, match=f"{scripts}/a {why}"):
+        await pushes.prepare(said.PushPrepare(push="a", files=files, user="root"))
+
+
+# ---------------------------------------------------------------------- without a server
+
+
+def without(others: Others, here: Here, vouched: tuple[str, ...] = ()) -> Outcome:
+    async def main() -> Outcome:
+        files = {"clp.toml": CONFIG, "scripts/start.sh": SCRIPT, "scripts/stop.sh": SCRIPT}
+        by = Pushed(user="anna", without=vouched)
+        return await Pushes(here, others).distribute(ConfigFiles(revision=0, files=files), by)
+
+    return asyncio.run(main())
+
+
+ALL = ("server1", "server2", "server3")
+
+
+def test_a_push_goes_on_without_a_server_that_is_proven_down_and_says_so() -> None:
+    others, here = Others(dict.fromkeys(ALL[1:], ALL)), Here(ALL)
+    others.silent, here.unproven = "server3", {"server3": ""}
+    outcome = without(others, here)
+    assert outcome.code == 0
+    assert outcome.text == (
+        "Revision 2 is in force, without server3.\n"
+        "server3: server3 has not answered within 5 s; it takes part when it has it."
+    )
+    assert here.told == [notices.PushedWithout(2, ("server3",), "anna")]
+    kept = history.manifest(2)
+    assert kept is not None
+    assert (kept.pushed.user, kept.pushed.server) == ("anna", "server1")
+    assert kept.pushed.without == ("server3",)
+
+
+def test_one_that_is_not_proven_down_needs_a_persons_word() -> None:
+    others, here = Others(dict.fromkeys(ALL[1:], ALL)), Here(ALL)
+    others.silent = "server3"
+    outcome = without(others, here)
+    assert outcome.code == ExitCode.REFUSED
+    assert outcome.text == (
+        "nothing was changed: server3: server3 has not answered within 5 s; it is not proven down"
+    )
+    assert "--without server3" in outcome.hint
+    assert history.revision() == 0
+    assert without(others, here, ("server3",)).code == 0
+    assert without(others, here, ("server9",)).code == ExitCode.NO_SUCH
+
+
+# ---------------------------------------------------------------------- several at once
+
+
+async def test_a_push_while_one_runs_says_whose_and_changes_nothing() -> None:
+    others = Others(dict.fromkeys(ALL[1:], ALL))
+    files = ConfigFiles(revision=0, files={"clp.toml": CONFIG})
+
+    pushes = Pushes(Here(ALL), others)
+    first, second = await asyncio.gather(
+        pushes.distribute(files, Pushed(user="anna")),
+        pushes.distribute(files, Pushed(user="bert")),
+    )
+    assert (first.code, second.code) == (0, ExitCode.REFUSED)
+    assert second.text == "a push by anna from server1 is under way"
+
+    assert history.revision() == 2
+
+
+async def test_of_two_pushes_at_once_a_server_prepares_one() -> None:
+    """So no two get the same number, and what was pushed last is what one person wanted."""
+
+    def prepared(push: str, user: str, server: str) -> said.PushPrepare:
+        by = Pushed(user=user, server=server)
+        files = ConfigFiles(revision=2, files={"clp.toml": CONFIG}, pushed=by)
+        return said.PushPrepare(push=push, files=files, user=user)
+
+    here = Here(ALL)
+    pushes = Pushes(here, Others({}))
+    one, two = prepared("a", "anna", "server1"), prepared("b", "bert", "server2")
+    outcomes = await asyncio.gather(pushes.prepare(one), pushes.prepare(two))
+    assert sorted(outcome.code for outcome in outcomes) == [0, ExitCode.REFUSED]
+    (refused,) = (outcome for outcome in outcomes if outcome.code)
+    assert "is under way" in refused.text
+    winner = "a" if not outcomes[0].code else "b"
+    assert (await pushes.commit(said.PushCommit(push=winner))).code == 0
+    assert (await pushes.prepare(two)).code == 0
+    late = await pushes.commit(said.PushCommit(push="b"))
+    assert late.text == "revision 2 came into force meanwhile; push it again"
+
+
+# ---------------------------------------------------------------------- taking over
+
+
+class Newer(Others):
+    """Another server has revision 5."""
+
+    def __init__(self, text: str = CONFIG, servers: tuple[str, ...] = ALL) -> None:
+        super().__init__({})
+        self.text, self.servers, self.reached = text, servers, True
+        self.pushed: Pushed | None = Pushed(user="anna", server="server2")
+
+    async def call(
+        self, to: str, request: msgspec.Struct, reply: type[Any], timeout_s: float
+    ) -> Any:
+        self.asked.append((to, type(request).__name__))
+        files = {"clp.toml": self.text, "scripts/start.sh": SCRIPT}
+        if isinstance(request, said.AskConfigHash):
+            return said.ConfigHash(
+                revision=5,
+                files={"clp.toml": history.digest(self.text)},
+                servers=self.servers,
+                reached=self.reached,
+            )
+        return ConfigFiles(revision=5, files=files, pushed=self.pushed)
+
+
+def caught_up(here: Here, others: Newer) -> None:
+    asyncio.run(Pushes(here, others).catch_up("server2"))
+
+
+def test_who_missed_a_push_takes_it_over_with_who_pushed_it(node_root: Path) -> None:
+    history.remember(4, "old")
+    here = Here(ALL)
+    caught_up(here, Newer())
+    assert (history.revision(), history.content(5)) == (5, CONFIG)
+    assert (node_root / "etc/clptools/clp.toml").read_text() == CONFIG
+    assert (node_root / "etc/clptools/scripts/start.sh").read_text() == SCRIPT
+    kept = history.manifest(5)
+    assert kept is not None
+    assert (kept.pushed.user, kept.pushed.server) == ("anna", "server2")
+    assert len(here.taken) == 1
+    assert here.told == [notices.TakenOver("server2", 5)]
+
+
+def test_who_joins_takes_it_over_only_when_all_others_have_it() -> None:
+    here, others = Here(), Newer()
+    others.reached = False
+    caught_up(here, others)
+    assert history.revision() == 0
+    others.reached = True
+    caught_up(here, others)
+    assert history.revision() == 5
+
+
+@pytest.mark.parametrize("pushed", [None, Pushed(how=FIRST_START)])
+def test_what_nobody_pushed_is_not_taken_over(pushed: Pushed | None) -> None:
+    others = Newer()
+    others.pushed = pushed
+    caught_up(Here(ALL), others)
+    assert history.revision() == 0
+
+
+def test_who_is_not_among_its_servers_takes_nothing_over() -> None:
+    caught_up(Here(ALL), Newer(servers=("server2", "server3")))
+    assert history.revision() == 0
+
+
+def test_two_texts_under_one_number_are_told_once_and_neither_is_replaced() -> None:
+    history.remember(5, "mine")
+    here = Here(ALL)
+    pushes = Pushes(here, Newer())
+    for _ in range(2):
+        asyncio.run(pushes.catch_up("server2"))
+    assert here.told == [notices.TwoRevisions("server2", 5)]
+    assert history.content(5) == "mine"
 
 
 def test_what_is_refused_here_alone_keeps_its_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,7 +457,7 @@ async def test_a_disk_that_hangs_stops_a_push_with_its_name(
     files = ConfigFiles(revision=0, files={"clp.toml": CONFIG, "scripts/start.sh": SCRIPT})
     for _ in range(2):
         with pytest.raises(ClpError) as raised:
-            await pushes.distribute(files, "root")
+            await pushes.distribute(files, BY)
         assert raised.value.code == ExitCode.TIMED_OUT
         assert raised.value.message == (
             f"{node_root}/etc/clptools: no answer within 0.05 s, its disk hangs"
@@ -280,6 +514,31 @@ async def test_the_agent_goes_on_while_files_are_written_aside(
     one = Others({"server2": (), "server3": ()})
     pushes = Pushes(Here(), one)
     files = {"clp.toml": CONFIG, "scripts/start.sh": SCRIPT, "scripts/stop.sh": SCRIPT}
-    outcome = await pushes.distribute(ConfigFiles(revision=0, files=files), "root")
+    outcome = await pushes.distribute(ConfigFiles(revision=0, files=files), BY)
     assert outcome.code == 0
     assert went_on == [True, True]
+
+
+def test_what_cannot_be_taken_over_is_told_once_and_changes_nothing() -> None:
+    here, others = Here(ALL), Newer(text="[[group\n")
+    pushes = Pushes(here, others)
+    for _ in range(2):
+        asyncio.run(pushes.catch_up("server2"))
+    (told,) = here.told
+    assert isinstance(told, notices.NotTakenOver)
+    assert (told.server, told.revision) == ("server2", 5)
+    assert history.revision() == 0
+
+
+def test_a_push_that_was_cut_short_is_finished_and_told(node_root: Path) -> None:
+    files = {"clp.toml": CONFIG, "scripts/start.sh": SCRIPT}
+    history.store(3, files, BY)
+    history.begin(3)
+    history.remember(3, CONFIG)
+    here = Here(ALL)
+    asyncio.run(Pushes(here, Others({})).mend())
+    assert here.told == [notices.PushMended(3)]
+    assert (node_root / "etc/clptools/scripts/start.sh").read_text() == SCRIPT
+    (node_root / "etc/clptools/clp.toml").unlink()
+    asyncio.run(Pushes(here, Others({})).mend())
+    assert len(here.told) == 1, "there is nothing left to do"

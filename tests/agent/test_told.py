@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,6 +17,8 @@ from clptools.agent import lock, notices, service, surroundings
 from clptools.agent.agent import Agent
 from clptools.agent.store import NoRoom, Store
 from clptools.api.messages import EventRecord
+from clptools.core.model.settings import Pushed
+from clptools.core.model.view import ServerView
 from clptools.core.notices.form import Kinds, Notice
 from clptools.faults import ExitCode
 from clptools.intake import notices as intake
@@ -50,11 +53,11 @@ async def test_a_file_that_was_edited_is_not_what_is_in_force() -> None:
     async with running() as agent:
         with open(paths.config_file(), "a") as file:
             file.write("# edited\n")
-        await until(lambda: told(agent, notices.FileChanged))
-        (record,) = told(agent, notices.FileChanged)
+        await until(lambda: told(agent, notices.FileEdited))
+        (record,) = told(agent, notices.FileEdited)
         assert record.text == (
-            f"{paths.config_file()} was changed; this agent keeps the configuration that is in "
-            "force. Check and distribute it: clpcfchk, then clpcfctrl --push"
+            f"{paths.config_file()} was edited and not pushed; revision 1 is in force. See it: "
+            "clpcfctrl --diff. Push it: clpcfctrl --push. Drop it: clpcfctrl --rollback 1"
         )
         assert (record.module, record.event_id, record.level) == ("pm", 902, "WARN")
 
@@ -106,7 +109,7 @@ async def test_an_agent_without_room_starts_nothing_until_there_is(
 async def test_a_push_that_reached_this_server_is_told() -> None:
     async with running() as agent:
         assert agent._service.core is not None
-        agent._service.took_effect(agent._service.core.settings, "anna")
+        agent._service.took_effect(agent._service.core.settings, Pushed(user="anna"))
         (record,) = told(agent, notices.ConfigurationInForce)
         assert "by anna is in force" in record.text
 
@@ -132,6 +135,7 @@ async def test_a_socket_that_cannot_be_made_is_told(monkeypatch: pytest.MonkeyPa
         ("rehearsal", intake.TrapRehearsed, "INFO"),
         ("bind", intake.TrapReceiverDeaf, "WARN"),
         ("keys", intake.SnmpKeysUnusable, "WARN"),
+        ("keyed", intake.SnmpKeysUsable, "INFO"),
         ("storm", intake.TrapStorm, "WARN"),
         ("unknown", intake.TrapUnknown, "WARN"),
         ("fault", intake.TrapFailed, "ERROR"),
@@ -191,3 +195,49 @@ async def test_stop_scripts_that_run_at_the_first_start_are_announced() -> None:
         await until(lambda: told(agent, notices.StopScriptsRun))
         (record,) = told(agent, notices.StopScriptsRun)
         assert "starts without state: it runs the stop scripts of " in record.text
+
+
+async def test_a_receiver_that_is_deaf_shows_in_the_status_until_it_hears() -> None:
+    async with running() as agent:
+
+        def own() -> ServerView:
+            return next(one for one in agent._backend.status(False).servers if one.local)
+
+        agent._around._trap_condition("trap receiver x", "another program has it", ("mrw1",))
+        await until(lambda: own().conditions)
+        assert own().conditions[0].text == "another program has it"
+        agent._around._trap_condition("trap receiver x", "", ())
+        await until(lambda: not own().conditions)
+
+
+async def test_a_disk_that_hangs_is_told_and_so_is_its_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(agents, "_DISK_LOOK_S", 0.01)
+    monkeypatch.setattr(agents, "_DISK_HANGS_S", 0.05)
+    answers = threading.Event()
+    try:
+        async with running() as agent:
+            agent._worker.submit(answers.wait)
+            await until(lambda: told(agent, notices.DiskHangs))
+            conditions = agent._backend.status(False).servers[0].conditions
+            assert any(paths.data_dir() in one.text for one in conditions)
+            answers.set()
+            await until(lambda: told(agent, notices.DiskAnswers))
+            await until(lambda: not agent._backend.status(False).servers[0].conditions)
+    finally:
+        answers.set()
+
+
+async def test_a_disk_without_room_is_told_and_so_is_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(agents, "_DISK_LOOK_S", 0.01)
+    room = 1 << 30
+    monkeypatch.setattr(agents, "_room", lambda: room)
+    async with running() as agent:
+        room = 0
+        await until(lambda: told(agent, notices.DiskFull))
+        assert agent._backend.status(False).servers[0].conditions
+        room = 1 << 30
+        await until(lambda: told(agent, notices.DiskHasRoom))

@@ -19,7 +19,9 @@ from clptools.api.messages import (
     LogsPart,
 )
 from clptools.api.server import LIMITS, Server
+from clptools.core.model.machine import ServerFacts
 from clptools.core.model.requests import Outcome, Request
+from clptools.core.model.settings import Pushed
 from clptools.core.model.view import (
     ClusterView,
     GroupView,
@@ -106,6 +108,10 @@ class FakeBackend:
         self.late: list[AskedLate] = []
         """What was refused because it came up late."""
         self.steps: tuple[str, ...] = ()
+        self.machines: tuple[ServerFacts, ...] = ()
+        """What the servers tell of themselves."""
+        self.asked_of: list[str] = []
+        """The configurations for which they were asked."""
         self.hold = False
         """Requests do not end while it is set."""
         self.files = ConfigFiles(
@@ -165,8 +171,8 @@ class FakeBackend:
     async def config(self) -> ConfigFiles:
         return self.files
 
-    async def push_config(self, files: ConfigFiles, user: str, dry_run: bool) -> Outcome:
-        self.pushed.append((files, user, dry_run))
+    async def push_config(self, files: ConfigFiles, pushed: Pushed, dry_run: bool) -> Outcome:
+        self.pushed.append((files, pushed.user, dry_run))
         return self.outcome
 
     async def run_script(self, script: str, user: str, timeout_s: float) -> Outcome:
@@ -188,6 +194,10 @@ class FakeBackend:
         archive = f"what {server} packed".encode()
         for at in range(0, len(archive), 7):
             yield LogsPart(archive="a", size=len(archive), data=archive[at : at + 7])
+
+    async def facts(self, config: str) -> tuple[ServerFacts, ...]:
+        self.asked_of.append(config)
+        return self.machines
 
     def counters(self) -> dict[str, int]:
         return {"trap.malformed": 1}

@@ -9,7 +9,7 @@ import msgspec
 from clptools.api import messages, methods
 from clptools.api.client import Client
 from clptools.api.connection import description
-from clptools.core.model import requests, view
+from clptools.core.model import machine, requests, settings, view
 from tests.api.fake import Agent
 
 STRUCTS: dict[str, type[msgspec.Struct]] = {
@@ -18,6 +18,7 @@ STRUCTS: dict[str, type[msgspec.Struct]] = {
     "Arbiter": view.ArbiterView,
     "Bmc": view.BmcView,
     "OpenEvent": view.OpenEventView,
+    "Condition": view.ConditionView,
     "MonitorOnServer": view.MonitorOnServerView,
     "Resource": view.ResourceView,
     "HeldGroup": view.HeldGroupView,
@@ -33,8 +34,13 @@ STRUCTS: dict[str, type[msgspec.Struct]] = {
     "BmcFault": messages.BmcFault,
     "HardwareOfServer": messages.HardwareOfServer,
     "Hardware": messages.HardwareView,
+    "FileFault": machine.FileFault,
+    "AccountFault": machine.AccountFault,
+    "Facts": machine.Facts,
+    "ServerFacts": machine.ServerFacts,
     "Event": messages.EventRecord,
     "LogsPart": messages.LogsPart,
+    "Pushed": settings.Pushed,
     "Outcome": requests.Outcome,
 }
 

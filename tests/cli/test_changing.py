@@ -27,6 +27,7 @@ ASKED = [
     ("clpgrp -t failover1", requests.GroupStop(group="failover1")),
     ("clpgrp -m failover1 -a server2", requests.GroupMove(group="failover1", to="server2")),
     ("clpgrp -m -h server1", requests.GroupMove(server="server1")),
+    ("clpgrp --cancel failover1", requests.GroupCancel(group="failover1")),
     ("clprsc -s exec1", requests.ResourceStart(resource="exec1")),
     ("clprsc -t exec1 -f", requests.ResourceStop(resource="exec1", force=True)),
     ("clpcl -s", requests.ServiceStart()),

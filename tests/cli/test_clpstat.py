@@ -200,6 +200,7 @@ def test_hardware_json_and_text(agent: Agent, capsys: Output) -> None:
             "counters": {"received": 3},
             "unreachable": None,
             "bmcs": [],
+            "conditions": [],
         }
     ]
 

@@ -280,3 +280,59 @@ def test_a_group_that_runs_twice_is_plain_in_every_layout() -> None:
     assert "    server0 [o] : failover1[e] \n    server1 [o] : failover1[e] \n" in maps.group_map(
         found
     )
+
+
+# ---------------------------------------------------------------------- what no status word says
+
+
+def noted(view: StatusJson) -> list[str]:
+    """The lines after the layout, with its times left out."""
+    layout, _, told = status(view).rpartition("=====\n")
+    assert layout.endswith("=")
+    times = re.compile(r"(\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d\.\d")
+    return [times.sub("TIME", line) for line in told.splitlines()]
+
+
+def test_who_suspended_the_cluster_and_since_when_comes_after_the_layout() -> None:
+    view = samples.status()
+    assert noted(view) == []
+    view["cluster"].update(suspended=True, suspended_by="root", suspended_s=7_260.0)
+    assert " ".join(" ".join(noted(view)).split()) == (
+        "The cluster is suspended by root since TIME (2 h 1 min): nothing moves by itself. "
+        "clpcl --resume"
+    )
+    del view["cluster"]["suspended_s"]  # type: ignore[misc]  # an older agent does not say
+    assert noted(view)[0] == "  The cluster is suspended by root: nothing moves by itself."
+
+
+def test_stretched_time_outs_tell_their_end() -> None:
+    view = samples.status()
+    view["cluster"].update(toratio=3, toratio_by="root", toratio_left_s=60.0)
+    assert noted(view) == [
+        "  Time-outs are 3 times as long until TIME (in 1 min), by root.",
+        "    clptoratio -i",
+    ]
+
+
+def test_a_suspended_monitor_tells_where_and_by_whom() -> None:
+    view = samples.status()
+    view["monitors"][1]["servers"]["server2"].update(
+        status="Suspend", suspended_by="root", suspended_s=240.0
+    )
+    assert " ".join(" ".join(noted(view)).split()) == (
+        "mrw1 is suspended on server2 by root since TIME (4 min): nothing is recovered there. "
+        "clpmonctrl -r -m mrw1 -h server2"
+    )
+
+
+def test_two_copies_of_a_group_are_critical() -> None:
+    view = samples.status(groups=(samples.group(status="Error", copies=("server1", "server2")),))
+    assert noted(view)[0].startswith("  CRITICAL: failover1 runs on server1 and server2 at once")
+    assert noted(view)[-1] == ("    clpgrp -t failover1 -h server2")
+
+
+def test_a_server_whose_datagrams_are_refused_is_told() -> None:
+    why = "datagrams from 192.168.0.2 are refused: its key differs"
+    view = samples.status()
+    view["servers"][1].update(status="Unknown", refused=why)
+    assert noted(view) == [f"  server2: {why}.", "    clpstat --explain server2"]

@@ -8,16 +8,19 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from clptools.agent.lock import LockFile
 from clptools.api.messages import ConfigFiles
 from clptools.cli.json_types import ExplanationJson, HardwareJson
 from clptools.cli.main import run
+from clptools.cli.render import maps
 from clptools.cli.render.explain import explanation
 from clptools.cli.render.status import hardware, status
 from clptools.cli.render.text import clean, clock, cut, duration, field, width, wrap
 from clptools.cli.stat_events import event_line
+from clptools.core.model.view import ConditionView
 from clptools.faults import ClpError, ExitCode
 from tests.api.fake import Agent, socket_path
 from tests.cli import clpstat_samples as samples
@@ -411,3 +414,21 @@ def test_with_an_agent_the_revision_is_the_one_in_force(root: Path, capsys: Outp
     with Agent(socket_path(root)).running() as agent:
         agent.backend.files = ConfigFiles(revision=12, files={"clp.toml": CONFIG})
         assert revision_shown(capsys) == "12"
+
+
+def test_why_a_server_is_caution_stands_behind_the_layout() -> None:
+    deaf = ConditionView(
+        name="trap receiver 10.0.0.1:162",
+        text="Trap receiver 10.0.0.1:162: another program has this port",
+        mend="Stop it.",
+        monitors=("mrw1",),
+    )
+    well, unwell = (samples.server(name, ()) for name in ("server1", "server2"))
+    unwell = msgspec.structs.replace(unwell, status="Caution", conditions=(deaf,))
+    view = samples.as_json(samples.sample(servers=(well, unwell)))
+    plain = samples.as_json(
+        samples.sample(servers=(well, msgspec.structs.replace(unwell, conditions=())))
+    )
+    said = "  server2: Trap receiver 10.0.0.1:162: another program has this port. Stop it.\n"
+    assert status(view) == status(plain) + said
+    assert maps.monitor_map(view) == maps.monitor_map(plain) + said

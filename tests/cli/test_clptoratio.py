@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import msgspec
 import pytest
@@ -15,10 +16,19 @@ from tests.cli.conftest import Clp
 def test_the_present_ratio_as_the_original_shows_it(agent: Agent, clp: Clp) -> None:
     assert clp("clptoratio", "-s").out == "present toratio : 1\n"
     state = sample_status()
-    cluster = msgspec.structs.replace(state.cluster, toratio=3)
+    cluster = msgspec.structs.replace(
+        state.cluster, toratio=3, toratio_by="root", toratio_left_s=7140.0
+    )
     agent.backend.state = msgspec.structs.replace(state, cluster=cluster)
-    assert clp("clptoratio", "-s").out == "present toratio : 3\n"
-    assert json.loads(clp("clptoratio", "-s", "--json").out) == {"schema": 1, "toratio": 3}
+    first, end = clp("clptoratio", "-s").out.splitlines()
+    assert first == "present toratio : 3"
+    assert re.fullmatch(r"until .*\d\d:\d\d:\d\d\.\d \(in 1 h 59 min\), by root", end)
+    assert json.loads(clp("clptoratio", "-s", "--json").out) == {
+        "schema": 1,
+        "toratio": 3,
+        "by": "root",
+        "left_s": 7140.0,
+    }
     assert json.loads(clp("clpstat", "--json").out)["cluster"]["toratio"] == 3
 
 

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from clptools import paths
 from clptools.cli.render.findings import render_text
+from clptools.core.model.machine import Facts, FileFault, ServerFacts
 from clptools.core.model.requests import Outcome
 from clptools.intake.usm import read_keys
 from clptools.reports import Report
@@ -39,6 +41,22 @@ address = { server1 = "127.0.0.1", server2 = "127.0.0.2" }
 [[group]]
 name = "failover1"
 type = "failover"
+"""
+
+
+THREE_WITH_WATCHDOGS = """\
+[[server]]
+name = "server1"
+[[server]]
+name = "server2"
+[[server]]
+name = "server3"
+[[interconnect]]
+type = "lanhb"
+address = { server1 = "127.0.0.1", server2 = "127.0.0.2", server3 = "127.0.0.3" }
+[[monitor]]
+type = "userw"
+method = "softdog"
 """
 
 
@@ -196,7 +214,10 @@ def test_rolling_back_pushes_the_old_one_with_the_scripts_of_today(
     assert 'name = "old"' in files["clp.toml"]
     assert "scripts/a/b/c.sh" in files
     ran = clp("clpcfctrl", "--rollback", "2")
-    assert (ran.code, ran.out) == (0, "Revision 2 is what is in force.\n")
+    assert (ran.code, ran.out) == (
+        0,
+        f"Revision 2 is in force; its clp.toml is written again into {etc}.\nCommand succeeded.\n",
+    )
     assert len(agent.backend.pushed) == 1
 
 
@@ -479,3 +500,57 @@ def test_findings_are_folded_for_a_terminal_and_whole_in_a_pipe() -> None:
     assert narrow[0].startswith("clp.toml:41: m m")
     assert narrow[1].startswith(" " * len("clp.toml:41: ") + "m")
     assert len(render_text((report,), None).splitlines()) == 3
+
+
+def _without_watchdog(*servers: str) -> tuple[ServerFacts, ...]:
+    none = {"softdog": "there is no /dev/watchdog"}
+    return tuple(
+        ServerFacts(name=name, facts=Facts(server=name, watchdogs=none)) for name in servers
+    )
+
+
+def test_the_verdict_counts_on_nothing_that_a_server_cannot_keep(
+    agent: Agent, etc: Path, clp: Clp
+) -> None:
+    """Below a root of its own this node arms nothing, either."""
+    (etc / "clp.toml").write_text(THREE_WITH_WATCHDOGS)
+    agent.backend.machines = _without_watchdog("server2", "server3")
+    ran = clp("clpcfchk")
+    assert ran.code == 0 and agent.backend.asked_of == [THREE_WITH_WATCHDOGS]
+    assert "by lease" not in ran.out and "lease)" not in ran.out
+    for name in ("server1", "server2", "server3"):
+        assert f"the watchdog of {name} cannot be armed" in ran.out
+    assert json.loads(clp("clpcfchk", "--json").out)["safety"]["worst_case_s"]["takeover"] is None
+
+
+def test_of_whom_nothing_is_known_is_said(etc: Path, clp: Clp) -> None:
+    (etc / "clp.toml").write_text(THREE_WITH_WATCHDOGS)
+    ran = clp("clpcfchk")
+    assert ran.code == 0
+    for name in ("server2", "server3"):
+        assert f"server {name}: nothing is known of its machine" in ran.out
+
+
+def test_a_push_says_first_what_servers_lack(agent: Agent, etc: Path, clp: Clp) -> None:
+    (etc / "clp.toml").write_text(THREE_WITH_WATCHDOGS)
+    agent.backend.machines = _without_watchdog("server1", "server3")
+    ran = clp("clpcfctrl", "--push")
+    assert ran.code == 0 and len(agent.backend.pushed) == 1
+    assert "the watchdog of server3 cannot be armed" in ran.out and "server1 cannot" not in ran.out
+    assert ran.out.endswith("Command succeeded.\n")
+
+
+def test_a_script_that_the_push_brings_is_not_missing_on_other_servers(
+    agent: Agent, node: Path, clp: Clp, tmp_path: Path
+) -> None:
+    folder = tmp_path / "new"
+    (folder / "scripts/failover1").mkdir(parents=True)
+    (folder / "clp.toml").write_text(THREE_WITH_WATCHDOGS)
+    (folder / "scripts/failover1/start.sh").write_text("#!/bin/sh\n")
+    place = paths.scripts_dir() + "/failover1/"
+    missing = {place + name: FileFault(text=f"{name}: not there") for name in ("start.sh", "x.sh")}
+    agent.backend.machines = (
+        ServerFacts(name="server2", facts=Facts(server="server2", files=missing)),
+    )
+    said = clp("clpcfchk", str(folder / "clp.toml")).out
+    assert "x.sh: not there" in said and "start.sh: not there" not in said

@@ -367,7 +367,7 @@ def test_every_object_has_a_past(agent: Agent, capsys: Output, failover: Servers
     for name, said in (
         ("mrw1", "mrw1 is Error: Error on server1"),
         ("server2", "server2 is Online and runs failover1."),
-        ("exec1", "failover1 is Online on server2"),
+        ("exec1", "exec1 (exec, of failover1) is Online on server2."),
         ("lankhb1", "lankhb1, as the records before"),
     ):
         assert run("clpstat", ["--explain", name, "--at", when]) == 0

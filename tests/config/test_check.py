@@ -13,8 +13,9 @@ import pytest
 from clptools import paths
 from clptools.config import facts as machine_facts
 from clptools.config.check import check
-from clptools.config.check_machine import check_machine
-from clptools.config.facts import AccountFault, Facts, FileFault, gather, handle_power_key
+from clptools.config.check_machine import check_machine, check_others, lacks
+from clptools.config.facts import gather, handle_power_key
+from clptools.core.model.machine import AccountFault, Facts, FileFault, ServerFacts
 from clptools.registries import registries
 from tests.config.sample import BMCS, EXAMPLES, SAMPLE, THREE, TWO, changed, good, read
 
@@ -169,12 +170,13 @@ def test_devices_that_this_machine_does_not_have() -> None:
     facts = Facts(
         server="server1",
         devices={"NIC": frozenset({"eth0"})},
-        absent=frozenset({"/dev/watchdog"}),
+        watchdogs={"softdog": "there is no /dev/watchdog"},
     )
     found = warnings(TWO + monitors, facts)
     assert any('keyword "eth00" names no NIC' in w and "mean eth0?" in w for w in found)
     assert any('interface "eth1" is not there' in w for w in found)
-    assert any("/dev/watchdog is not there" in w for w in found)
+    (watchdog,) = [w for w in found if "there is no /dev/watchdog" in w]
+    assert "the watchdog of server1 cannot be armed" in watchdog
 
 
 @pytest.mark.parametrize("enabled", ["db.service", "db.socket", "db.timer", ""])
@@ -415,3 +417,66 @@ def test_who_shuts_down_when_the_button_is_pressed_is_told(known: Any, who: str)
     found = warnings(SAMPLE, Facts(server="server1", **known))
     assert any(f"{who} of server1 shuts down when the power button" in line for line in found)
     assert not any("power button" in line for line in warnings(SAMPLE, Facts(server="server1")))
+
+
+# ---------------------------------------------------------------------- other servers
+
+
+def told_by_others(text: str, *told: ServerFacts) -> list[str]:
+    loaded = read(text)
+    return [f"{r.severity} {r}  {r.hint}" for r in check_others(loaded, "a", told, registries())]
+
+
+def test_what_other_servers_tell_names_them() -> None:
+    facts = Facts(
+        server="b",
+        addresses=frozenset({"10.0.0.9"}),
+        taken={"udp 10.0.0.2:162": "snmptrapd"},
+        processes=frozenset({"pacemakerd"}),
+        clock="no time service keeps it synchronised",
+        files={"/etc/clptools/authkey": FileFault(text="/etc/clptools/authkey: not there")},
+    )
+    found = told_by_others(THREE, ServerFacts(name="b", facts=facts, clock_off_s=-30.4))
+    assert len(found) == 6 and all("warning" in line and " b" in line for line in found)
+    for part in (
+        'address.b = "10.0.0.2" is no address of b',
+        "snmptrapd on b has udp 10.0.0.2:162",
+        "pacemakerd runs on b",
+        "the clock of b is not synchronised",
+        "on b: /etc/clptools/authkey: not there",
+        "its clock is 30 s behind that of a",
+    ):
+        assert any(part in line for line in found), part
+
+
+def test_of_a_server_that_does_not_answer_nothing_is_known() -> None:
+    told = (ServerFacts(name="b", unreachable="no answer within 10 s."),
+            ServerFacts(name="a", unreachable="it is this one"),
+            ServerFacts(name="x", unreachable="it is none of them"))  # fmt: skip
+    (line,) = told_by_others(THREE, *told)
+    assert line.startswith("note ") and "server b: nothing is known of its machine" in line
+    assert "(no answer within 10 s)" in line
+
+
+def test_what_may_take_a_floating_address_away_is_a_note() -> None:
+    facts = Facts(server="server1", managed={"fip1": "systemd-networkd configures eth0"})
+    loaded = read(SAMPLE)
+    (found,) = check_machine(loaded, facts, registries())
+    assert found.severity == "note" and "may take its address away" in found.message
+
+
+def test_only_what_is_known_not_to_work_is_lacking() -> None:
+    userw = '[[monitor]]\ntype = "userw"\nmethod = "METHOD"\n'
+    facts = Facts(
+        server="server1",
+        watchdogs={"softdog": "none is there", "ipmi": "there is no /dev/ipmi0"},
+        bmc={"server1": AccountFault(text="level USER", reads=True),
+             "server2": AccountFault(text="wrong password")},
+    )  # fmt: skip
+    softdog = lacks(good(BMCS + userw.replace("METHOD", "softdog")), [facts])
+    assert softdog.watchdogs == {"server1": "none is there"}
+    assert softdog.unfenced == {"server1", "server2"} and softdog.unread == {"server2"}
+    guard = lacks(good(BMCS + userw.replace("METHOD", "guard")), [facts])
+    assert not guard.watchdogs
+    by_lan = lacks(good(BMCS + userw.replace("METHOD", "ipmi")), [facts])
+    assert not by_lan.watchdogs, "its BMC is reached over the network"

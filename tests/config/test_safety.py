@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from clptools.cli.render.findings import as_json, render_text
-from clptools.config.safety import Case, Fault, Safety, safety
+from clptools.config.safety import Case, Fault, Lacks, Safety, safety
 from tests.config.sample import BMCS, SAMPLE, THREE, TWO, good, read
 
 USERW = '[[monitor]]\ntype = "userw"\nmethod = "softdog"\n'
@@ -159,3 +159,30 @@ def test_the_text_of_errors_has_the_hint_below_the_message() -> None:
         "            Did you mean cluster?",
         "1 error. Nothing was changed.",
     ]
+
+
+def test_three_servers_without_a_watchdog_are_not_promised_proof_by_lease() -> None:
+    none = dict.fromkeys("abc", "there is no /dev/watchdog")
+    verdict = safety(good(THREE + USERW), Lacks(watchdogs=none))
+    frozen = case(verdict, Fault.FREEZE)
+    assert frozen.after_ms is None and frozen.outcome == "its groups wait for you"
+    assert "a watchdog that can be armed (there is no /dev/watchdog)" in frozen.mend
+    assert verdict.worst_case.takeover_ms is None
+    assert any("loses power, its groups wait for you" in wait for wait in verdict.waits)
+
+
+def test_one_server_without_a_watchdog_is_named() -> None:
+    verdict = safety(good(THREE + USERW), Lacks(watchdogs={"b": "it is taken"}))
+    by_lease = [c for c in verdict.cases if c.fault is Fault.FREEZE and c.after_ms is not None]
+    assert [c.servers for c in by_lease] == [("a", "c")] and by_lease[0].proof == "lease"
+    assert any("if b freezes" in wait for wait in verdict.waits)
+
+
+def test_a_bmc_that_lets_us_not_in_proves_and_stops_nothing() -> None:
+    text = good(BMCS + FENCED)
+    out = safety(text, Lacks(unfenced=frozenset({"server2"}), unread=frozenset({"server2"})))
+    waiting = {(c.fault, c.servers) for c in out.cases if c.after_ms is None}
+    assert (Fault.POWER, ("server2",)) in waiting and (Fault.CUT, ("server2",)) in waiting
+    assert any("an account that its BMC lets in" in c.mend for c in out.cases)
+    reads = safety(text, Lacks(unfenced=frozenset({"server2"})))
+    assert all(c.after_ms is not None for c in reads.cases if c.fault is Fault.POWER)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from clptools.cli.pages.man_pages import TRAP_SAMPLE
+from clptools.config import trap_profiles
+from clptools.config.trap_names import pattern_bounds
 from clptools.core.model.settings import TrapSource
 from tests.config.sample import BMCS, TWO, read
 
@@ -66,6 +68,14 @@ CASES = {
         + '[[trap_profile]]\nname = "b"\nrows = { "0Dh/6F/1" = "INFO" }\n',
         ["trap_profile.b.rows.0Dh/6F/1", "says FATAL of the same row"],
     ),
+    "two ranges that contradict": (
+        FLUX + 'match = { "0.20..25" = "ERROR", "0.23..30" = "INFO" }\n',
+        ["trap_profile.site.trap.match.0.23..30", "says ERROR", "both have 23", "begins"],
+    ),
+    "a row with the version of a registry": (
+        TWO + '[[trap_profile]]\nname = "a"\nrows = { "redfish Power.1.0.Failed" = "FATAL" }\n',
+        ["trap_profile.a.rows", "is no row", "without a version"],
+    ),
     "a value that its mask takes away": (
         FLUX + 'match = ["0.7"]\nvariable = "1"\nmask = 0x1C\nclasses = { 0x20 = "ERROR" }\n',
         ["trap_profile.site.trap.classes.0x20", "can never match"],
@@ -115,6 +125,43 @@ def test_is_refused_with_one_line(case: tuple[str, list[str]]) -> None:
     name = report.key.split(".trap.")[-1].partition(".")[0]
     # A key that is missing has the line of its table.
     assert name in line or line == MORE.rstrip() or "rows" in line or "sources" in line, line
+
+
+HOSTILE = {
+    "a value": FLUX + 'match = ["0.7"]\nvariable = "1"\nclasses = { "DIGITS" = "ERROR" }\n',
+    "a hexadecimal value": FLUX
+    + 'match = ["0.7"]\nvariable = "1"\nclasses = { "0xDIGITS" = "ERROR" }\nclass = 3\n',
+    "a level": FLUX + 'match = ["0.*"]\nstep = 8\nlevels = { "DIGITS" = "ERROR" }\n',
+    "a row": TWO + '[[trap_profile]]\nname = "a"\nrows = { "oid 1.3.DIGITS" = "INFO" }\n',
+    "a pattern": FLUX + 'match = ["0.DIGITS"]\nclass = "ERROR"\n',
+    "a place": FLUX + 'match = ["0.7"]\nclass = "INFO"\nmeaning = "{DIGITS}"\n',
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
+def test_numbers_of_thousands_of_digits_are_refused(text: str) -> None:
+    """Python itself refuses to read or write them."""
+    assert read(text.replace("DIGITS", "9" * 5000)).errors
+
+
+def test_a_profile_of_thousands_of_traps_is_compared_by_its_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each with those alone that its own name begins with."""
+    looked: list[str] = []
+
+    def bounds(pattern: str) -> tuple[str, int, int]:
+        looked.append(pattern)
+        return pattern_bounds(pattern)
+
+    monkeypatch.setattr(trap_profiles, "pattern_bounds", bounds)
+    tables = (f'match = ["{n}.0.1"]\nclass = "ERROR"\n' for n in range(1, 501))
+    loaded = read(FLUX + MORE.join(tables))
+    assert not loaded.errors
+    assert len(looked) <= 4 * 500
+    narrow = MORE + 'match = ["1.2.3..4"]\nclass = "INFO"\n'
+    wider = read(FLUX + 'match = ["1.*"]\nclass = "INFO"\n' + narrow)
+    assert 'takes "1.*" before' in str(wider.errors[0])
 
 
 def test_a_number_above_two_to_the_31_is_taken_and_told() -> None:

@@ -14,12 +14,16 @@ from clptools.api.messages import EventRecord
 from clptools.core import phrases as say
 from clptools.core.model.actions import Record
 from clptools.core.model.view import (
+    ArbiterView,
     BmcView,
     ClusterView,
+    ConditionView,
     GroupView,
+    HeartbeatView,
     MonitorOnServerView,
     MonitorView,
     OpenEventView,
+    PeerView,
     ResourceView,
     ServerView,
     StatusView,
@@ -154,9 +158,11 @@ def trap_story() -> list[EventRecord]:
     ]
 
 
-def story(subject: str, records: Sequence[EventRecord], status: StatusView | None = None) -> Story:
+def story(
+    subject: str, records: Sequence[EventRecord], status: StatusView | None = None, **changes: Any
+) -> Story:
     """The explanation, which there must be."""
-    found = explain(subject, status or view(), records, NOW, clock)
+    found = explain(subject, status or view(**changes), records, NOW, clock)
     assert found is not None
     return found
 
@@ -189,8 +195,163 @@ def test_a_failover_is_told_from_the_trap_to_the_start() -> None:
     assert found.waiting_for is None
 
 
-def test_a_group_is_explained_by_the_name_of_its_resource() -> None:
-    assert story("exec1", trap_story()).subject == "failover1"
+def test_a_resource_explains_itself() -> None:
+    found = story("exec1", [*first_stay(), *trap_story()])
+    assert found.subject == "exec1"
+    assert found.state == "exec1 (exec, of failover1) is Online on server2."
+    assert [step.server for step in found.because] == ["server2"]
+    assert found.then == ()
+
+
+@pytest.mark.parametrize(
+    ("status", "of_group", "mend"),
+    [
+        ("Offline", "Online", "Start it: clprsc -s exec1"),
+        ("Online Failure", "Online", "Mend it, then start it: clprsc -s exec1"),
+        (
+            "Offline Failure",
+            "Offline Failure",
+            "Mend what could not be stopped, then: clpgrp -t failover1 -f",
+        ),
+        (
+            "Offline",
+            "Error",
+            "It starts and stops with its group: clpstat --explain failover1",
+        ),
+    ],
+)
+def test_a_resource_that_is_not_well_has_its_mend(status: str, of_group: str, mend: str) -> None:
+    group = msgspec.structs.replace(
+        view().groups[0],
+        status=of_group,
+        resources=(ResourceView(name="exec1", type="exec", status=status),),
+    )
+    assert story("exec1", [], groups=(group,)).then == (mend,)
+
+
+def heard(name: str, other: str, word: str, age_s: float, **changes: Any) -> ServerView:
+    """A server with one interconnect, on which it hears another one or does not."""
+    beat = HeartbeatView(
+        name="lankhb1",
+        type="lankhb",
+        status=word,
+        peers={other: PeerView(status=word, last_seen_s=age_s)},
+    )
+    return ServerView(name=name, heartbeats=(beat,), **changes)
+
+
+def test_a_heartbeat_explains_itself() -> None:
+    servers = (
+        heard("server1", "server2", "Error", 12.0, status="Caution", local=True),
+        heard("server2", "server1", "Normal", 0.1, status="Online"),
+    )
+    late = cluster.HeartbeatsLate("lankhb", "server2", "lankhb1", 2400, 3000, 80)
+    found = story("lankhb1", [made(1.0, "server1", late), *first_stay()], servers=servers)
+    assert found.state == (
+        "lankhb1 is Error on server1 and Normal on server2. server1 has not heard server2 for 12 s."
+    )
+    assert [step.text for step in found.because] == [late.told("server1")]
+    (mend,) = found.then
+    assert mend == (
+        "Look at the cables and switch ports of lankhb1 between server1 and server2, and whether "
+        "each has its address there: ip -br address"
+    )
+
+
+def test_a_heartbeat_of_a_server_that_is_away_points_to_that_server() -> None:
+    away = HeartbeatView(name="lankhb1", type="lankhb", status="Unknown")
+    servers = (
+        heard("server1", "server2", "Error", 12.0, status="Caution", local=True),
+        ServerView(name="server2", status="Unknown", heartbeats=(away,)),
+    )
+    found = story("lankhb1", [], servers=servers)
+    assert found.then == ("server2 is Unknown: clpstat --explain server2",)
+
+
+def test_a_server_that_is_cut_off_says_so_and_why_it_is_caution() -> None:
+    servers = (
+        heard("server1", "server2", "Error", 12.0, status="Caution", local=True),
+        ServerView(name="server2", status="Unknown"),
+    )
+    found = story("server1", [], servers=servers)
+    assert "is cut off: it hears nothing of server2" in found.state
+    assert "hears too little on lankhb1" in found.state
+    assert found.then == (
+        "Look at its cables and switch ports: ip -br link; clpstat -n",
+        "What lankhb1 lacks: clpstat --explain lankhb1",
+    )
+
+
+def test_a_server_with_another_authkey_has_the_mend() -> None:
+    refused = "datagrams from 192.168.0.2 are refused: the authkey of server2 differs"
+    servers = (
+        ServerView(name="server1", status="Online", local=True),
+        ServerView(name="server2", status="Unknown", refused=refused, refused_mend="Mend it."),
+    )
+    assert story("server2", [], servers=servers).then == (f"It runs: {refused}. Mend it.",)
+
+
+def test_an_np_resource_explains_itself() -> None:
+    def etcd(status: str, **changes: Any) -> tuple[ArbiterView, ...]:
+        return (ArbiterView(name="etcd1", type="etcd", status=status, **changes),)
+
+    servers = (
+        ServerView(name="server1", status="Online", local=True, np=etcd("Normal", held=True)),
+        ServerView(name="server2", status="Online", np=etcd("Error", error="no answer")),
+    )
+    found = story("etcd1", [], servers=servers)
+    assert found.state == (
+        "etcd1 is Normal on server1 and Error on server2 (no answer); server1 holds it."
+    )
+    assert found.then == ("See on server2 whether its endpoint answers: clpcfchk",)
+
+
+def test_a_move_by_hand_is_told_without_what_monitors_found_before() -> None:
+    rehearsal = [
+        made(100.0, "server2", monitors.MonitorError("mm", "mrw1", "Normal", "fail over", "")),
+        made(100.1, "server2", monitors.GroupStays("failover1", "mrw1", "nobody takes it")),
+    ]
+    by_hand = [
+        made(110.0, "server2", groups.GroupStops("failover1", "root moved it")),
+        made(110.3, "server2", groups.GroupReleased("failover1", ["exec1"], 270, 9)),
+        made(110.4, "server1", groups.GroupGranted("failover1", "server1", 10, "root moved it")),
+        made(110.4, "server1", groups.GroupStarts("failover1", 10)),
+        made(110.5, "server1", groups.GroupOnline("failover1", "exec1", 100)),
+    ]
+    moved = msgspec.structs.replace(view().groups[0], current="server1", epoch=10)
+    records = [*first_stay(), *trap_story(), *rehearsal, *by_hand]
+    found = story("failover1", records, groups=(moved,))
+    assert [step.text for step in found.because] == [record.text for record in by_hand]
+
+
+def failed_round(at: float, epoch: int) -> list[EventRecord]:
+    """It starts nowhere."""
+    nowhere = groups.GroupStartsNowhere("failover1", ["server1", "server2"], 30_000)
+    return [
+        made(at, "server1", groups.GroupStarts("failover1", epoch)),
+        made(at + 1, "server1", groups.ResourceStartFailed("failover1", "exec1", "no disk")),
+        made(at + 2, "server2", groups.GroupStarts("failover1", epoch + 1)),
+        made(at + 3, "server2", groups.ResourceStartFailed("failover1", "exec1", "no disk")),
+        made(at + 4, "server1", nowhere),
+    ]
+
+
+def test_of_starts_that_fail_the_newest_round_is_told_with_cause_and_mend() -> None:
+    rounds = [failed_round(-300.0 + 50 * n, 10 + 2 * n) for n in range(9)]
+    failed = {"failover1": "exec1: no disk"}
+    servers = tuple(
+        ServerView(name=name, status="Online", failed_starts=failed)
+        for name in ("server1", "server2")
+    )
+    group = msgspec.structs.replace(view().groups[0], status="Error", current=None, failures=2)
+    records = [record for each in rounds for record in each]
+    found = story("failover1", records, groups=(group,), servers=servers)
+    assert [step.text for step in found.because] == [record.text for record in rounds[-1]]
+    assert found.state == (
+        "failover1 is Error: it could not be started on server1 (exec1: no disk) and server2 "
+        "(exec1: no disk)."
+    )
+    assert found.then == ("Mend what could not be started, then: clpgrp -s failover1",)
 
 
 def test_a_lost_server_and_its_proof_are_part_of_the_story() -> None:
@@ -470,10 +631,13 @@ def test_a_group_that_runs_twice_says_so_and_how_it_ends() -> None:
     twice = msgspec.structs.replace(group, status="Error", copies=("server1", "server2"))
     found = explain(group.name, view(groups=(twice,)), (), NOW, clock)
     assert found is not None
-    assert found.state == "failover1 runs on server1 and server2 at once: its data is at risk."
+    assert (
+        found.state
+        == "CRITICAL: failover1 runs on server1 and server2 at once: its data is at risk."
+    )
     assert found.then[0] == (
-        "Stop it where it should not run: "
-        "clpgrp -t failover1 -h server1 or clpgrp -t failover1 -h server2"
+        "The older copy is told to stop; where that failed, mend it, then: clpgrp -t failover1 -h "
+        "server1"
     )
     assert not any("Mend what could not be stopped" in line for line in found.then)
 
@@ -494,3 +658,17 @@ def test_a_bmc_that_a_person_must_mend_is_part_of_the_story_of_its_server() -> N
     found = explain("server2", view(servers=(server,)), [], NOW, clock)
     assert found is not None
     assert found.then[0] == "Its BMC 192.168.0.12 cannot stop it (clp is USER). Raise it."
+
+
+def test_what_is_not_well_on_a_server_is_told_with_its_monitor_and_its_server() -> None:
+    deaf = ConditionView(
+        name="trap receiver x", text="Port 162 is taken", mend="Stop snmptrapd.",
+        monitors=("mrw1",), since_s=90.0,
+    )  # fmt: skip
+    plain = view()
+    one = msgspec.structs.replace(plain.servers[0], status="Caution", conditions=(deaf,))
+    status = msgspec.structs.replace(plain, servers=(one, *plain.servers[1:]))
+    line = f"On {one.name} since {ago(90.0)}: Port 162 is taken. Stop snmptrapd."
+    assert line in story(one.name, [], status).then
+    assert line in story("mrw1", [], status).then
+    assert line not in story(plain.servers[1].name, [], status).then

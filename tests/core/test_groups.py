@@ -17,6 +17,8 @@ from clptools.core.model.requests import (
     GroupStop,
     ResourceStart,
     ResourceStop,
+    Resume,
+    Suspend,
 )
 from clptools.core.model.settings import Group, Resource
 from clptools.core.model.states import GroupState
@@ -559,3 +561,65 @@ def test_the_final_action_of_a_resource_that_cannot_be_stopped_comes_at_once() -
     c.ask(here, GroupStop(group="failover1"))
     c.run(1 * S)
     assert [x.action for x in c.did(a.HostAction, here)] == ["bmc-reset"]
+
+
+LOST = e.ResourceLost(group="failover1", resource="fip1", text="another machine has it")
+
+
+def test_a_resource_that_is_lost_starts_again_with_what_depends_on_it() -> None:
+    c = Cluster(settings(groups=(group(FIP, DISK, APP),)))
+    here = c.settle()
+    before = len(started(c, here))
+    c.tell(here, LOST)
+    c.run(10 * S)
+    assert started(c, here)[before:] == ["app1 stop", "fip1 stop", "fip1 start", "app1 start"]
+    assert c.online() == here
+    (told,) = c.said(notices.groups.ResourceLost)
+    assert "fip1 of failover1 is lost" in told and "another machine has it" in told
+
+
+def test_a_lost_resource_waits_until_the_cluster_is_resumed() -> None:
+    c = Cluster(settings(groups=(group(FIP),)))
+    here = c.settle()
+    assert c.answer(here, Suspend()).code == 0
+    before = len(started(c, here))
+    for _ in range(3):
+        c.tell(here, LOST)
+        c.run(5 * S)
+    assert started(c, here)[before:] == []
+    (told,) = c.said(notices.groups.ResourceLost)
+    assert "once the cluster is resumed" in told
+    assert c.answer(here, Resume()).code == 0
+    c.tell(here, LOST)
+    c.run(5 * S)
+    assert started(c, here)[before:] == ["fip1 stop", "fip1 start"]
+
+
+def test_what_is_lost_of_a_group_that_stops_counts_for_nothing() -> None:
+    c = Cluster(settings(groups=(group(FIP),)))
+    here = c.settle()
+    assert c.answer("server1", GroupStop(group="failover1")).code == 0
+    c.tell(here, LOST)
+    assert not c.said(notices.groups.ResourceLost) and c.active() == []
+
+
+def test_a_floating_address_that_is_online_is_started_again_by_command() -> None:
+    """It may be gone, and nobody has noticed yet."""
+    c = Cluster(settings(groups=(group(FIP, EXEC),)))
+    here = c.settle()
+    before = len(started(c, here))
+    assert c.answer(here, ResourceStart(resource="fip1")).code == 0
+    assert started(c, here)[before:] == ["fip1 start"] and c.online() == here
+    said = c.answer(here, ResourceStart(resource="exec1"))
+    assert "already online" in said.text
+
+
+def test_an_agent_that_starts_again_has_the_address_watched() -> None:
+    c = Cluster(settings(groups=(group(FIP, EXEC),)))
+    here = c.settle()
+    assert not c.did(a.WatchResource)
+    c.kill(here)
+    c.start(here)
+    c.run(5 * S)
+    (watched,) = c.did(a.WatchResource, here)
+    assert watched.resource == "fip1" and c.online() == here

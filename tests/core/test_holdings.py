@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from clptools.core.cluster.holdings import MAX_LINES, says_unproven, told
+from clptools.core.cluster.holdings import MAX_LINES, newest_complete_beat, says_unproven
 from clptools.core.model import actions as a
 from clptools.core.model import events as e
 from clptools.core.model.cluster_state import PeerHoldings
@@ -199,7 +199,7 @@ class Pair:
 
     def check(self) -> None:
         """What server2 takes for whole is what was so when that very beat was sent."""
-        beat = told(self.two.state.peers.known["server1"])
+        beat = newest_complete_beat(self.two.state.peers.known["server1"])
         if beat is not None:
             assert {h.group: h for h in beat.holdings} == self.true[beat.seq]
             assert beat.echo == next(b for b in self.wire if b.seq == beat.seq).echo
@@ -229,7 +229,7 @@ def test_fuzz_lost_late_doubled_and_replayed_pages_never_make_another_list() -> 
                 pair.arrives(beat)
             pair.answer()
             pair.check()
-        newest = told(pair.two.state.peers.known["server1"])
+        newest = newest_complete_beat(pair.two.state.peers.known["server1"])
         assert newest is not None
         assert newest.seq == max(pair.true), "on a path that works the list gets whole"
 
@@ -269,10 +269,10 @@ def test_each_page_may_be_the_one_that_is_lost() -> None:
         other.wire, other.true = pair.wire, pair.true
         for beat in beats[:lost] + beats[lost + 1 :]:
             other.arrives(beat)
-        assert told(other.two.state.peers.known["server1"]) is None
+        assert newest_complete_beat(other.two.state.peers.known["server1"]) is None
         other.arrives(beats[lost])
         other.check()
-        assert told(other.two.state.peers.known["server1"]) is not None
+        assert newest_complete_beat(other.two.state.peers.known["server1"]) is not None
 
 
 def test_hostile_pages_take_bounded_memory_and_end_nothing() -> None:
@@ -355,7 +355,7 @@ def test_a_newer_echo_does_not_make_an_older_list_newer() -> None:
     me.run(200)
     me.votes("server2", lists=True, listed=2, count=1, total=2)
     page(me, Line(number=2, holding=FREE))
-    whole = told(peer)
+    whole = newest_complete_beat(peer)
     assert whole is not None
     assert whole.echo is not None
     since = whole.echo.sent_at
@@ -374,17 +374,17 @@ def test_another_incarnation_begins_anew() -> None:
     peer = me.node.state.peers.known["server2"]
     me.votes("server2", lists=True, listed=2, count=1, total=2)
     page(me, Line(number=2, holding=FREE))
-    assert told(peer) is not None
+    assert newest_complete_beat(peer) is not None
     me.run(3 * S)
     for _ in range(3):
         me.run(200)
         me.beat("server2", incarnation="server2#2", listed=2, count=1, total=2, lists=True)
     assert peer.incarnation == "server2#2"
-    assert told(peer) is None
+    assert newest_complete_beat(peer) is None
     assert says_unproven(peer, "failover1"), "who knows not what it says takes the worst for it"
 
 
-# ------------------------------------------------------------------ told
+# ------------------------------------------------------------------ newest_complete_beat
 
 
 def test_small_heard_and_large_not_is_told_once_and_again_when_it_is_over() -> None:

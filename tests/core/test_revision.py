@@ -408,3 +408,61 @@ def test_that_a_bmc_lies_is_known_until_the_one_at_the_new_address_reads_on() ->
     me.tell(e.SettingsChanged(settings=readdressed(cfg, "server2", "192.168.0.99")))
     me.power("server2", "off", where="192.168.0.99:623")
     assert not me.node.peers.is_out("server2")
+
+
+# ---------------------------------------------------------------------- without some server
+
+
+def test_a_push_without_a_server_needs_it_gone_or_off_and_voting_alike() -> None:
+    cfg = settings(3, revision=1)
+    me = Alone(cfg, durable=Durable(), member=True)
+    me.run(4 * S)
+    alike = replace(cfg, groups=(), revision=2)
+    other = lengths(cfg, 5000, 15000)
+    unready = me.node.revision.unready
+    assert unready(alike, "server2", False) == "it is not proven down"
+    assert unready(alike, "server2", True) == ""
+    assert unready(alike, "server9", True) == "it is not proven down", "it joins"
+    me.power("server2", "off")
+    assert unready(alike, "server2", False) == ""
+    for vouched in (False, True):
+        why = unready(other, "server2", vouched)
+        assert "it may boot, and vote by those of before" in why
+    me.node.state.peers.known["server2"].confirmed = "anna"
+    assert unready(other, "server2", False) == ""
+
+
+def test_who_joins_may_fetch_it_when_all_older_servers_have_it() -> None:
+    me = changed(settings(2), settings(3))
+    reached = me.node.revision.has_reached
+    before = ("server1", "server2")
+    assert not reached(before, "server3")
+    me.beat("server2", revision=2)
+    assert reached(before, "server3")
+    assert reached(None, "server3")
+    assert not reached(None, "server2"), "of which servers are older, nothing is known here"
+
+
+def test_a_newcomer_that_hears_a_newer_revision_is_not_admitted_by_time() -> None:
+    me = Alone(settings(3, bmc=False, revision=1), durable=None, member=True)
+    me.node.state.life.newcomer = True
+    me.run(5 * S, lambda: me.beat("server2", revision=2, counts=False) and None)
+    assert me.node.state.life.newcomer
+    me.tell(e.SettingsChanged(settings=settings(3, bmc=False, revision=2)))
+    me.run(S)
+    assert not me.node.state.life.newcomer
+
+
+def test_what_the_agent_finds_wrong_makes_its_server_caution_while_it_lasts() -> None:
+    me = Alone(settings(2), durable=Durable(), member=True)
+    me.run(2 * S, lambda: me.beat("server2") and None)
+    me.tell(e.ConditionSeen(name="configuration", text="clp.toml was edited", mend="Push it"))
+    own = me.node.view(me.t).servers[0]
+    assert own.status == "Caution"
+    assert [(c.name, c.text, c.mend) for c in own.conditions] == [
+        ("configuration", "clp.toml was edited", "Push it")
+    ]
+    assert me.node.view(me.t).cluster.status != "Normal"
+    me.tell(e.ConditionSeen(name="configuration"))
+    own = me.node.view(me.t).servers[0]
+    assert (own.status, own.conditions) == ("Online", ())

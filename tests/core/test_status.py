@@ -288,14 +288,15 @@ def test_two_servers_that_run_a_group_are_an_error_wherever_anybody_looks() -> N
     _, record = alerts(c)[0]
     assert (record.level, record.subjects) == ("ERROR", ("failover1", "server1", "server2"))
     assert record.text == (
-        "failover1 runs on server1 and server2 at once: its data is at risk. Stop it where it "
-        "should not run: clpgrp -t failover1 -h server1 or clpgrp -t failover1 -h server2"
+        "CRITICAL: failover1 runs on server1 and server2 at once: its data is at risk. "
+        "The older copy is told to stop; where that failed, mend it, then: clpgrp -t failover1 -h "
+        "server2"
     )
     c.run(10 * S)
     for at in c.cfg.names:
         assert c.view(at).groups[0].status == "Online"
         assert c.view(at).cluster.status == "Normal"
-    assert [r.level for _, r in alerts(c)] == ["ERROR"] * 3 + ["INFO"] * 3
+    assert [r.level for _, r in alerts(c)] == ["ERROR"] * 3 + ["WARN"] * 3
 
 
 def test_a_server_that_stops_at_once_what_another_has_by_a_newer_grant_tells_it() -> None:
@@ -335,3 +336,39 @@ def test_no_move_and_no_failover_looks_like_two_copies() -> None:
         assert not any(c.view(at).groups[0].copies for at in c.cfg.names[1:])
     assert c.online() in ("server2", "server3")
     assert not alerts(c)
+
+
+DEAF = e.ConditionSeen(
+    name="trap receiver 10.0.0.1:162",
+    text="Trap receiver 10.0.0.1:162: another program has this port",
+    monitors=("mrw1",),
+)
+
+
+def test_what_is_not_well_on_a_server_makes_it_caution_for_all_until_it_is_over() -> None:
+    c = cluster(monitors=(MRW,))
+    c.tell("server2", DEAF)
+    c.run(6 * S)
+    for at in c.cfg.names:
+        view = c.view(at)
+        assert view.cluster.status == "Caution"
+        assert servers(c, at) == {"server1": "Online", "server2": "Caution", "server3": "Online"}
+        (found,) = server(c, "server2", at).conditions
+        assert found.text == DEAF.text and found.since_s > 5
+        mrw = next(m for m in view.monitors if m.name == "mrw1")
+        assert mrw.status == "Caution" and mrw.servers["server2"].text == DEAF.text
+        assert mrw.servers["server1"].status == "Normal"
+    c.tell("server2", e.ConditionSeen(name=DEAF.name))
+    c.run(6 * S)
+    assert {c.view(at).cluster.status for at in c.cfg.names} == {"Normal"}
+    assert not server(c, "server2").conditions
+
+
+def test_conditions_are_bounded_and_decide_nothing() -> None:
+    c = cluster(monitors=(MRW,))
+    here = c.online()
+    for number in range(100):
+        c.tell(here, e.ConditionSeen(name=f"disk {number}", text="full"))
+    c.run(6 * S)
+    assert len(server(c, here).conditions) == 16
+    assert c.online() == here

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from clptools import paths
-from clptools.config.facts import AccountFault
+from clptools.core.model.machine import AccountFault
 from clptools.core.model.settings import Bmc, Cluster, Server, Settings
 from clptools.hardware.accounts import account_faults
 from tests.conftest import BUSY_S, LIMIT_S

@@ -17,14 +17,14 @@ from clptools.faults import ClpError
 from clptools.hardware.alerts import SENSOR_EVENT, Wanted
 from clptools.hardware.ipmi import BmcClient, IpmiProcesses
 from clptools.hardware.ipmi_alerts import IpmiAlerts
+from clptools.hardware.ipmi_device import LocalIpmi, OwnBmc
 from clptools.hardware.ipmi_requests import BmcError
-from clptools.hardware.local import LocalIpmi, OwnBmc
 from clptools.intake import decoded_trap, pet, snmp
 from clptools.intake.class_table import ClassTable
 from tests.conftest import LIMIT_S
 from tests.hardware.alerting_bmc import AlertingBmc, Memory, alerting
 from tests.hardware.bmc_sim import client_of, password_file, simulated
-from tests.hardware.test_local import Driver, Lan
+from tests.hardware.test_ipmi_device import Driver, Lan
 
 _numbers = itertools.count(1)
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: port 162 needs root")

@@ -12,9 +12,9 @@ from clptools.core.model.events import HostActionDone
 from clptools.faults import ClpError, ExitCode
 from clptools.hardware import host as module
 from clptools.hardware.host import Host, Sysrq, trigger
-from clptools.hardware.registry import VARIANTS
+from clptools.hardware.registry import HOST_ACTIONS
 
-ON_HOST = [name for name, where in VARIANTS.items() if where.endswith(".host")]
+ON_HOST = [name for name in HOST_ACTIONS if not name.startswith("bmc-")]
 
 
 @pytest.fixture(autouse=True)

@@ -21,8 +21,8 @@ from clptools.hardware import power
 from clptools.hardware.bmc_checks import Guids
 from clptools.hardware.bmcs import Bmcs
 from clptools.hardware.ipmi import BmcClient
+from clptools.hardware.ipmi_device import LocalIpmi
 from clptools.hardware.ipmi_requests import BmcError
-from clptools.hardware.local import LocalIpmi
 from clptools.hardware.notices import BmcIsOurs, BmcsAreOne, EchoesForbidden
 from clptools.sim.bmc import IPMI_SIM, PYGHMI, SimulatedBmc
 from tests.conftest import LIMIT_S

@@ -367,7 +367,25 @@ def test_clpbmccnf_shows_the_certificate(
         said = capsys.readouterr()
         return code, said.out + said.err
 
+    def without(rest: str, name: str = "server1") -> tuple[int, str]:
+        """Before it is pinned: what is to be pinned is asked for."""
+        file.write_text(
+            '[[server]]\nname = "server1"\n[server.bmc]\n'
+            f'address = "{bmc.address}:{bmc.port}"\nprotocol = "redfish"\n{rest}'
+        )
+        code = clp("clpbmccnf", ["--certificate", name])
+        said = capsys.readouterr()
+        return code, said.out + said.err
+
     with redfish(tmp_path) as bmc:
+        code, out = without("")
+        assert (code, out.splitlines()[0]) == (0, f'certificate = "{bmc.certificate}"')
+        assert "Put that under [server.bmc] of server1" in out
+        assert without("x = 1\n") == (code, out)
+        for rest, name in (("", "server2"), ("[", "server1")):
+            code, out = without(rest, name)
+            assert code == 8
+            assert "clpcfchk" in out
         code, out = shown(bmc.certificate)
         assert (code, out.splitlines()[0]) == (0, f'certificate = "{bmc.certificate}"')
         code, out = shown("ab" * 32)

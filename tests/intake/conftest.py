@@ -11,6 +11,7 @@ import pytest
 
 from clptools.core.model.events import HardwareSeen
 from clptools.core.model.settings import Bmc, Monitor, Server, Settings, SnmpUser
+from clptools.faults import ClpError, ExitCode
 from clptools.intake.trap_notes import Note
 from clptools.intake.trap_receiver import TrapReceiver
 from clptools.intake.usm import UserKeys
@@ -48,23 +49,35 @@ class Heard:
         self.port = port
         self.events: list[HardwareSeen] = []
         self.notes: list[Note] = []
+        self.conditions: dict[str, tuple[str, tuple[str, ...]]] = {}
+        """What is not well now: name -> text and monitors."""
+        self.users = users or {}
         self.durable = asyncio.Event()
         self.durable.set()
         self.failing = False
 
         def keys(user: SnmpUser) -> UserKeys:
-            return (users or {})[user.user]
+            found = self.users.get(user.user)
+            if found is None:
+                raise ClpError(ExitCode.FAILED, f"{user.user}: no such file")
+            return found
 
         self.receiver = TrapReceiver(
             server="server1",
             settings=settings,
             on_event=self._event,
             on_note=self.notes.append,
+            on_condition=self._condition,
             wall=time.time,
             authkey=AUTHKEY,
             boots=7,
             read_user_keys=keys,
         )
+
+    def _condition(self, name: str, text: str, monitors: tuple[str, ...]) -> None:
+        self.conditions.pop(name, None)
+        if text:
+            self.conditions[name] = text, monitors
 
     async def _event(self, event: HardwareSeen) -> None:
         await self.durable.wait()

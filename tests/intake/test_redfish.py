@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import time
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator
@@ -234,7 +235,34 @@ async def test_a_stream_that_sends_nonsense_is_begun_anew(
         await until("it goes on", lambda: ears.classes() == ["FATAL"])
 
 
-@pytest.mark.parametrize("mode", ["html", "redirect", "401", "503", "empty", "huge", "hang"])
+async def test_an_event_that_comes_byte_by_byte_does_not_hold_the_stream(tmp_path: Path) -> None:
+    """Each byte comes in time, the event never."""
+    async with hearing(tmp_path, log=False) as ears:
+        await ears.listening("stream")
+        ears.bmc.do("raw", data="data: {")
+        deadline = time.monotonic() + 15
+        while not any("stopped inside an event" in note for note in ears.notes):
+            assert time.monotonic() < deadline
+            ears.bmc.do("raw", data=" ")
+            await asyncio.sleep(0.1)
+        await until("another stream", lambda: ears.bmc.counter("sse") >= 2)
+        ears.bmc.event(CRITICAL, "Critical", CPU)
+        await until("it goes on", lambda: ears.classes() == ["FATAL"])
+
+
+async def test_what_a_log_still_has_is_no_duplicate_each_time_it_is_read(tmp_path: Path) -> None:
+    async with hearing(tmp_path, sse=False, push=False) as ears:
+        await ears.listening("log")
+        ears.bmc.event(CRITICAL, "Critical", CPU)
+        await until("it came", lambda: ears.classes() == ["FATAL"])
+        read = ears.bmc.counter("log")
+        await until("it is read again", lambda: ears.bmc.counter("log") >= read + 3)
+        assert (ears.count("received"), ears.count("duplicate")) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    "mode", ["html", "redirect", "401", "503", "empty", "huge", "hang", "slow", "deep", "types"]
+)
 async def test_a_service_that_answers_nonsense_stops_nothing(
     tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from fnmatch import fnmatchcase
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clptools.common.redfish import RedfishError
 from clptools.config.trap_names import row_fault
 from clptools.core.model.trap_profiles import TrapProfile
 from clptools.core.model.words import EventClass
-from clptools.intake.redfish_events import EventTable, Judged, Told, entry_of, events_of, makers_of
+from clptools.intake import redfish_events
+from clptools.intake.pace import JUDGE_S, Pace
+from clptools.intake.redfish_events import (
+    EventTable,
+    Judged,
+    Told,
+    entry_of,
+    events_of,
+    makers_of,
+    unread_of,
+)
+from clptools.intake.redfish_log import KEPT, Seen
 from clptools.intake.redfish_push import StreamParser
 from tests.intake.family_rows import DELL_IDS
 
@@ -350,3 +364,115 @@ def test_fuzz_no_record_raises(rows: Any) -> None:
     table = EventTable()
     for each in events_of({"Events": rows}):
         table.judge(each)
+
+
+def test_a_stream_whose_event_never_ends_is_given_up_before_it_costs_much() -> None:
+    """Neither lines without a word nor a line that comes byte by byte takes memory or time."""
+    parser = StreamParser()
+    with pytest.raises(RedfishError):
+        for _ in range(100):
+            parser.feed(b"data:\n" * 1000)
+    parser = StreamParser()
+    parser.feed(b"data:")
+    line = parser._rest
+    for _ in range(1000):
+        parser.feed(b"x")
+    assert parser._rest is line, "what came before is not copied for each byte"
+    parser = StreamParser()
+    with pytest.raises(RedfishError):
+        parser.feed(b"data:x\n" * 1_000_000)
+
+
+def test_an_id_that_no_header_can_carry_is_left_out() -> None:
+    assert StreamParser().feed("id: 7é\ndata: {}\n\n".encode()) == [("7", b"{}")]
+
+
+def record(number: int, **more: Any) -> Told:
+    row = {"MessageId": "Base.1.0.X", "EventId": f"{number}"} | more
+    (found,) = events_of({"Events": [row]})
+    return found
+
+
+def test_a_service_without_a_clock_is_heard_for_ever() -> None:
+    seen = Seen()
+    assert all(seen.first("stream", record(number)) for number in range(3 * KEPT))
+    assert not seen.first("stream", record(3 * KEPT - 1))
+
+
+def test_what_has_neither_time_nor_id_is_always_news() -> None:
+    seen = Seen()
+    assert all(seen.first("push", record(0, EventId=None)) for _ in range(3))
+
+
+def test_a_number_is_an_id_too() -> None:
+    assert record(0, EventId=17).id == "17"
+    seen = Seen()
+    stamp = "2026-01-01T00:00:00Z"
+    first, second = (record(0, EventId=n, EventTimestamp=stamp) for n in (1, 2))
+    assert seen.first("stream", first)
+    assert seen.first("stream", second)
+
+
+def test_the_memory_of_events_is_bounded_however_alike_they_are() -> None:
+    seen = Seen()
+    for second in range(20):
+        for number in range(KEPT):
+            seen.first("log", record(number, EventTimestamp=f"2026-01-01T00:00:{second:02}Z"))
+    held = sum(len(i.last) for ways in seen._events.values() for i in ways.values())
+    assert held == seen._ids <= 8 * KEPT
+
+
+def test_what_a_log_had_at_first_is_still_news_by_a_stream() -> None:
+    """Else an event that happens while the log is read for the first time would be lost."""
+    seen = Seen()
+    seen.remember("log", record(1))
+    assert seen.first("stream", record(1))
+    assert not seen.first("log", record(1))
+    assert not seen.first("stream", record(1))
+
+
+def test_things_that_are_no_records_are_counted() -> None:
+    row = {"MessageId": "Base.1.0.X"}
+    assert unread_of({"Events": [row, 7, {}, None]}) == 3
+    assert unread_of({"Events": [row] * 300}) == 44
+    assert unread_of({}) == 1
+
+
+def test_invented_messages_cost_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that sends thousands of them must not hold up heartbeats."""
+    compared: list[str] = []
+
+    def compare(name: str, pattern: str) -> bool:
+        compared.append(pattern)
+        return fnmatchcase(name, pattern)
+
+    monkeypatch.setattr(redfish_events, "fnmatchcase", compare)
+    table = EventTable()
+    assert not table.judge(record(1, MessageId="Invented.1.0.Now")).known
+    assert not compared, "no row is looked at"
+    assert table.judge(told("Environmental.1.0.FanFailed")).known
+    assert len(compared) < 40, "the rows of one family alone"
+
+
+async def test_whoever_never_stops_talking_leaves_the_loop_to_others() -> None:
+    class Clock:
+        now = 0.0
+
+        def time(self) -> float:
+            self.now += JUDGE_S / 4
+            return self.now
+
+    others = 0
+
+    async def other() -> None:
+        nonlocal others
+        while True:
+            others += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.get_running_loop().create_task(other())
+    pace = Pace(cast(asyncio.AbstractEventLoop, Clock()))
+    for _ in range(100):
+        await pace.turn()
+    task.cancel()
+    assert others > 20

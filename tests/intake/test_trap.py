@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from clptools.config.address import Endpoint
-from clptools.core.model.settings import Monitor, Settings
+from clptools.core.model.settings import Monitor, Settings, SnmpUser
 from clptools.intake.admission import (
     BURST,
     FAULTS,
@@ -28,6 +28,7 @@ from clptools.intake.admission import (
 )
 from clptools.intake.rehearsal import build_pet_trap, build_rehearsal, is_answer, pet_event
 from clptools.intake.snmp import Version
+from clptools.intake.usm import UserKeys
 from tests.conftest import LIMIT_S, until
 from tests.intake.conftest import AUTHKEY, Heard, free_port, send, settings_for
 
@@ -198,11 +199,43 @@ async def test_an_address_that_comes_later_is_heard_then() -> None:
             assert [n.kind for n in heard.notes] == ["bind"]
             assert "another program has this port" in heard.notes[0].text
             assert heard.receiver.listening() != {f"127.0.0.1:{port}": ""}
+            ((text, monitors),) = heard.conditions.values()
+            assert text == heard.notes[0].text and monitors == ("mrw1",)
             other.close()
             await until(lambda: heard.notes[-1].kind == "bound")
+            assert not heard.conditions
             assert heard.receiver.listening() == {f"127.0.0.1:{port}": ""}
             send(fatal(), port)
             await until(lambda: heard.events)
+
+
+async def test_keys_that_cannot_be_used_are_read_again_until_they_can(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("clptools.intake.trap_receiver.KEYS_AGAIN_S", 0.01)
+    users = (SnmpUser(user="nagios"),)
+    async with hear(snmpv3_users=users) as heard:
+        (note,) = heard.notes
+        assert note.kind == "keys" and "nagios" in note.text
+        assert heard.conditions == {"snmp user nagios": (note.text, ("mrw1",))}
+        heard.users["nagios"] = UserKeys(auth=b"authpass1", priv=b"privpass1")
+        await until(lambda: not heard.conditions)
+        assert [n.kind for n in heard.notes] == ["keys", "keyed"], "told once each"
+        heard.users.clear()
+        heard.receiver.apply(settings_for(heard.port, snmpv3_users=users))
+        assert heard.conditions
+        heard.receiver.apply(settings_for(heard.port))
+        assert not heard.conditions, "nobody asks for that user any more"
+
+
+async def test_an_address_that_is_configured_no_more_is_no_condition() -> None:
+    port = free_port()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", port))
+        async with hear(port) as heard:
+            assert heard.conditions
+            heard.receiver.apply(settings_for(free_port()))
+            assert not heard.conditions
 
 
 async def test_a_server_out_of_file_handles_hears_when_it_has_some(

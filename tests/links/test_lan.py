@@ -9,8 +9,11 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
+from clptools.core.model.events import HeartbeatRefused
 from clptools.core.model.messages import Beat
 from clptools.core.model.settings import Cluster, Interconnect, Server, Settings
+from clptools.core.model.words import RefusedFor
+from clptools.links import lan
 from clptools.links.lan import RELAY, LanHeartbeats
 from clptools.links.notices import LinkNotOpen, LinkOpen, SendFails, SendsAgain
 from clptools.links.sockets import plain
@@ -53,8 +56,10 @@ class Agent:
     def __init__(self, name: str, settings: Settings, key: bytes = KEY) -> None:
         self.seen: list[tuple[str, Beat]] = []
         self.told = Noticed(name)
+        self.refused: list[HeartbeatRefused] = []
         self.lan = LanHeartbeats(
-            name, key, lambda link, b: self.seen.append((link, b)), self.told.take
+            *(name, key, lambda link, b: self.seen.append((link, b)), self.told.take),
+            on_refused=self.refused.append,
         )
         self.lan.apply(settings)
 
@@ -81,6 +86,30 @@ async def test_over_ipv6_too() -> None:
     await until(lambda: one.lan.counters["own_name"] == 1)
     sender.close()
     one.lan.close()
+
+
+@pytest.mark.parametrize("why", RefusedFor)
+async def test_a_server_with_another_key_or_cluster_is_told_of_once_in_a_while(
+    why: RefusedFor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lan, "REFUSED_S", 3600.0)
+    settings = cluster(free_port())
+    other = msgspec.structs.replace(settings.cluster, name="other")
+    elsewhere = msgspec.structs.replace(settings, cluster=other)
+    one = Agent("server1", settings)
+    if why is RefusedFor.AUTHKEY:
+        two = Agent("server2", settings, b"other" * 8)
+    else:
+        two = Agent("server2", elsewhere)
+    for seq in range(1, 6):
+        two.lan.send(beat("server2", "server1", seq))
+    await until(lambda: one.lan.counters["received"] == 10)
+    (told,) = one.refused
+    assert (told.server, told.why) == ("server2", why)
+    assert told.address in ("127.77.1.2", "127.77.2.2")
+    assert not one.seen
+    one.lan.close()
+    two.lan.close()
 
 
 async def test_two_that_do_not_hear_each_other_are_relayed_by_a_third() -> None:

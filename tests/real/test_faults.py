@@ -13,7 +13,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.conftest import LIMIT_S
 from tests.real.cluster import Cluster, Node, until
 
 pytestmark = pytest.mark.root
@@ -249,22 +248,55 @@ def test_an_agent_killed_again_and_again_never_makes_a_second_copy(cluster: Clus
     assert group(first).get("current") == first.name
 
 
-def test_a_configuration_that_changes_on_the_disk_is_said_and_not_used(cluster: Cluster) -> None:
+def test_an_agent_runs_what_was_pushed_whatever_lies_in_the_file(cluster: Cluster) -> None:
     cluster.start()
     first = cluster.online()
-    first.write_config("this is no configuration\n")
-    until("it is said", lambda: "clp.toml was changed" in first.ok("clpstat --events"), 12)
-    assert cluster.online() is first
+    second = other(cluster, first)
+    pushed = (first.config / "clp.toml").read_text()
+    edit = "clp.toml was edited and not pushed: revision 1 is in force"
+
+    def said(node: Node) -> bool:
+        servers = {s["name"]: s for s in node.status().get("servers", ())}
+        found = servers.get(first.name, {"status": "", "conditions": []})
+        texts = [caution["text"] for caution in found["conditions"]]
+        return bool(found["status"] == "Caution" and texts == [edit])
+
+    first.write_config("[[group\n")
+    until("it is said everywhere", lambda: said(first) and said(second), 30)
     first.kill()
     first.start()
-    assert first.agent is not None
-    assert first.agent.wait(timeout=LIMIT_S) == 8
-    assert "clp.toml:1" in first.log()
-    first.write_config(cluster.toml() + "# a remark\n")
-    first.start()
-    assert cluster.online() is first
-    until("it is said", lambda: "edited while no agent ran" in first.ok("clpstat --events"))
-    assert first.run("clpcfctrl --compcheck").returncode == 9
+    assert cluster.online().ready()
+    until("it is said after a start", lambda: said(first) and said(second), 30)
+    assert edit in first.ok("clpstat -s")
+    told = " ".join(second.ok(f"clpstat --explain {first.name}").split())
+    assert f"{edit}. See it: clpcfctrl --diff." in told
+    assert "Drop it: clpcfctrl --rollback 1" in told
+    checked = first.run("clpcfchk")
+    assert "was edited and not pushed: revision 1 is in force" in checked.stdout
+    assert first.run("clpcfctrl --diff").returncode == 9
+    assert "failover1" in first.ok("clpstat --grp")
+    folder = first.root / "pulled"
+    first.ok(f"clpcfctrl --pull -x {folder}")
+    assert (folder / "clp.toml").read_text() == pushed
+    assert first.run("clpnode").returncode == 6
+    assert [each.name for each in (first.config / "history").glob("*.toml")] == ["0001.toml"]
+    assert "Revision 1 is in force" in first.ok("clpcfctrl --rollback 1")
+    assert (first.config / "clp.toml").read_text() == pushed
+    until("it is over", lambda: server_word(second, first.name) == "Online", 30)
+    for spoil in ("gone", "a directory"):
+        (first.config / "clp.toml").unlink(missing_ok=True)
+        if spoil == "a directory":
+            (first.config / "clp.toml").mkdir()
+        first.kill()
+        first.start()
+        until("it runs", lambda: server_word(second, first.name) == "Caution", 30)
+    refused = first.run("clpcfctrl --rollback 1")
+    assert refused.returncode == 6
+    assert "clp.toml: is a directory." in refused.stderr
+
+
+def server_word(node: Node, name: str) -> str:
+    return {s["name"]: str(s["status"]) for s in node.status().get("servers", ())}.get(name, "")
 
 
 def test_a_frozen_agent_is_not_taken_for_dead_without_proof(cluster: Cluster) -> None:

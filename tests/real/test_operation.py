@@ -54,9 +54,10 @@ def test_a_push_that_one_server_cannot_take_changes_nothing(cluster: Cluster) ->
     second.kill()
     first.write_config(good)
     refused = first.run("clpcfctrl --push")
-    assert refused.returncode == 1
-    assert "nothing was changed" in refused.stderr
-    assert "server2" in refused.stderr
+    assert refused.returncode == 6
+    assert "nothing was changed: server2: " in refused.stderr
+    assert "it is not proven down" in refused.stderr
+    assert "--without server2" in refused.stderr
     second.start()
     until("it is back", lambda: server(first, "server2") == "Online")
     assert (second.config / "clp.toml").read_text() == before

@@ -44,6 +44,21 @@ REFUSALS = {
 """Mode -> status, and the first message of the error."""
 
 
+NAMES = (
+    *("Systems", "Managers", "EventService", "Members", "LogServices", "Entries", "PowerState"),
+    *("ServerSentEventUri", "Subscriptions", "Actions", "Links", "Chassis", "Vendor", "Oem"),
+    *("Members@odata.count", "UUID", "error", "IndicatorLED", "@odata.etag", "Destination"),
+)
+"""What a service is asked for."""
+
+
+def slowly(data: bytes) -> Iterator[bytes]:
+    """A byte at a time."""
+    for byte in data:
+        yield bytes([byte])
+        time.sleep(0.05)
+
+
 class Options(msgspec.Struct, kw_only=True):
     """What the BMC is like."""
 
@@ -357,6 +372,12 @@ class RedfishBmc:
             return flask.jsonify([1, 2])
         if mode == "hang":
             time.sleep(3600)
+        if mode == "slow":
+            return flask.Response(slowly(b"{" + b" " * 9_999), mimetype="application/json")
+        if mode == "deep":
+            return flask.Response(b'{"a":' * 100_000, mimetype="application/json")
+        if mode == "types":
+            return flask.jsonify({n: [{"@odata.id": 7}, None, {}, 1e300, "x"] for n in NAMES})
         if mode == "huge":
             piece = bytes(65_536)
             return flask.Response((piece for _ in range(16_384)), mimetype="application/json")

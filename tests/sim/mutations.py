@@ -345,6 +345,12 @@ def oldforwards(node: Node) -> None:
 
 
 @mutation
+def deafwords(node: Node) -> None:
+    """Datagrams that are refused say nothing of whether a server lives."""
+    put(node.peers, "is_refused", lambda name: False)
+
+
+@mutation
 def blindwords(node: Node) -> None:
     """A word for a server counts against what is known."""
     put(node.vouching, "_against", lambda name, p: "")
@@ -1037,7 +1043,7 @@ def unsteady(node: Node) -> None:
         with briefly(p.bmc, "answers_since", since if since == NEVER else NEVER + 1):
             return bool(old(name, p))
 
-    old = put(node.fencing, "_strikable", strikable)
+    old = put(node.fencing, "_may_order", strikable)
 
 
 @mutation
@@ -1058,7 +1064,7 @@ def neveroff(node: Node) -> None:
         with briefly(p, "lost", True):
             old_end(name, p)
 
-    old = put(node.fencing, "_strikable", strikable)
+    old = put(node.fencing, "_may_order", strikable)
     old_end = put(node.fencing, "_end", end)
 
 
@@ -1151,7 +1157,9 @@ def saysitcounts(node: Node) -> None:
         voters = [p.voters for p in peers]
         for p in peers:
             p.voters = node.settings.voters
+        counts = put(node.heartbeats, "_counts", lambda p: True)
         old(names, own)
+        put(node.heartbeats, "_counts", counts)
         for p, kept in zip(peers, voters, strict=True):
             p.voters = kept
 
@@ -1163,7 +1171,8 @@ def countsbehind(node: Node) -> None:
     """Who votes by another configuration is counted."""
 
     def hear(event: e.BeatSeen, in_office: Any) -> Any:
-        alike = msgspec.structs.replace(event.beat, voters=node.settings.voters)
+        ours = node.settings
+        alike = msgspec.structs.replace(event.beat, voters=ours.voters, revision=ours.revision)
         heard = old(msgspec.structs.replace(event, beat=alike), in_office)
         p = node.state.peers.known.get(alike.sender)
         if p is not None and p.beat is alike:
@@ -1171,6 +1180,30 @@ def countsbehind(node: Node) -> None:
         return heard
 
     old = put(node.membership, "hear", hear)
+    put(node.heartbeats, "_counts", lambda p: True)
+
+
+@mutation
+def countsolder(node: Node) -> None:
+    """A newcomer that missed a push is counted before it has it."""
+
+    def counts(beat: Any) -> bool:
+        return bool(beat.voters == node.settings.voters)
+
+    put(node.revision, "counts", counts)
+    put(node.heartbeats, "_counts", lambda p: p.voters == node.settings.voters)
+
+
+@mutation
+def timeadmitsolder(node: Node) -> None:
+    """Whoever hears a newer revision takes part with its own all the same, after a time."""
+    put(node.revision, "hears_newer", lambda: False)
+
+
+@mutation
+def pushesanyway(node: Node) -> None:
+    """A push that changes votes goes on without a server that is merely off."""
+    put(node.revision, "unready", lambda settings, name, vouched: "")
 
 
 @mutation
@@ -1292,3 +1325,49 @@ def nolimits(node: Node) -> None:
         return str(old(monitor, run))
 
     old = put(node.recovery, "_due", due)
+
+
+# --- planned moves ---------------------------------------------------------------------------
+
+
+@mutation
+def closedmoves(node: Node) -> None:
+    """An order to stop for a planned move counts though the event behind it is closed."""
+    put(node.orders, "_is_due", lambda number: True)
+
+
+@mutation
+def oneclock(node: Node) -> None:
+    """The coordinator's wall clock alone says when the quiet window is open."""
+    old = put(node.foresight, "window", lambda server, monitor: old(node.me, monitor))
+
+
+@mutation
+def unannounced(node: Node) -> None:
+    """A planned move begins as soon as the window is open."""
+
+    def wait(plan: Any) -> None:
+        node.state.plans.announced_at[plan.group] = NEVER
+        old(plan)
+
+    old = put(node.planned, "_wait", wait)
+
+
+@mutation
+def hurries(node: Node) -> None:
+    """A planned move waits for nothing but its window."""
+    put(node.hindrances, "first", lambda plan: "")
+
+
+@mutation
+def plansagain(node: Node) -> None:
+    """What became of a plan is forgotten at once, and the same event leads to another one."""
+    put(node.planned, "_forget_closed", lambda plan: node.planned._share(
+        tuple(p for p in node.policy.shared.plans if p.source != plan.source)
+    ))  # fmt: skip
+
+
+@mutation
+def nevercalledoff(node: Node) -> None:
+    """A planned move that has begun goes on, whatever comes before the group stops."""
+    put(node.planned, "_still_moves", lambda plan: None)

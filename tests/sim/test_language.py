@@ -83,6 +83,7 @@ def test_every_request_is_played(name: str) -> None:
         "notice": "RAID sda",
         "clear": "RAID",
         "acknowledge": "mrw1",
+        "cancel": "failover1",
         "suspend-monitor": "mrw1 genw1",
         "start-resource": "exec1",
         "stop-resource": "exec1 force",

@@ -33,17 +33,17 @@ MODULES = {
 _EVENTS_HEAD = """\
 # Events
 
-For everyone who reads the alert log, filters it, or is woken by an alert. This page is made from
+For anyone who reads the alert log, filters it, or is woken by an alert. This page is generated from
 the catalogue in the source (`python -m clptools.cli.generate`).
 
 Each line of the alert log has a module and a level; syslog, mail, SNMP traps and
 `clpstat --events --json` have the event's number too. Modules and numbers are the original's, so
-filters that go by them stay good; what the original does not know is numbered from 900. Where
-events share a number, the code behind the level tells them apart: `code` in the JSON.
+filters on them keep working; events that the original does not have are numbered from 900. Where
+events share a number, the code after the level tells them apart: `code` in the JSON.
 
 In the texts, words in capitals stand for what the event is about, and `ME` for the server that
-reports it. Text in brackets appears where it applies; of `(one | another)` one appears.
-`clpstat --explain NAME` shows the story that an event belongs to.
+reports it. Text in brackets appears only where it applies; of `(one | another)`, one appears.
+`clpstat --explain NAME` shows the incident that an event belongs to.
 """
 
 
@@ -71,7 +71,7 @@ def _events_of(module: str, notices: Iterable[type[Notice]]) -> str:
 
 
 def _order(kind: type[Notice]) -> tuple[int, str]:
-    """By number; who declares it decides next, whichever module was imported first."""
+    """By number, then by the declaring module, so that the order of imports does not matter."""
     return min(number for _, number in kind.entry.places()), kind.__module__
 
 
@@ -131,22 +131,22 @@ SECTIONS = (
     (
         "Network",
         (
-            "cut cut-oneway isolate deaf mute split heal lose lose-large late double hold tap pass "
-            "release record replay"
+            "cut cut-oneway isolate deaf mute split heal authkey lose lose-large late double hold "
+            "tap pass release record replay"
         ),
     ),
     ("BMC, arbiter, scripts", "bmc arbiter script"),
-    ("Hardware, messages, monitors", "trap storm message monitor"),
-    ("People", "request revise"),
+    ("Hardware, messages, monitors", "trap storm message monitor gone unwell window"),
+    ("People", "request revise fetch"),
     ("Time, and looking", "advance until log state"),
 )
-"""Every verb stands in one of them."""
+"""Every verb is in one of them."""
 
 _SCENARIOS_HEAD = """\
 # The language of scenarios
 
-For everyone who writes a scenario for `clpsim --play FILE`, or reads one in `tests/scenarios/`.
-This page is made from the tables that read the language (`python -m clptools.cli.generate`).
+For anyone who writes a scenario for `clpsim --play FILE`, or reads one in `tests/scenarios/`.
+This page is generated from the parser's own tables (`python -m clptools.cli.generate`).
 
 ```
 # A power loss: the BMC reads off, and that is the proof.
@@ -161,24 +161,24 @@ state
 ```
 
 `clpsim --play FILE` plays it in virtual time. It prints each block of lines with what happened
-below `----`, and at the end each promise that was broken, or that all held. It ends with 0 if all
-held, with 9 if one was broken, and with 2 if the file is wrong; then it says `FILE:LINE:`, what is
-wrong, and what would mend it. `clpsim --systematic` prints what it finds in this language.
+below `----`, and at the end each promise that was broken, or that all held. The exit status is 0 if
+all held, 9 if one was broken, and 2 if the file is wrong; then it prints `FILE:LINE:`, what is
+wrong, and how to correct it. `clpsim --systematic` prints its findings in this language.
 
 ## How a file is written
 
-- A line is a verb and its words, with blanks between them. A `#` begins a comment. Words with
-  blanks in them stand in quotes.
+- A line is a verb and its words, with blanks between them. A `#` begins a comment. Words that
+  contain blanks are quoted.
 - A verb that finds nothing to do does nothing: `kill server1` while its agent is down.
-- `----` ends a block of lines; below it stands what the block printed, up to a blank line. The
+- `----` ends a block of lines; below it is what the block printed, up to a blank line. The
   player does not compare it; the tests of this project do, and write it (`pytest --rewrite`).
-- In the usages below words in capitals stand for something, `[...]` may be left out, `...` says
+- In the usages below, words in capitals are placeholders, `[...]` may be left out, `...` means
   that more may follow, and `a|b` is a choice. SERVER, GROUP, MONITOR, RESOURCE and INTERCONNECT
   are names of the cluster; SECONDS is a number such as 4.5; SHARE is a number from 0 to 1.
 - `@holder` and `@coordinator` stand for the server that runs a group, or that is coordinator,
-  when the word is first met; `@holder2` is another such word with a memory of its own.
-- Without `boot`, `pause` and the like a simulated server boots in 10 s, and its scripts take a
-  moment by chance. Chance follows from `seed`: a file is the same story every time.
+  when the word first occurs; `@holder2` is another such word, which remembers its own server.
+- Without `boot`, `pause` and the like, a simulated server boots in 10 s, and its scripts take a
+  short random time. Randomness follows from `seed`: a file plays the same way every time.
 
 ## The frame
 """
@@ -195,7 +195,7 @@ Large ones such as `{LARGE[-1][0]}` are slow. The keys, with the default at the 
 _PROMISES = f"""\
 With `cluster config` only the last {len(WORLD_KEYS)} may be given.
 The promises that `expect` names:"""
-_BMC = "What a BMC can do wrong, after `bmc SERVER`:"
+_BMC = "How a BMC can misbehave, after `bmc SERVER`:"
 _REQUESTS = (
     "What a person can ask for, after `request SERVER`; `force` is the `-f` of the commands:"
 )

@@ -10,7 +10,7 @@ from clptools.config.fields import sections
 from clptools.config.variants import Registries
 
 EXIT_CODES = (
-    ("0", "done, or already so"),
+    ("0", "done, or nothing to do"),
     ("1", "failed; the line on standard error says why"),
     ("2", "wrong usage"),
     ("3", "no node agent, or the cluster is stopped"),
@@ -19,11 +19,11 @@ EXIT_CODES = (
     ("6", "refused in the present state; the line says what would allow it"),
     ("7", "timed out; the line says whether the work goes on, or which process does not answer"),
     ("8", "the configuration is invalid"),
-    ("9", "done, and it found something: a difference, a violation, a warning"),
+    ("9", "done, and something was found: a difference, a violation, a warning"),
 )
 ENVIRONMENT = (
     ("CLP_ROOT", "Prefixes every path: several nodes on one machine."),
-    ("CLP_SERVER", "The node's name; else the host name."),
+    ("CLP_SERVER", "The node's name; by default the host name."),
     ("CLP_DEBUG", "With 1, a bug shows its traceback."),
 )
 FILES = (
@@ -34,7 +34,7 @@ FILES = (
 
 
 def page(command: Command, every: tuple[Command, ...]) -> str:
-    """The page of a command; `every` is what it may refer to."""
+    """The page of a command; `every`: the commands it may refer to."""
     name = command.name
     lines = [
         r".\" Made by python -m clptools.cli.generate; do not edit.",
@@ -91,14 +91,14 @@ def text(words: str) -> str:
 
 _DESCRIPTION = (
     (
-        "The configuration of a cluster, the same on every server. It is TOML: text stands in "
-        "quotes, a table begins with [name], one of several of a kind with [[name]]. Durations "
-        "are in seconds."
+        "The configuration of a cluster, the same on every server. It is TOML: text is quoted, a "
+        "table begins with [name], one of several of a kind with [[name]]. Durations are in "
+        "seconds."
     ),
     (
         "Unknown keys, wrong types and values that do not fit together are refused; clpcfchk "
-        "shows all of them at once, each with its line and what mends it. A changed file takes "
-        "effect by clpcfctrl --push, on all servers or on none."
+        "shows all of them at once, each with its line and its remedy. A changed file takes "
+        "effect by clpcfctrl --push, once every server has accepted it."
     ),
     (
         "Secrets are never in it. The shared secret is in authkey (clpcfctrl --keygen), "
@@ -136,7 +136,7 @@ _VARIABLES = (
     ("CLP_SERVER", "HOME on the first server of the group's list, OTHER elsewhere."),
     ("CLP_PRIORITY", "This server's place in that list, from 1."),
     ("CLP_SERVER_PREV", "Where the group ran before; may be empty."),
-    ("CLP_GROUPNAME, CLP_RESOURCENAME", "Whose script it is."),
+    ("CLP_GROUPNAME, CLP_RESOURCENAME", "The group and the resource of the script."),
     ("CLP_DISK", "SUCCESS: there is no disk resource that could have failed."),
     ("CLP_PATH, CLP_VERSION_FULL, CLP_VERSION_MAJOR, CLP_OSNAME, CLP_OSVER", "The same for all."),
 )
@@ -150,36 +150,36 @@ _REDFISH = (
     ),
     (
         "The BMC's timer, for userw method ipmi and for after_recovery, is reached by /dev/ipmi0, "
-        "which stays where IPMI over LAN is switched off; without that, after_recovery is done "
-        "after the recovery, but nothing is armed before. Heartbeats are not written into a BMC: "
-        "a bmchb interconnect shows its power alone."
+        "which still works where IPMI over LAN is switched off; without that device, "
+        "after_recovery is done after the recovery, but nothing is armed before. Heartbeats are "
+        "not written into a BMC: a bmchb interconnect shows its power alone."
     ),
     (
         "Where a message receive monitor of BMCNOTICE has a keyword for the server, hardware "
         "events of its own BMC come by Redfish, beside traps. They come by a stream of the "
         "service, or else by events that it pushes to the keyword address (HTTPS, the same port "
         "by TCP, a secret path; the BMC must reach it), and from its log, which is read every "
-        "10 seconds and fills the gaps of both. An event is told once, however it comes. Its "
+        "10 seconds and fills the gaps of both. An event is handled once, however it comes. Its "
         "class is that of a row redfish REGISTRY.MESSAGE, as in redfish Power.PowerSupplyFailed; "
         "where there is none, Critical is ERROR, OK ends what the same message began, and the "
-        "message is told once an hour. clpstat --hw counts what became of all of them."
+        "message is reported once an hour. clpstat --hw counts what became of all of them."
     ),
 )
 _OTHER_SCRIPTS = (
     "Recovery scripts and scripts before a recovery have CLP_MONITORNAME, CLP_CATEGORY, "
-    "CLP_KEYWORD and CLP_MESSAGE. Scripts of clprexec have CLP_EVENT=TRNREQ, and who asked in "
+    "CLP_KEYWORD and CLP_MESSAGE. Scripts of clprexec have CLP_EVENT=TRNREQ, and the requester in "
     "CLP_FACTOR. The script of [alert] has CLP_EVENT=ALERT, CLP_SERVER, CLP_LEVEL, CLP_MODULE, "
     "CLP_EVENT_ID, CLP_TIME and CLP_MESSAGE."
 )
 _TRAPS = (
     "Traps of BMCs that are no PETs are read by profiles: those that ship, for Dell iDRAC, HPE "
     "iLO (NEC's models with iLO, too), Lenovo XCC and IMM, Fujitsu iRMC, Huawei and xFusion iBMC "
-    "and Cisco CIMC, and the site's own, which come first. A trap that no row knows is recorded "
-    "in the alert log, once an hour for each name, with the row that would give it a class; "
-    "clptrap decode says the same. In a profile, tables of one name are about one sort of fault, "
-    "and the variables of instance tell its parts apart. A CLEAR ends what is open under the "
-    "same name and part, whatever opened it, and what closes names. Here each named table opens "
-    "and ends its own fault; the last table gives all other traps of the vendor a class:"
+    "and Cisco CIMC, and the site's own, which take precedence. A trap that no row knows is "
+    "recorded in the alert log, once an hour for each name, with the row that would give it a "
+    "class; clptrap decode says the same. In a profile, tables of one name are about one sort of "
+    "fault, and the variables of instance tell its parts apart. A CLEAR ends what is open under "
+    "the same name and part, whatever opened it, and what closes names. Here each named table "
+    "opens and ends its own fault; the last table gives all other traps of the vendor a class:"
 )
 TRAP_SAMPLE = """\
 [[trap_profile]]
@@ -291,7 +291,7 @@ def _about(field: Field) -> Iterator[str]:
 
 
 def _toml(value: object) -> str:
-    """A default as it would stand in the file."""
+    """A default as it would be written in the file."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):

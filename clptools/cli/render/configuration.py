@@ -14,6 +14,7 @@ import msgspec
 
 from clptools.cli.render.status import COMMENTS, FOOTER, NP_COMMENTS
 from clptools.cli.render.text import clean
+from clptools.config.quiet_window import in_text
 from clptools.core.model import view
 from clptools.core.model.options import WatchdogOptions, read
 from clptools.core.model.settings import (
@@ -283,6 +284,8 @@ def _monitor_lines(monitor: Monitor, detail: bool) -> Lines:
         yield "Recover On", ", ".join(monitor.recover_on)
         yield "Stall on Predicted Failure", _onoff(monitor.stall_on_predictive_failure)
         yield "Stall on Performance Down", _onoff(monitor.stall_on_performance_down)
+        yield "Prepare on Stall", _onoff(monitor.prepare_on_stall)
+        yield "Quiet Window", in_text(monitor.quiet_windows)
         yield "Failover outside Server Group", _onoff(recovery.failover_outside_server_group)
         yield "After Recovery", recovery.after_recovery
 

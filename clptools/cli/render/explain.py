@@ -75,6 +75,29 @@ PROOF_COLUMNS = 12
 """`forced stop` and a blank."""
 
 
+def planned_words(group: GroupJson) -> str:
+    """The planned move of a group as a sentence; empty: there is none.
+
+    Older agents do not send `planned_move`.
+    """
+    planned = group.get("planned_move")
+    if planned is None:
+        return ""
+    to = clean(planned["to"]) or "another server"
+    why = f"{clean(planned['monitor'])} expects a failure: {clean(planned['why'])}"
+    if planned["stage"] == "moving":
+        return f"The planned move to {to} has begun ({why})."
+    when = clean(planned["when"]) or "the next quiet window"
+    left = planned["in_s"]
+    if left:
+        when += f", in {duration(left)}"
+    waits = f" Now it would wait: {clean(planned['waits_for'])}." if planned["waits_for"] else ""
+    return (
+        f"Planned move to {to}: {when} ({why}).{waits} "
+        f"Call it off: clpgrp --cancel {clean(group['name'])}"
+    )
+
+
 def waiting_lines(
     view: StatusJson, group: GroupJson, columns: int = 80, now: float | None = None
 ) -> list[str]:

@@ -1,4 +1,4 @@
-"""An incident as a picture knows it: marks, lanes, and what was when, out of the records.
+"""The data behind the picture of an incident, from the records: marks, lanes and time spans.
 
 Pure: records in order, the view of the cluster before them; no pixel is decided here.
 """

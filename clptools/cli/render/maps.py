@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from clptools.cli.render.status import FOOTER, stopped
+from clptools.cli.render.status import FOOTER, reasons, stopped
 from clptools.cli.render.text import clean
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def monitor_map(view: StatusJson) -> str:
             there = monitor["servers"].get(server["name"])
             status = there["status"] if there is not None else "Unused"
             lines.append(f"    server{index} [{letter(server)}] : {MONITORING.get(status, status)}")
-    return page(lines)
+    return page(lines) + "".join(f"{line}\n" for line in reasons(view))
 
 
 def heartbeat_map(view: StatusJson) -> str:

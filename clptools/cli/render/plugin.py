@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from clptools.cli.render.text import clean
+from clptools.cli.render.text import clean, duration
 from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:
@@ -94,11 +94,14 @@ def _told(view: StatusJson) -> Iterator[str]:
     if cluster["status"] == "Stopped":
         return
     if cluster["suspended"]:
-        by = cluster["suspended_by"]
-        yield "suspended" + (f" by {by}" if by else "")
+        by, lasts_s = cluster["suspended_by"], cluster.get("suspended_s")
+        lasts = f" for {duration(lasts_s)}" if lasts_s is not None else ""
+        yield "suspended" + (f" by {by}" if by else "") + lasts
     for server in view["servers"]:
         if server["status"] != "Online":
             yield f"{server['name']} is {server['status']}"
+        for condition in server.get("conditions") or ():
+            yield f"{server['name']}: {condition['text']}"
         events = [event for event in server["open_events"] if not event["acknowledged"]]
         if events:
             yield f"{server['name']}: {events[0]['meaning']}"

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from clptools.cli.render.status import where
-from clptools.cli.render.text import clean, clock, cut, field, width
+from clptools.cli.render.status import notes, where
+from clptools.cli.render.text import clean, clock, cut, duration, field, width
 
 if TYPE_CHECKING:
     from clptools.cli.json_types import (
@@ -51,6 +51,9 @@ CLASS_WORDS = {
     "PERFORMANCE": "performance",
     "REDUNDANCY": "redundancy",
 }
+
+_LEAST_LINES = 10
+"""Kept for the sections, header and footer: notes of a tiny terminal are cut first."""
 
 NAME_COLUMNS = 17
 """At most this wide, blank included: the original's field."""
@@ -95,9 +98,13 @@ def frame(
     if only_bad:
         sections = [Section(s.title, [r for r in s.rows if not r.well]) for s in sections]
     sections.append(event_section(events, now))
-    body = fit(sections, size.lines - 2)
-    blank: list[Line] = [[] for _ in range(size.lines - 2 - len(body))]
-    lines = [header(view, now, lost, size.columns), *body, *blank, footer(only_bad, paused)]
+    told: list[Line] = [
+        [(line, BAD if "CRITICAL" in line else WARN)] for line in notes(view, now, size.columns)
+    ]
+    del told[max(size.lines - _LEAST_LINES, 0) :]
+    body = fit(sections, size.lines - 2 - len(told))
+    blank: list[Line] = [[] for _ in range(size.lines - 2 - len(told) - len(body))]
+    lines = [header(view, now, lost, size.columns), *told, *body, *blank, footer(only_bad, paused)]
     return [clip(line, size.columns) for line in lines[: max(size.lines, 1)]]
 
 
@@ -126,8 +133,7 @@ def header(view: StatusJson, now: float, lost: str, room: int = 80) -> Line:
     coordinator = clean(cluster["coordinator"]) or "none"
     state = cluster["status"]
     if cluster["suspended"]:
-        by = f" by {clean(cluster['suspended_by'])}" if cluster["suspended_by"] else ""
-        state += f", suspended{by}"
+        state += ", suspended"
     ratio = cluster.get("toratio", 1)  # an agent from before clptoratio does not say
     if ratio > 1:
         state += f", time-outs x{ratio}"
@@ -200,16 +206,16 @@ def group_section(view: StatusJson, size: Size) -> Section:
     title = f" {'GROUP':<{name}}{'STATE':<{state}}{'ON':<{on}}{'RESOURCES':<{rest}}SINCE"
     rows = []
     for group in view["groups"]:
-        waiting = group["waiting_for"]
+        waiting, planned = group["waiting_for"], group.get("planned_move") is not None
         line: Line = [
             (" " + field(group["name"], name), ""),
             (field(group["status"], state), STYLES.get(group["status"], "")),
             (field(group["current"] or "-", on), ""),
-            (field(resource_words(group), rest), WARN if waiting is not None else ""),
+            (field(resource_words(group), rest), WARN if waiting is not None or planned else ""),
             (since(waiting["since_s"] if waiting is not None else group["since_s"]), ""),
         ]
         well = group["status"] in WELL or not group["wanted"]
-        rows.append(Row(line, well and waiting is None))
+        rows.append(Row(line, well and waiting is None and not planned))
     return Section(title, rows)
 
 
@@ -365,6 +371,13 @@ def resource_words(group: GroupJson) -> str:
         return f"RUNS TWICE: on {clean(where(group))}"
     if waiting is not None:
         return clean(waiting["text"])
+    planned = group.get("planned_move")
+    if planned is not None:
+        left = planned["in_s"]
+        when = f"in {duration(left)}" if left else "in its quiet window"
+        waits = f", waits: {clean(planned['waits_for'])}" if planned["waits_for"] else ""
+        to = clean(planned["to"]) or "another server"
+        return f"moves to {to} {when} ({clean(planned['monitor'])}){waits}"
     return "  ".join(
         f"{clean(r['name'])} {'ok' if r['status'] == 'Online' else r['status']}"
         for r in group["resources"]

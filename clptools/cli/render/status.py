@@ -8,13 +8,21 @@ what came in and was refused.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from clptools.cli.render.text import clean, duration, field, pad, wrap
+from clptools.cli.render.text import clean, clock, duration, field, names, pad, wrap
 
 if TYPE_CHECKING:
-    from clptools.cli.json_types import GroupJson, HardwareJson, OpenHardwareJson, StatusJson
+    from clptools.cli.json_types import (
+        ClusterJson,
+        ConditionJson,
+        GroupJson,
+        HardwareJson,
+        OpenHardwareJson,
+        StatusJson,
+    )
 
 STATUS_COLUMNS = 17
 HEADER = " ========================  CLUSTER STATUS  ==========================="
@@ -40,7 +48,8 @@ NP_COMMENTS = {
 
 def status(view: StatusJson, *, long: bool = False, detail: bool = False) -> str:
     """The whole layout; `detail` adds what a waiting group waits for."""
-    return "\n".join(status_lines(stopped(view), long=long, detail=detail)) + "\n"
+    lines = [*status_lines(stopped(view), long=long, detail=detail), *reasons(view)]
+    return "\n".join(lines) + "\n"
 
 
 def status_lines(view: StatusJson, *, long: bool, detail: bool) -> Iterator[str]:
@@ -52,7 +61,8 @@ def status_lines(view: StatusJson, *, long: bool, detail: bool) -> Iterator[str]
     yield "  <server>"
     for server in view["servers"]:
         mark = "*" if server["local"] else " "
-        yield f"   {mark}{field(server['name'], wide, '.')}: {word(server['status'])}"
+        line = word(server["status"])
+        yield f"   {mark}{field(server['name'], wide, '.')}: {line}"
         for beat in server["heartbeats"]:
             comment = COMMENTS.get(beat["type"], "")
             yield f"      {field(beat['name'], child)}: {word(beat['status'], comment)}"
@@ -67,6 +77,11 @@ def status_lines(view: StatusJson, *, long: bool, detail: bool) -> Iterator[str]
         for resource in group["resources"]:
             line = word(resource["status"], resource["comment"])
             yield f"      {field(resource['name'], child)}: {line}"
+        if group.get("planned_move") is not None:
+            from clptools.cli.render.explain import planned_words
+
+            for line in wrap(planned_words(group), 74):
+                yield f"      {line}"
         if detail and group["waiting_for"] is not None:
             from clptools.cli.render.explain import waiting_lines
 
@@ -77,6 +92,84 @@ def status_lines(view: StatusJson, *, long: bool, detail: bool) -> Iterator[str]
         line = word(monitor["status"], monitor["comment"])
         yield f"    {field(monitor['name'], wide)}: {line}"
     yield FOOTER
+    yield from notes(view)
+
+
+def notes(view: StatusJson, now: float | None = None, columns: int = 80) -> list[str]:
+    """What nobody may overlook, and no status word says; `now`: wall clock.
+
+    They come after the original's layout, so that what parses it finds it as it was.
+    """
+    now = time.time() if now is None else now
+    lines: list[str] = []
+    for text, mend in _notes(view, now):
+        lines += wrap(clean(text), columns, "    ", first="  ")
+        lines += [f"    {clean(mend)}"] if mend else []
+    return lines
+
+
+def _notes(view: StatusJson, now: float) -> Iterator[tuple[str, str]]:
+    """Each as a sentence, and the command that ends it."""
+    cluster = view["cluster"]
+    if cluster["status"] == "Stopped":
+        return
+    for group in view["groups"]:
+        copies = group.get("copies") or ()
+        if copies:
+            name = group["name"]
+            older = [server for server in copies if server != group["current"]]
+            stops = " or ".join(f"clpgrp -t {name} -h {server}" for server in older)
+            where = names(list(copies))
+            yield f"CRITICAL: {name} runs on {where} at once: its data is at risk.", stops
+    if cluster["suspended"]:
+        text = since(cluster.get("suspended_by", ""), cluster.get("suspended_s"), now)
+        yield f"The cluster is suspended{text}: nothing moves by itself.", "clpcl --resume"
+    if cluster.get("toratio", 1) > 1:
+        end = ratio_end(cluster, now)
+        yield f"Time-outs are {cluster['toratio']} times as long{end}.", "clptoratio -i"
+    for monitor in view["monitors"]:
+        for name, found in monitor["servers"].items():
+            if found.get("suspended_s") is None:
+                continue
+            text = since(found["suspended_by"], found["suspended_s"], now)
+            yield (
+                f"{monitor['name']} is suspended on {name}{text}: nothing is recovered there.",
+                f"clpmonctrl -r -m {monitor['name']} -h {name}",
+            )
+    for server in view["servers"]:
+        # Agents of before do not say.
+        if server.get("refused"):
+            yield f"{server['name']}: {server['refused']}.", f"clpstat --explain {server['name']}"
+
+
+def since(user: str, lasts_s: float | None, now: float) -> str:
+    """` by root since 18:14:45.2 (4 min)`, as far as it is known."""
+    by = f" by {user}" if user else ""
+    if lasts_s is None:
+        return by
+    return f"{by} since {clock(now - lasts_s, now)} ({duration(lasts_s)})"
+
+
+def ratio_end(cluster: ClusterJson, now: float) -> str:
+    """` until 20:14:45.2 (in 2 h 0 min), by root`, as far as it is known."""
+    left_s, user = cluster.get("toratio_left_s"), cluster.get("toratio_by", "")
+    end = "" if left_s is None else f" until {clock(now + left_s, now)} (in {duration(left_s)})"
+    return end + (f", by {user}" if user else "")
+
+
+def reasons(view: StatusJson) -> Iterator[str]:
+    """Why servers are Caution, behind the layout: what is not well on each of them."""
+    for server in view["servers"]:
+        # Older agents do not send them.
+        for condition in server.get("conditions") or ():
+            first = f"  {clean(server['name'])}: "
+            yield from wrap(condition_text(condition), COLUMNS, "    ", first=first)
+
+
+def condition_text(condition: ConditionJson) -> str:
+    """What is not well, and the mend."""
+    text = condition["text"].rstrip(".")
+    return clean(f"{text}. {condition['mend']}".rstrip())
 
 
 def where(group: GroupJson) -> str:
@@ -126,6 +219,7 @@ def stopped(view: StatusJson) -> StatusJson:
                 "status": "Offline",
                 "current": None,
                 "waiting_for": None,
+                "planned_move": None,
                 "on": {},
                 "resources": [{**found, "status": "Offline"} for found in group["resources"]],
             }
@@ -174,6 +268,8 @@ def hardware(view: HardwareJson, now: float, columns: int = COLUMNS) -> str:
             whose = "its own BMC" if bmc["server"] == server["name"] else f"that of {bmc['server']}"
             text = f"{whose}: {bmc['fault']}.{' ' if bmc['mend'] else ''}{bmc['mend']}"
             lines += wrap(clean(text), columns, " " * 9, first="  BMC    ")
+        for condition in server.get("conditions") or ():
+            lines += wrap(condition_text(condition), columns, " " * 9, first="  Here   ")
     if closable:
         lines.append("Close one that never deasserts:")
         lines.append(f"  clpmonctrl --acknowledge {clean(closable)}")

@@ -87,7 +87,7 @@ class Heartbeats:
                 newcomer=step.life.newcomer,
                 ripe=ripe,
                 lacks=lacks,
-                counts=name not in out and p.voters == step.settings.voters and echo is p.echo,
+                counts=name not in out and echo is p.echo and self._counts(p),
                 out=out,
                 hears=hears,
                 holdings=own.holdings,
@@ -106,6 +106,13 @@ class Heartbeats:
             )
             via = self._relay_to(name, hears) if self._cut_off(p) else ""
             self._send(beat, via)
+
+    def _counts(self, p: PeerState) -> bool:
+        """Whether it votes as we do; a newcomer must have no older revision, either."""
+        ours = self.step.settings
+        newcomer = p.beat is not None and p.beat.newcomer
+        outdated = newcomer and p.beat is not None and p.beat.revision < ours.revision
+        return p.voters == ours.voters and not outdated
 
     def _send(self, beat: Beat, via: str) -> None:
         """Sends a beat whole, or as a list with its pages; an earlier version gets it whole."""

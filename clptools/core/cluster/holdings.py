@@ -5,17 +5,17 @@ groups where that fits.  Where it does not, the beat only names the list, and th
 pages, datagrams of their own: a changed line at once, and again with later beats until the
 receiver's own beats say that it has it.
 
-Why an incomplete list proves nothing, and a whole one is the right one:
+Why an incomplete list proves nothing, and a complete one is the right one:
 
-1. A line gets a number higher than all before with every change, no line ever goes, and a beat
-   tells of the list as it stood when it was sent: the highest number, how many lines, and the sum
-   of their numbers.
-2. The receiver keeps the newest line of each group that this incarnation sent; if none is newer
-   than the beat's highest, each is at most the one that the beat counted, so only if all of them
-   are there, and each is the very one, do count and sum agree.
-3. Proof takes holdings *and* echo from the newest beat whose list was whole (`told`).  So a line
-   that is lost, late, doubled or replayed affects proof as the loss of that beat would, and not
-   otherwise.
+1. With every change a line gets a number higher than all before, no line is ever removed, and a
+   beat describes the list as it was when it was sent: the highest number, how many lines, and the
+   sum of their numbers.
+2. The receiver keeps the newest line of each group that this incarnation sent.  If none is
+   newer than the beat's highest, count and sum match only if every line is present and is the one
+   that the beat counted.
+3. Proof takes holdings *and* echo from the newest beat whose list was complete
+   (`newest_complete_beat`).  So a line that is lost, late, doubled or replayed affects proof as
+   the loss of that beat would, and not otherwise.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ _HEADERS = 48
 """Bytes of IPv6 and UDP before what a datagram carries."""
 
 
-def told(p: PeerState) -> Beat | None:
-    """The newest beat of a peer whose holdings are all known, with them: what proof may use.
+def newest_complete_beat(p: PeerState) -> Beat | None:
+    """The newest beat whose holdings are complete, holdings included: the only one proof may use.
 
     Its echo is older than that of `p.beat` while pages of a newer list are on their way.
     """
@@ -55,13 +55,13 @@ def told(p: PeerState) -> Beat | None:
 
 def holds(p: PeerState) -> tuple[Holding, ...]:
     """What a peer last said of groups, as a whole."""
-    beat = told(p)
+    beat = newest_complete_beat(p)
     return beat.holdings if beat is not None else ()
 
 
 def says_unproven(p: PeerState, group: str) -> bool:
     """Whether a coordinator says, or may say, that `group` could not start elsewhere."""
-    beat = told(p)
+    beat = newest_complete_beat(p)
     if beat is None:
         return p.beat is not None
     return group in beat.unproven

@@ -1,4 +1,4 @@
-"""Which servers are heard, out, newcomers (`docs/rules.md`, *Words and lengths*, *Out*, *State*).
+"""Which servers are heard, out, newcomers (`docs/rules.md`, *Words and durations*, *Out*, *State*).
 
 An incarnation is believed only when one of its beats answers a beat of ours that was sent after
 we last heard the previous one: then it lives now, and is no replay.  Only a believed incarnation,
@@ -13,13 +13,14 @@ from collections.abc import Callable
 
 import msgspec
 
+from clptools.core import phrases as say
 from clptools.core.cluster.holdings import Holdings
 from clptools.core.cluster.peers import Answers, Peers
 from clptools.core.cluster.power import Power
 from clptools.core.cluster.revision import Revision
 from clptools.core.model.actions import SendBeat, SetMember
 from clptools.core.model.cluster_state import PeersState, PeerState
-from clptools.core.model.events import BeatSeen
+from clptools.core.model.events import BeatSeen, HeartbeatRefused
 from clptools.core.model.messages import Beat, Echo, Report
 from clptools.core.model.state import Phase
 from clptools.core.model.timing import NEVER, drift_ms
@@ -119,6 +120,22 @@ class Membership:
         if beat.authority and (before is None or not before.authority):
             self.answers.at_once(beat.sender, first=True)
         return p
+
+    def refused(self, event: HeartbeatRefused) -> None:
+        """Datagrams of a server are refused; recorded once while nothing else is heard of it."""
+        step = self.step
+        p = self.peers.get(event.server)
+        if p is None:
+            return
+        p.refused_at = step.now
+        p.refused_from = event.address
+        p.refused_for = event.why
+        if p.refused_told or not self.peers.is_refused(event.server):
+            return
+        p.refused_told = True
+        why = say.refused_for(event.why, event.server, step.me)
+        mends = say.mends_refused(event.why, event.server, step.me)
+        step.notice(notices.HeartbeatsRefused(event.server, event.address, why, mends))
 
     def reported(self, sender: str, report: Report) -> None:
         """A server's report of itself arrived; the newest one stands."""
@@ -261,10 +278,8 @@ class Membership:
         if not (p.left or p.confirmed or p.off_asked_at != NEVER):
             return
         if in_office():
-            alike = beat.voters == self.step.settings.voters
-            settled = not beat.newcomer or (
-                alike and beat.ripe and set(beat.lacks) <= {self.step.me}
-            )
+            counted = self.revision.counts(beat) and beat.ripe
+            settled = not beat.newcomer or (counted and set(beat.lacks) <= {self.step.me})
             if not settled:
                 return
         p.left = False
@@ -303,6 +318,9 @@ class Membership:
                 p.fence.retry_at = 0
                 step.changed(Change.REPORT)
                 step.notice(notices.HeardAgain(name))
+            if p.refused_told and self.peers.hears(name):
+                p.refused_told = False
+                step.notice(notices.HeartbeatsTaken(name))
             if p.beat is not None and p.beat.newcomer:
                 self._say_if_not_counted(name, p, p.beat)
         configured = step.me in step.settings.names
@@ -310,12 +328,17 @@ class Membership:
             self._end_newcomer()
 
     def _say_if_not_counted(self, name: str, p: PeerState, beat: Beat) -> None:
-        """Records a newcomer that votes by another configuration than ours, once for each."""
+        """Records a newcomer with another configuration than ours, once for each."""
         step = self.step
-        if beat.voters in (step.settings.voters, p.not_counted) or step.life.newcomer:
-            return
-        p.not_counted = beat.voters
         ours = step.settings.revision
+        alike = beat.voters == step.settings.voters
+        which = ~beat.revision if alike else beat.voters
+        if self.revision.counts(beat) or which == p.not_counted or step.life.newcomer:
+            return
+        p.not_counted = which
+        if alike:
+            step.notice(notices.StartedWithOlder(name, beat.revision, ours))
+            return
         newer = beat.revision > ours
         kind = notices.CountsNewer if newer else notices.NotCounted
         step.notice(kind(name, beat.revision, ours))
@@ -349,7 +372,7 @@ class Membership:
         server = step.settings.server(step.me)
         without_bmc = server is None or server.bmc is None
         by_time = step.life.member and (without_bmc or step.now >= step.times.boot_ms)
-        if not (by_all or by_time):
+        if not (by_all or (by_time and not self.revision.hears_newer())):
             return
         step.life.newcomer = False
         step.changed(Change.DECISIONS, Change.BEATS, Change.REPORT)

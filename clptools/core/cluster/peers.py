@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from clptools.core import phrases as say
 from clptools.core.model.cluster_state import BmcState, PeersState, PeerState
 from clptools.core.model.state import Phase
 from clptools.core.model.timing import NEVER
 from clptools.core.step import Step
+
+_REFUSED_MS = 5_000
+"""A server whose datagrams were refused so long ago may have ended since."""
 
 
 def majority(size: int) -> int:
@@ -65,6 +69,24 @@ class Peers(dict[str, PeerState]):
         """Whether it is heard now, directly or relayed."""
         p = self[name]
         return p.believed and self.step.now - p.heard_at <= self.step.times.hear_ms
+
+    def is_refused(self, name: str) -> bool:
+        """Whether datagrams of its address are refused now, and nothing else is heard of it."""
+        p = self[name]
+        return self.step.now - p.refused_at <= _REFUSED_MS and not self.hears(name)
+
+    def why_refused(self, name: str) -> str:
+        """Why they are, in words; empty: none are refused now."""
+        p = self[name]
+        if not self.is_refused(name):
+            return ""
+        why = say.refused_for(p.refused_for, name, self.step.me)
+        return say.datagrams_refused(p.refused_from, why)
+
+    def mend_of_refusal(self, name: str) -> str:
+        """What a person can do about it; empty: none are refused now."""
+        p = self[name]
+        return say.mends_refused(p.refused_for, name, self.step.me) if self.is_refused(name) else ""
 
     def is_online(self, name: str) -> bool:
         """Whether a server takes part: heard within the time-out, neither out nor leaving."""

@@ -95,7 +95,7 @@ class Power:
             self._on(p, event)
         if event.power != PowerState.UNKNOWN:
             bmc.session = event.session
-        # Of one that is heard, "on" again and again is nothing that decisions hang on.
+        # Repeated "on" reads of a server that is heard affect no decision.
         heard = step.now - p.heard_at <= step.times.missed_ms
         if not heard or event.power == PowerState.OFF or self.peers.is_out(event.server):
             step.changed(Change.DECISIONS)
@@ -120,11 +120,14 @@ class Power:
 
     def _beat(self, bmc: BmcState, event: PowerRead) -> None:
         """What its server's heartbeat in the BMC shows."""
-        if event.beat:
-            bmc.beat_read_at = self.step.now
-        if event.beat and event.beat != bmc.beat:
+        if not event.beat:
+            return
+        now, before = self.step.now, bmc.beat_read_at
+        bmc.beat_read_at = now
+        if event.beat != bmc.beat:
             bmc.beat = event.beat
-            bmc.beat_at = self.step.now
+            bmc.beat_at = now
+            bmc.beat_after = before if 0 <= before < now - self.interval_ms() else now
 
     def _tell_mend(self, bmc: BmcState, event: PowerRead) -> None:
         """Alerts where a person must mend something before this BMC can prove a power loss, or
@@ -229,7 +232,7 @@ class Power:
             if now >= bmc.next_at - early_ms:
                 self.ask(server.name, keep)
 
-    def keepers(self, server: str, coordinator: str) -> tuple[str, ...]:
+    def _keepers(self, server: str, coordinator: str) -> tuple[str, ...]:
         """The servers that keep a session with a BMC: the coordinator, and the one listed first."""
         listed = self.step.settings.names
         first = (coordinator, *(name for name in listed if name != coordinator))
@@ -238,7 +241,7 @@ class Power:
     def _needs(self, server: str, p: PeerState, coordinator: str) -> bool:
         """Whether its BMC is to be asked in short turns: we keep a session, or it is not heard."""
         sought = p.fence.since != NEVER or self.peers.is_out(server)
-        return sought or not self._heard(p) or self.step.me in self.keepers(server, coordinator)
+        return sought or not self._heard(p) or self.step.me in self._keepers(server, coordinator)
 
     def _silent(self, p: PeerState | None) -> bool:
         """Whether a server misses two beats, on every path and by every incarnation."""
@@ -269,13 +272,14 @@ class Power:
         """Whether another server may take us for hung: our own heartbeat in our BMC stopped when
         we lost each other (`stands_still`, from the other side).
 
-        It is set once an interval, and read three times in one while somebody is silent.
+        It is set once an interval, and read three times in one while somebody is silent.  After a
+        gap in the readings a change may be an old one: it is no sign that the heartbeat goes on.
         """
         bmc, now = self.peers.own_bmc, self.step.now
         if not self._beats() or bmc.beat_at == NEVER:
             return False
         long_before = min(p.heard_at, p.echoed_at) - 3 * self.interval_ms() - _LAG_MS
-        return now - bmc.beat_at > self.interval_ms() * 8 // 5 and bmc.beat_at > long_before
+        return now - bmc.beat_after > self.interval_ms() * 8 // 5 and bmc.beat_after > long_before
 
     def stands_still(self, p: PeerState) -> bool:
         """Whether a server's BMC shows that it fell silent as a whole.

@@ -5,9 +5,10 @@
                 '--- what decides holds by both --'
 
 A push is prepared everywhere before it is put in force anywhere, and put in force on servers
-that join only once all older ones have it (`joining`); but the word that puts it in force may
-be lost.  So until all are known to vote by one configuration, a majority is one in
-both, nobody may do anything for longer than either allows, and who boots is not admitted by time.
+that join only once all older ones have it (`joining`); but the message that puts it in force may
+be lost.  So until all are known to vote by one configuration, a majority is one in both, no server
+may do anything for longer than either revision allows, and a server that boots is not admitted by
+time alone.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from clptools.core.cluster.peers import Peers
 from clptools.core.model.actions import SetMember
 from clptools.core.model.cluster_state import RevisionState
 from clptools.core.model.events import SettingsOffered
+from clptools.core.model.messages import Beat
 from clptools.core.model.settings import Arbiter, Cluster, InForce, Settings
 from clptools.core.model.state import Phase
 from clptools.core.model.timing import NEVER, times, times_of_both, turns_step_ms
@@ -66,6 +68,56 @@ class Revision:
         if self.state.names and settings.voters != step.settings.voters:
             return replies.change_under_way(self.behind())
         return ""
+
+    def is_pushed(self) -> bool:
+        """Whether a configuration is being pushed, or not all servers that count have ours yet."""
+        step = self.step
+        if self.state.names or self.state.doubt or step.now < self.state.offered_at + OFFER_MS:
+            return True
+        return any(
+            p.beat is not None and p.beat.revision != step.settings.revision
+            for name, p in self.peers.items()
+            if not self.peers.is_out(name)
+        )
+
+    def unready(self, settings: Settings, name: str, vouched: bool) -> str:
+        """Why `settings` may not be put in force without a server; empty: they may.
+
+        One that has left or was confirmed down is admitted after its next boot only by servers
+        that have them.  One that is merely off boots as a member of the configuration that it
+        has: behind a cut it is admitted by time, and votes by that one.  So it must vote alike.
+        Then nothing hangs on whether it is down, and a person's word (`vouched`) is enough.
+        """
+        step = self.step
+        p = self.peers.get(name)
+        if p is None or step.life.phase is not Phase.RUNNING:
+            return replies.NOT_PROVEN_DOWN
+        if self.has_gone(name):
+            return ""
+        if settings.voters != step.settings.voters:
+            return replies.votes_by_the_one_before(name)
+        return "" if vouched or self.peers.is_out(name) else replies.NOT_PROVEN_DOWN
+
+    def has_reached(self, before: tuple[str, ...] | None, asker: str) -> bool:
+        """Whether all servers of the revision before have ours (None: all), but for the asker.
+
+        Only then a server that joins may take it over (`joining`).
+        """
+        names = self.step.settings.names if before is None else before
+        return all(name == asker or name not in names for name in self.behind())
+
+    def counts(self, beat: Beat) -> bool:
+        """Whether its sender may take part: it votes as we do, and has no older revision."""
+        ours = self.step.settings
+        return beat.voters == ours.voters and beat.revision >= ours.revision
+
+    def hears_newer(self) -> bool:
+        """Whether a server is heard that has a newer revision, which ours may not count beside."""
+        ours = self.step.settings.revision
+        return any(
+            p.beat is not None and p.beat.revision > ours and self.peers.hears(name)
+            for name, p in self.peers.items()
+        )
 
     def has_gone(self, name: str) -> bool:
         """Whether a server has left, or a person vouches that it is down.
@@ -132,7 +184,7 @@ class Revision:
             self.state.turns_before = []
 
     def settle(self) -> bool:
-        """Ends what is through; whether the previous revision ended."""
+        """Ends changes that are complete; returns whether the previous revision ended."""
         self._end_turns()
         ended = self._end_revision()
         step = self.step

@@ -19,6 +19,7 @@ from clptools.core.notices import cluster as notices
 from clptools.core.step import Change, Step
 
 _TELL_MS = 500
+DAY_MS = 86_400_000
 
 
 class SharedPolicy:
@@ -81,6 +82,8 @@ class SharedPolicy:
         before, self.state.shared = self.shared, shared
         if shared.suspended != before.suspended:
             self.state.suspended_at = step.now
+            self.state.suspended_since = step.now - shared.suspended_ms
+            self.state.suspended_days = 0
             step.changed(Change.BEATS)
             changed = notices.ClusterSuspended if shared.suspended else notices.ClusterResumed
             step.notice(changed(step.settings.cluster.name, shared.suspended_by))
@@ -97,7 +100,7 @@ class SharedPolicy:
         self.adopt(shared)
 
     def stretch(self, ratio: int, for_ms: int, user: str) -> None:
-        """In office: one time-out ratio for all, for so long."""
+        """As coordinator: sets one time-out ratio for all servers, for `for_ms`."""
         shared = self.shared
         self.share(
             msgspec.structs.replace(
@@ -139,4 +142,20 @@ class SharedPolicy:
         step = self.step
         if step.now - p.told_policy_at >= _TELL_MS:
             p.told_policy_at = step.now
-            step.do(SendControl(to=name, message=self.shared))
+            shared = self.shared
+            if shared.suspended:
+                lasts_ms = max(step.now - self.state.suspended_since, 0)
+                shared = msgspec.structs.replace(shared, suspended_ms=lasts_ms)
+            step.do(SendControl(to=name, message=shared))
+
+    def remind(self) -> None:
+        """In office: reminds people once a day that nothing moves by itself."""
+        state = self.state
+        if not self.shared.suspended:
+            return
+        days = (self.step.now - state.suspended_since) // DAY_MS
+        if days > state.suspended_days:
+            state.suspended_days = days
+            if self.authority.in_office():
+                user = self.shared.suspended_by
+                self.step.notice(notices.ClusterStillSuspended(days * DAY_MS, user))

@@ -56,12 +56,14 @@ class CopyWatch:
             if found.told or not (again or self._has_passed_on(group)):
                 continue
             found.told = True
-            step.notice(notices.TwoCopies(group, servers, say.stops_of(group, servers)))
+            newest = max(self.holders.of(group), key=lambda h: h.seen)
+            older = [server for server in servers if server != newest.server]
+            step.notice(notices.TwoCopies(group, servers, say.stops_of(group, older)))
 
     def _runners(self) -> dict[str, tuple[str, ...]]:
         """Group -> servers that are heard and say that they run it, or still stop it beside one.
 
-        A server without state stops what may be left of before, and has no grant of it.
+        A server without state stops leftovers of an earlier run, for which it has no grant.
         """
         step = self.step
         said: dict[str, list[tuple[str, str]]] = {}

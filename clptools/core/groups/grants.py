@@ -136,6 +136,8 @@ class Grants:
         if said and said[0].seen >= grant.epoch:
             if not said[0].held:
                 return GrantChange.NOT_HELD
+            if self.clearance.cleared(group.name, target).ok:
+                return GrantChange.CLEARED  # it died while it started the group
             online = said[0].state == GroupState.ONLINE
             return GrantChange.ONLINE if online else GrantChange.HELD
         if target == step.me or holders:

@@ -19,9 +19,11 @@ from clptools.core.groups.partial import PartialStop
 from clptools.core.groups.purge import Purges
 from clptools.core.groups.runs import BUSY, GroupRuns
 from clptools.core.groups.selection import Selection
-from clptools.core.model.events import ResourceDone, ResourceSaid
+from clptools.core.model.actions import WatchResource
+from clptools.core.model.events import ResourceDone, ResourceLost, ResourceSaid
 from clptools.core.model.group_state import GroupRun, holds_any
 from clptools.core.model.messages import Epoch
+from clptools.core.model.options import WATCHED
 from clptools.core.model.settings import Group, Resource, dependents
 from clptools.core.model.state import Phase
 from clptools.core.model.states import GroupState, GroupWhy, ResourceState
@@ -87,6 +89,7 @@ class Lifecycle:
         run.wanted_off = []
         run.texts = {}
         run.failed = ""
+        run.failed_why = ""
         group = step.settings.group(name)
         resources = group.resources if group is not None else ()
         run.resources = {r.name: ResourceState.OFFLINE for r in resources}
@@ -122,6 +125,7 @@ class Lifecycle:
                 continue
             if run.state is GroupState.ONLINE:
                 self.step.notice(notices.GroupFound(name))
+                self._watch(name, run)
                 continue
             busy = (*BUSY.values(), ResourceState.STOP_FAILED)
             for resource, state in run.resources.items():
@@ -132,6 +136,13 @@ class Lifecycle:
             run.factor = "GROUPSTOP"
             self.groups.enter(run, GroupChange.HALF_DONE)
             self._advance_stop(name, run)
+
+    def _watch(self, name: str, run: GroupRun) -> None:
+        """Has what is online watched over, which the start of an earlier agent began."""
+        for resource, state in run.resources.items():
+            configured = self.groups.resource(name, resource)
+            if state is ResourceState.ONLINE and configured and configured.type in WATCHED:
+                self.step.do(WatchResource(group=name, resource=resource, epoch=run.seen.n))
 
     # ------------------------------------------------------------------ ending
 
@@ -224,11 +235,14 @@ class Lifecycle:
         self._stop_part(name, run, resources)
 
     def start_resources(self, name: str, resources: list[str]) -> None:
-        """Starts these of an online group, also those whose start failed before."""
+        """Starts these of an online group, also those whose start failed before.
+
+        One that is online is started again: its start must find what is there (`WATCHED`).
+        """
         run = self.groups.run(name)
         run.wanted_off = [r for r in run.wanted_off if r not in resources]
         for resource in resources:
-            if run.resources.get(resource) is ResourceState.START_FAILED:
+            if run.resources.get(resource) in (ResourceState.START_FAILED, ResourceState.ONLINE):
                 run.resources[resource] = ResourceState.OFFLINE
             run.retries.pop(resource, None)
         self.groups.enter(run, GroupChange.PARTIAL)
@@ -268,6 +282,27 @@ class Lifecycle:
         """A running operation has a remark."""
         self.step.notice(notices.ResourceSaid(event.group, event.resource, event.text))
 
+    def lost(self, event: ResourceLost) -> None:
+        """A resource is gone: it is stopped with what depends on it, and both start again.
+
+        While the cluster is suspended nothing is mended; it is told again and again until then.
+        """
+        name, resource = event.group, event.resource
+        run = self.groups.runs.get(name)
+        if run is None or not run.held or run.state is not GroupState.ONLINE:
+            return
+        group = self.step.settings.group(name)
+        if group is None or run.resources.get(resource) is not ResourceState.ONLINE:
+            return
+        waits = self.policy.shared.suspended
+        if not waits or run.texts.get(resource) != event.text:
+            but = say.once_resumed if waits else ""
+            self.step.notice(notices.ResourceLost(name, resource, event.text, but))
+        run.texts[resource] = event.text
+        self.step.changed(Change.REPORT)
+        if not waits:
+            self._stop_part(name, run, [resource, *dependents(group, resource)])
+
     def _start_done(self, event: ResourceDone, run: GroupRun) -> Exhausted | None:
         step = self.step
         name = event.group
@@ -295,6 +330,7 @@ class Lifecycle:
             self._advance_start(name, run)
             return None
         run.failed = event.resource
+        run.failed_why = why
         # In the first round only: a failure that comes back would end the machine again and again.
         intent = self.policy.intent_of(name)
         group = step.settings.group(name)

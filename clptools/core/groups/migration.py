@@ -1,4 +1,4 @@
-"""Migration before a failover: what defines `migrate` carries its state over while it still runs.
+"""Migration before a failover: resources with `migrate` transfer their state while they still run.
 
 The script saves state, or copies it ahead, for the start elsewhere to pick up; it makes nothing
 active on another server.  The resource stays active here, and held, until its ordinary stop.  So

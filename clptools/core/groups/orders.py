@@ -6,6 +6,7 @@ from clptools.core.cluster.authority import Authority
 from clptools.core.groups.lifecycle import Lifecycle
 from clptools.core.groups.runs import GroupRuns
 from clptools.core.model.messages import Grant, Order
+from clptools.core.model.monitor_state import Events, Windows, in_window
 from clptools.core.model.state import Phase
 from clptools.core.model.states import GroupState, group_why
 from clptools.core.safety.lease import Lease
@@ -22,12 +23,16 @@ class Orders:
         lease: Lease,
         groups: GroupRuns,
         lifecycle: Lifecycle,
+        events: Events,
+        windows: Windows,
     ) -> None:
         self.step = step
         self.authority = authority
         self.lease = lease
         self.groups = groups
         self.lifecycle = lifecycle
+        self.events = events
+        self.windows = windows
 
     def take(self, grant: Grant) -> None:
         """Takes a grant, or ignores it: one that is refused once would be refused again."""
@@ -53,4 +58,17 @@ class Orders:
             return
         if run.state is GroupState.STOPPING and not run.migrations:
             return
-        self.lifecycle.stop(order.group, group_why(order.why), order.factor, reason=order.reason)
+        if order.planned and not self._is_due(order.planned):
+            return
+        self.lifecycle.stop(
+            order.group,
+            group_why(order.why),
+            order.factor,
+            migrate=bool(order.planned),
+            reason=order.reason,
+        )
+
+    def _is_due(self, number: int) -> bool:
+        """Whether the event behind a planned move is open, and its quiet window, too."""
+        found = next((e for e in self.events.values() if e.id == number), None)
+        return found is not None and in_window(self.windows, found.monitor, self.step.now)

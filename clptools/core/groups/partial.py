@@ -23,9 +23,9 @@ class PartialStop:
         self.groups.enter(run, GroupChange.PARTIAL)
 
     def advance(self, name: str, run: GroupRun) -> bool:
-        """Stops what nothing that still runs depends on.
+        """Stops resources on which no running resource depends.
 
-        Returns whether all are stopped: what is wanted on of the group may start again.
+        Returns whether all have stopped, so that those that are wanted may start again.
         """
         group = self.groups.step.settings.group(name)
         if group is None:

@@ -102,7 +102,7 @@ class Placement:
             self._place(group)
 
     def _stop_is_over(self) -> bool:
-        """Whether no server follows it any more: all that are heard, we too, have started since."""
+        """Whether no server still obeys it: all that are heard, and we, have started since."""
         step = self.step
         return step.life.phase is Phase.RUNNING and not any(
             p.left or (p.beat is not None and p.beat.stopped) for p in self.peers.values()
@@ -231,7 +231,7 @@ class Placement:
                 return
         if preferred != newest.server and may_move and self.selection.would_take(group, intent):
             factor = "GROUPFAILOVER" if intent.avoid else "GROUPMOVE"
-            self._order(group, newest, GroupWhy.MOVE, factor, intent.reason)
+            self._order(group, newest, GroupWhy.MOVE, factor, intent.reason, intent.planned)
             return
         # A move to a server that cannot take it any more is given up, and not made up for later.
         self._settled(group, newest.server)
@@ -256,10 +256,33 @@ class Placement:
             return ""
         return best
 
-    def _order(self, group: Group, held: Held, why: GroupWhy, factor: str, reason: str) -> None:
+    def stop_older(self, group: Group, server: str) -> bool:
+        """Orders a server that runs an older copy of a group to stop it; whether it does run one.
+
+        That happens by itself as well, but not again once it failed.
+        """
+        holders = self.holders.of(group.name)
+        newest = max(holders, key=lambda h: h.seen, default=None)
+        older = next((h for h in holders if h.server == server and h is not newest), None)
+        if older is None:
+            return False
+        self.state.ordered_at.pop(f"{group.name}/{server}", None)
+        self._order(group, older, GroupWhy.MOVE, "GROUPSTOP", say.twice(group.name))
+        return True
+
+    def _order(
+        self,
+        group: Group,
+        held: Held,
+        why: GroupWhy,
+        factor: str,
+        reason: str,
+        planned: int = 0,
+    ) -> None:
+        """Orders a holder to stop; `planned`: the event behind a planned move, or 0."""
         step = self.step
         if held.server == step.me:
-            self.lifecycle.stop(group.name, why, factor, reason=reason)
+            self.lifecycle.stop(group.name, why, factor, migrate=bool(planned), reason=reason)
             return
         key = f"{group.name}/{held.server}"
         if step.now - self.state.ordered_at.get(key, NEVER) < _ORDER_MS:
@@ -275,6 +298,7 @@ class Placement:
                     why=why,
                     factor=factor,
                     reason=reason,
+                    planned=planned,
                 ),
             )
         )
@@ -310,9 +334,9 @@ class Placement:
         if at is None:
             pause = pause_ms(intent.rounds)
             self.state.retry_at[group.name] = step.now + pause
-            tried = intent.avoid or (say.any_server,)
+            tried = self.selection.failures(group.name, intent.avoid) or (say.any_server,)
             step.notice(notices.GroupStartsNowhere(group.name, tried, pause))
-            self.waits.told(group.name)  # by this record
+            self.waits.mark_recorded(group.name)  # by this record
         elif step.now >= at:
             del self.state.retry_at[group.name]
             # Manual is about lost servers: a group that was started is tried to the end.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from clptools.core import phrases as say
-from clptools.core.cluster.holdings import told
+from clptools.core.cluster.holdings import newest_complete_beat
 from clptools.core.cluster.peers import Peers
-from clptools.core.model.group_state import Runs, purging
+from clptools.core.model.group_state import Runs, failed_starts, purging
 from clptools.core.model.messages import Intent
 from clptools.core.model.monitor_state import Events, MonitorRun, bars
 from clptools.core.model.settings import Group
@@ -60,6 +60,19 @@ class Selection:
         limit = max((r.failover_on_failure for r in group.resources), default=0)
         able = [s for s in group.servers if self.eligible(group, s)]
         return intent.failures > limit or bool(able and set(able) <= set(intent.avoid))
+
+    def why_failed(self, group: str, name: str) -> str:
+        """Why the last start of a group on a server failed, as far as it has told."""
+        if name == self.step.me:
+            return failed_starts(self.group_runs).get(group, "")
+        p = self.peers.get(name)
+        return p.report.server.failed_starts.get(group, "") if p is not None and p.report else ""
+
+    def failures(self, group: str, names: Iterable[str]) -> tuple[str, ...]:
+        """Servers on which its start failed, each with why as far as it has told."""
+        return tuple(
+            f"{name} ({why})" if (why := self.why_failed(group, name)) else name for name in names
+        )
 
     def tried_elsewhere(self, group: Group, intent: Intent) -> bool:
         """Whether a start that failed here will be tried on another server."""
@@ -126,7 +139,7 @@ class Selection:
         """Whether something of the group may be left on a server from before its boot."""
         if name == self.step.me:
             return group.name in purging(self.group_runs)
-        beat = told(self.peers[name])
+        beat = newest_complete_beat(self.peers[name])
         return beat is not None and group.name in beat.purging
 
     def is_barred(self, name: str) -> bool:

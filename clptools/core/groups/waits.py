@@ -42,14 +42,14 @@ class Waits:
         was, began = waiting.get(group, (None, step.now))
         if was == wait:
             if group not in self.state.waiting_told and step.now - began > step.times.lease_ms // 2:
-                self.told(group)
+                self.mark_recorded(group)
                 step.notice(notices.GroupWaits(group, text))
             return
         waiting[group] = (wait, began)
         step.changed(Change.REPORT)
 
-    def told(self, group: str) -> None:
-        """What the group waits for is recorded: not again during this wait."""
+    def mark_recorded(self, group: str) -> None:
+        """Marks the wait as recorded, so that it is recorded only once."""
         if group not in self.state.waiting_told:
             self.state.waiting_told = [*self.state.waiting_told, group]
 

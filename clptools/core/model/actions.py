@@ -136,6 +136,14 @@ class RunResource(ActionBase, tag="run-resource", frozen=True, kw_only=True):
     """Names this operation among all of this incarnation; given back in `ResourceDone`."""
 
 
+class WatchResource(ActionBase, tag="watch-resource", frozen=True, kw_only=True):
+    """Watch over a resource that an agent before this one started (`WATCHED`)."""
+
+    group: str
+    resource: str
+    epoch: int
+
+
 class RunScript(ActionBase, tag="run-script", frozen=True, kw_only=True):
     """Begin a recovery, pre-action or requested script; one `ScriptDone` answers."""
 
@@ -265,6 +273,7 @@ Action = (
     | HoldArbiter
     | ReleaseArbiter
     | RunResource
+    | WatchResource
     | RunScript
     | RunMonitor
     | FaultMonitor

@@ -55,6 +55,9 @@ class BmcState(msgspec.Struct):
     """The heartbeat that its server keeps there, as read last."""
     beat_at: int = NEVER
     """When that was seen to change."""
+    beat_after: int = NEVER
+    """The same, but where nothing was read for longer than its interval, when it was read before:
+    it may have changed then and stopped since."""
     beat_read_at: int = NEVER
     """When it was last read at all."""
     latency_ms: int = 0
@@ -149,10 +152,18 @@ class PeerState(msgspec.Struct):
     retired_at: int = NEVER
     """When an incarnation of it was last replaced."""
     replay_told_at: int = NEVER
+    refused_at: int = NEVER
+    """When a datagram from its address was last refused."""
+    refused_from: str = ""
+    """That address."""
+    refused_for: str = ""
+    """`RefusedFor` value."""
+    refused_told: bool = False
+    """It was recorded, and it has not been heard since."""
     voters: int = 0
     """`Beat.voters` of the newest beat of the incarnation we believe."""
     not_counted: int = 0
-    """`Beat.voters` for which its not being counted was recorded."""
+    """`Beat.voters`, or `~Beat.revision`, for which its not being counted was recorded."""
     reads_lists: bool = True
     """`Beat.lists` of the newest such beat."""
     holdings: PeerHoldings = msgspec.field(default_factory=PeerHoldings)
@@ -252,6 +263,11 @@ class PolicyState(msgspec.Struct):
 
     shared: Shared = msgspec.field(default_factory=lambda: Shared(version=NO_EPOCH))
     suspended_at: int = NEVER
+    """When this server heard that it was suspended or resumed."""
+    suspended_since: int = NEVER
+    """When it was suspended, as far as that is known; also before this agent, or this boot."""
+    suspended_days: int = 0
+    """Whole days for which people were reminded of it."""
     closing: bool = False
     """This incarnation was there when all servers were told to stop the service."""
 

@@ -34,6 +34,8 @@ class MonitorMemory(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
     monitor: str
     suspended: bool = False
+    suspended_by: str = ""
+    suspended_at: int = 0
     scripts: tuple[int, ...] = ()
     restarts: tuple[int, ...] = ()
     failovers: tuple[int, ...] = ()
@@ -85,6 +87,8 @@ class Durable(msgspec.Struct, frozen=True, kw_only=True):
     newcomer: bool = False
     shared: Shared = Shared(version=NO_EPOCH)
     """The policy known last, so that what an operator stopped stays stopped."""
+    suspended_since: int = 0
+    """Since when the cluster is suspended, `now` of this boot: negative where it began before."""
     waived: bool = False
     """Suspended, and all know that this server does not stop itself by its lease."""
     monitors: tuple[MonitorMemory, ...] = ()

@@ -13,7 +13,7 @@ from clptools.core.model.durable import Durable, LedgerFile
 from clptools.core.model.messages import Beat, Control
 from clptools.core.model.requests import Request
 from clptools.core.model.settings import Settings
-from clptools.core.model.words import BmcOrder, EventClass, Operation, PowerState
+from clptools.core.model.words import BmcOrder, EventClass, Operation, PowerState, RefusedFor
 
 
 class EventBase(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -62,6 +62,18 @@ class BeatSeen(EventBase, tag="beat-seen", frozen=True, kw_only=True):
 
     link: str
     beat: Beat
+
+
+class HeartbeatRefused(EventBase, tag="heartbeat-refused", frozen=True, kw_only=True):
+    """Datagrams come from a server's address that are none of this cluster; told once a second.
+
+    They prove nothing, as anybody can send them: people are told, and warned.
+    """
+
+    server: str
+    """By its address."""
+    address: str
+    why: RefusedFor
 
 
 class ControlSeen(EventBase, tag="control-seen", frozen=True, kw_only=True):
@@ -154,6 +166,14 @@ class ResourceSaid(EventBase, tag="resource-said", frozen=True, kw_only=True):
     text: str
 
 
+class ResourceLost(EventBase, tag="resource-lost", frozen=True, kw_only=True):
+    """A resource that was started is gone, and could not be put back in place."""
+
+    group: str
+    resource: str
+    text: str
+
+
 class ScriptDone(EventBase, tag="script-done", frozen=True, kw_only=True):
     """A recovery or pre-action script ended."""
 
@@ -211,12 +231,35 @@ class MessageSeen(EventBase, tag="message-seen", frozen=True, kw_only=True):
     origin: str = ""
 
 
+class WindowChanged(EventBase, tag="window-changed", frozen=True, kw_only=True):
+    """When the next quiet window of a monitor begins and ends, or the present one, by this host's
+    wall clock as it stands now; told again whenever that clock says otherwise."""
+
+    monitor: str
+    opens_at: int
+    closes_at: int
+    """Not above `opens_at`: there is none."""
+    when: str = ""
+    """The same for people, in local time: `Sat 2026-12-05 02:00-06:00`."""
+
+
 class WatchdogChanged(EventBase, tag="watchdog-changed", frozen=True, kw_only=True):
     """The `userw` watchdog was armed or could not be."""
 
     armed: bool
     method: str = ""
     text: str = ""
+
+
+class ConditionSeen(EventBase, tag="condition-seen", frozen=True, kw_only=True):
+    """Something on this server itself is not well, or is well again (no text)."""
+
+    name: str
+    """Which: the same in its beginning and its end."""
+    text: str = ""
+    mend: str = ""
+    monitors: tuple[str, ...] = ()
+    """Monitors that do not see all that they are to see."""
 
 
 class RequestSeen(EventBase, tag="request-seen", frozen=True, kw_only=True):
@@ -243,6 +286,7 @@ Event = (
     | SettingsOffered
     | SettingsChanged
     | BeatSeen
+    | HeartbeatRefused
     | ControlSeen
     | TimerFired
     | PowerRead
@@ -250,11 +294,14 @@ Event = (
     | ArbiterAnswered
     | ResourceDone
     | ResourceSaid
+    | ResourceLost
     | ScriptDone
     | MonitorResult
+    | WindowChanged
     | HardwareSeen
     | MessageSeen
     | WatchdogChanged
+    | ConditionSeen
     | RequestSeen
     | HostActionDone
 )

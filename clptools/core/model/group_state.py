@@ -22,6 +22,9 @@ from clptools.core.model.states import (
 )
 from clptools.core.model.timing import NEVER
 
+_MOST_WHY = 300
+"""Characters of what a script said that others are told."""
+
 
 class GroupRun(msgspec.Struct):
     """One group on this server."""
@@ -62,6 +65,8 @@ class GroupRun(msgspec.Struct):
     since: int = 0
     failed: str = ""
     """Resource whose failure ended the last start here."""
+    failed_why: str = ""
+    """Why it did, with its last line."""
 
 
 class LifecycleState(msgspec.Struct):
@@ -138,6 +143,15 @@ def held(runs: Runs, settings: Settings) -> list[str]:
     """Names of what is held here, in configured order."""
     names = [g.name for g in settings.groups if g.name in runs and runs[g.name].held]
     return names + [n for n, r in runs.items() if r.held and n not in names]
+
+
+def failed_starts(runs: Runs) -> dict[str, str]:
+    """Group -> why its last start here failed, where it does not run here."""
+    return {
+        name: f"{run.failed}: {run.failed_why[:_MOST_WHY]}"
+        for name, run in runs.items()
+        if run.failed and not run.held
+    }
 
 
 def purging(runs: Runs) -> tuple[str, ...]:

@@ -187,6 +187,36 @@ class Order(Message, tag="order", frozen=True, kw_only=True):
     factor: str
     """Becomes `CLP_FACTOR`."""
     reason: str = ""
+    planned: int = 0
+    """Number of the holder's open event behind a planned move: nothing stops once that is closed,
+    or the quiet window is over there."""
+
+
+class Plan(Message, array_like=True, frozen=True, kw_only=True):
+    """A move of one group in the next quiet window, off a server that expects a failure; only
+    policy, never proof.  See `core/monitors/planned_moves.py`."""
+
+    group: str
+    server: str
+    """Where it runs, and the event is open."""
+    monitor: str
+    event: int
+    """Number of that event in the server's ledger."""
+    meaning: str = ""
+    """What the event says."""
+    to: str = ""
+    """Where the group is to go; empty: no server can take it now."""
+    stage: str = "planned"
+    """`PlanStage` value."""
+    epoch: int = 0
+    """`n` of the group's epoch when the move began."""
+    ended: str = ""
+    """Why it is over."""
+
+    @property
+    def source(self) -> tuple[str, str, int]:
+        """What it is about: no second move follows from the same event."""
+        return self.group, self.server, self.event
 
 
 class Intent(Message, array_like=True, frozen=True, kw_only=True):
@@ -212,6 +242,9 @@ class Intent(Message, array_like=True, frozen=True, kw_only=True):
     failback before that server has been away and is back."""
     rounds: int = 0
     """How often all servers that may be tried were tried in vain since it was last online."""
+    planned: int = 0
+    """Number of the open event behind a planned move: until the group stops for it, the move may
+    still be called off."""
 
 
 class Shared(Message, tag="shared", frozen=True, kw_only=True):
@@ -220,6 +253,9 @@ class Shared(Message, tag="shared", frozen=True, kw_only=True):
     version: Epoch
     suspended: bool = False
     suspended_by: str = ""
+    """Who suspended it, or resumed it."""
+    suspended_ms: int = 0
+    """How long it had been suspended when this was sent."""
     closing: bool = False
     """All servers are stopping the service: nothing is started any more."""
     intents: tuple[Intent, ...] = ()
@@ -231,6 +267,8 @@ class Shared(Message, tag="shared", frozen=True, kw_only=True):
     """The user who asked for it; empty: its time was over."""
     ratio_number: int = 0
     """Grows with every asking: the same ratio again counts anew."""
+    plans: tuple[Plan, ...] = ()
+    """At most one of a group that is not over."""
 
 
 class Report(Message, tag="report", frozen=True, kw_only=True):

@@ -13,7 +13,10 @@ from clptools.core.model.states import (
     MonitorStatus,
 )
 from clptools.core.model.timing import NEVER
-from clptools.core.model.words import EventClass, RecoveryStage
+from clptools.core.model.words import EventClass, Quiet, RecoveryStage
+
+NOTICE_MS = 300_000
+"""A planned move is announced so long before it begins."""
 
 
 class OpenEvent(msgspec.Struct):
@@ -59,6 +62,10 @@ class MonitorRun(msgspec.Struct):
     device: str = ""
     """Keyword of the newest message that it took."""
     suspended: bool = False
+    suspended_by: str = ""
+    suspended_at: int = NEVER
+    suspended_days: int = 0
+    """Whole days for which people were reminded of it."""
     running: bool = False
     """An active monitor's rounds are on."""
     fault: bool = False
@@ -76,6 +83,40 @@ class MonitorRun(msgspec.Struct):
     deadline: int = NEVER
 
 
+class Window(msgspec.Struct, frozen=True):
+    """The present or next quiet window of a monitor."""
+
+    opens_at: int
+    closes_at: int
+    when: str
+    """In local time, for people."""
+
+    def is_open(self, now: int) -> bool:
+        """Whether now is within it."""
+        return self.opens_at <= now < self.closes_at
+
+    def stage(self, now: int) -> Quiet:
+        """How far it is now."""
+        if not self.opens_at - NOTICE_MS <= now < self.closes_at:
+            return Quiet.CLOSED
+        return Quiet.OPEN if now >= self.opens_at else Quiet.NEAR
+
+
+class PlansState(msgspec.Struct):
+    """What this server itself knows of planned moves; the plans are in the shared policy."""
+
+    windows: dict[str, Window] = {}
+    """Monitor -> its present or next quiet window, by this server's wall clock."""
+    announced_at: dict[str, int] = {}
+    """As coordinator: group -> when its move was announced, or learned to be."""
+    hindered: dict[str, str] = {}
+    """As coordinator: group -> what kept it from moving last, in its window."""
+    prepared: list[tuple[str, str, int]] = []
+    """`Plan.source` of those for which this server was made ready."""
+    scripts: dict[str, tuple[str, str]] = {}
+    """Token of a prepare script that runs here -> its group and resource."""
+
+
 class FinalState(msgspec.Struct):
     """Final actions in a row."""
 
@@ -89,6 +130,14 @@ class FinalState(msgspec.Struct):
 
 Events = Mapping[str, OpenEvent]
 """`monitor/key` -> open event; read-only."""
+
+Windows = Mapping[str, Window]
+"""Monitor -> its present or next quiet window here; read-only."""
+
+
+def in_window(windows: Windows, monitor: str, now: int) -> bool:
+    """Whether a monitor's quiet window is open, by this server's clock."""
+    return monitor in windows and windows[monitor].is_open(now)
 
 
 def bars(events: Events) -> bool:

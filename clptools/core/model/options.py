@@ -39,6 +39,11 @@ def on_server(value: PerServer, server: str) -> str:
     return value.get(server, "") if isinstance(value, dict) else value
 
 
+WATCHED = frozenset({"fip"})
+"""Types of resources that notice their own loss.  Their start may be repeated while they are
+online: it finds what is there and puts back what is gone."""
+
+
 class WatchdogOptions(VariantOptions, frozen=True, kw_only=True):
     """Of a `userw` monitor."""
 

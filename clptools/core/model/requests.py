@@ -86,6 +86,12 @@ class GroupMove(RequestBase, tag="group-move", frozen=True, kw_only=True):
     reason: str = ""
 
 
+class GroupCancel(RequestBase, tag="group-cancel", frozen=True, kw_only=True):
+    """Call off the planned move of `group`; it is not planned again for the same event."""
+
+    group: str
+
+
 class ResourceStart(RequestBase, tag="resource-start", frozen=True, kw_only=True):
     """Start one resource of an online group; `force`: and those it depends on."""
 
@@ -175,6 +181,7 @@ Request = (
     | GroupStart
     | GroupStop
     | GroupMove
+    | GroupCancel
     | ResourceStart
     | ResourceStop
     | MonitorSuspend

@@ -137,6 +137,10 @@ class Resource(Frozen, frozen=True, kw_only=True):
     migrate_timeout_ms: int = 1_800_000
     migrates: bool = False
     """It can carry its state over before a failover (`migrate`)."""
+    prepare: str = ""
+    """Script that makes the server ready to which a planned move goes: absolute, or relative to
+    `scripts/`; empty: there is none."""
+    prepare_timeout_ms: int = 1_800_000
     start_retries: int = 0
     failover_on_failure: int = 1
     final_action: FinalAction = FinalAction.NONE
@@ -215,6 +219,17 @@ class SnmpUser(Frozen, frozen=True, kw_only=True):
     """`aes`, `aes192`, `aes256`, `des`, or `none`: authNoPriv, knowingly."""
 
 
+class QuietWindow(Frozen, frozen=True, kw_only=True):
+    """A time of the day, local, in which a planned move does the least harm."""
+
+    days: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6)
+    """On which it may begin; Monday is 0."""
+    begin: int
+    """Minutes after midnight."""
+    end: int
+    """Likewise, up to 24 h; not above `begin`: on the day after."""
+
+
 class Monitor(Frozen, frozen=True, kw_only=True):
     """One monitor resource, with the reference's common parameters."""
 
@@ -236,6 +251,9 @@ class Monitor(Frozen, frozen=True, kw_only=True):
     """Server -> keyword there; an absent server has none (any device of the category)."""
     stall_on_predictive_failure: bool = False
     stall_on_performance_down: bool = False
+    prepare_on_stall: bool = False
+    """A predicted failure plans a move of the recovery's target into the next quiet window."""
+    quiet_windows: tuple[QuietWindow, ...] = ()
     recover_on: tuple[EventClass, ...] = (EventClass.FATAL,)
     communities: tuple[str, ...] = ()
     """BMCNOTICE (key `community`); empty: `public`, or none at all where `snmpv3_users` are."""
@@ -269,6 +287,24 @@ class Cluster(Frozen, frozen=True, kw_only=True):
     def lengths(self) -> tuple[int, ...]:
         """What promise 1 hangs on: it must not differ between servers unnoticed."""
         return (self.lease_ms, self.self_stop_ms, self.startup_wait_ms, self.fence_delay_ms)
+
+
+FIRST_START = "first start"
+"""`Pushed.how` of the file that the very first agent found."""
+
+
+class Pushed(Frozen, frozen=True, kw_only=True):
+    """How a revision came to be in force."""
+
+    user: str = ""
+    server: str = ""
+    """Where it was asked for."""
+    how: str = "push"
+    """`push`, `rollback to 3`, `first start`."""
+    at: float = 0.0
+    """Wall clock of that server, seconds since 1970."""
+    without: tuple[str, ...] = ()
+    """Servers that it did not reach: each takes it over before it takes part."""
 
 
 class InForce(Frozen, frozen=True, kw_only=True):

@@ -29,6 +29,7 @@ from clptools.core.model.monitor_state import (
     FinalState,
     LedgerState,
     MonitorRun,
+    PlansState,
 )
 from clptools.core.model.requests import Request
 from clptools.core.model.settings import Settings
@@ -88,6 +89,16 @@ class StepState(msgspec.Struct):
     """When it was last recorded that settling does not come to an end."""
 
 
+class Condition(msgspec.Struct, frozen=True):
+    """Something that is not well on this server itself."""
+
+    text: str
+    mend: str
+    monitors: tuple[str, ...]
+    """Monitors that do not see all that they are to see."""
+    since: int
+
+
 class LeaseState(msgspec.Struct):
     """The holder's lease and the watchdog."""
 
@@ -122,6 +133,8 @@ class Pending(msgspec.Struct):
     """The groups that it set in motion."""
     held_by: dict[str, str] = {}
     """Group -> the server that held it then; empty: none."""
+    failed_at: int = NEVER
+    """When a start of it was found to have failed: servers have a moment to tell why."""
     incarnation: str = ""
     """Of the server that it was forwarded to: a later one does not know it."""
     asks_for: str = ""
@@ -169,7 +182,9 @@ class NodeState(msgspec.Struct):
     office: OfficeState = msgspec.field(default_factory=OfficeState)
     copies: dict[str, Copies] = {}
     monitors: dict[str, MonitorRun] = {}
+    conditions: dict[str, Condition] = {}
     ledger: LedgerState = msgspec.field(default_factory=LedgerState)
+    plans: PlansState = msgspec.field(default_factory=PlansState)
     final: FinalState = msgspec.field(default_factory=FinalState)
     requests: RequestsState = msgspec.field(default_factory=RequestsState)
     written: WrittenState = msgspec.field(default_factory=WrittenState)

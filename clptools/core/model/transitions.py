@@ -1,8 +1,8 @@
 """Tables of states: what may happen to a thing in each of its states, and what it is then.
 
-A part asks the table for the next state.  A pair that is not in it is a bug of ours, and ends the
-step: the journal holds the events that led there.  ARCHITECTURE.md shows the tables, and a test
-compares them.
+A component looks the next state up in the table.  A pair that is not in it is a bug of ours, and
+ends the step: the journal holds the events that led there.  ARCHITECTURE.md shows the tables, and
+a test compares them.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ class GroupChange(StrEnum):
     """What happens to a group on a server; the words of ARCHITECTURE.md."""
 
     GRANTED = "a grant is taken; a purge gives way to it"
-    PURGE = "what an agent without state may have left is stopped, or stopped again"
+    PURGE = "what an agent without state may have left is being stopped, or stopped again"
     ALL_ONLINE = "every resource is online"
     PARTIAL = "a resource is stopped, started or restarted"
     STOP = "a stop is wanted, or a start failed"
     STOP_FAILED = "a stop failed: still held"
     ALL_OFF = "everything is off: released"
     RESTART = "everything is off: it was a restart in place"
-    PURGE_FAILED = "a stop failed of what may be left from before the boot: not held"
-    HALF_DONE = "an agent that starts finds it half done"
+    PURGE_FAILED = "stopping leftovers from before the boot failed: not held"
+    HALF_DONE = "an agent that starts finds the operation half done"
 
 
 GROUP: Transitions[GroupState, GroupChange] = Transitions(
@@ -88,10 +88,10 @@ class OfficeChange(StrEnum):
 
     MAY_WIN = "may stand, and hears enough for a majority"
     ALONE = "all others are out"
-    HIGHER_TERM = "a higher term was heard of in office: stands again above it"
+    HIGHER_TERM = "a higher term was heard of in office: stands again with a term above it"
     PROMISED = "enough would give their vote"
     ELECTED = "enough gave their vote"
-    GIVEN_UP = "not enough answer for a quarter of the lease; or others are to have the arbiter"
+    GIVEN_UP = "too few answer within a quarter of the lease, or the arbiter is left to others"
     VOTED = "votes for another"
     RESIGNED = "authority lapsed, a higher term was heard of, or the service stops"
 
@@ -118,13 +118,14 @@ OFFICE: Transitions[Office, OfficeChange] = Transitions(
 class GrantChange(StrEnum):
     """What the coordinator finds of a grant that it gave."""
 
-    UNSEEN = "its server has not said that it saw it, or began without state since: said again"
+    UNSEEN = "its server has not acknowledged it, or has since started without state: repeated"
     HELD = "its server holds the group"
     ONLINE = "the group is online there"
-    NOT_HELD = "its server saw it and does not hold the group: refused, or failed to start"
+    NOT_HELD = "its server saw it but does not hold the group: refused, or failed to start"
+    CLEARED = "its server held the group, and is proven not to run it any more"
     OVERTAKEN = "another server holds the group, or it was ours and is gone"
-    NOT_ELIGIBLE = "its server may not take it any more"
-    EXPIRED = "older than the holder's lease: nobody may take it any more"
+    NOT_ELIGIBLE = "its server may no longer take it"
+    EXPIRED = "older than the holder's lease: no server may take it any more"
 
 
 GRANT: Transitions[GrantStage, GrantChange] = Transitions(
@@ -134,6 +135,7 @@ GRANT: Transitions[GrantStage, GrantChange] = Transitions(
         (GrantStage.GRANTED, GrantChange.HELD): GrantStage.TAKEN,
         (GrantStage.GRANTED, GrantChange.ONLINE): GrantStage.DONE,
         (GrantStage.GRANTED, GrantChange.NOT_HELD): GrantStage.VOID,
+        (GrantStage.GRANTED, GrantChange.CLEARED): GrantStage.VOID,
         (GrantStage.GRANTED, GrantChange.OVERTAKEN): GrantStage.VOID,
         (GrantStage.GRANTED, GrantChange.NOT_ELIGIBLE): GrantStage.VOID,
         (GrantStage.GRANTED, GrantChange.EXPIRED): GrantStage.VOID,
@@ -141,6 +143,7 @@ GRANT: Transitions[GrantStage, GrantChange] = Transitions(
         (GrantStage.TAKEN, GrantChange.HELD): GrantStage.TAKEN,
         (GrantStage.TAKEN, GrantChange.ONLINE): GrantStage.DONE,
         (GrantStage.TAKEN, GrantChange.NOT_HELD): GrantStage.VOID,
+        (GrantStage.TAKEN, GrantChange.CLEARED): GrantStage.VOID,
         (GrantStage.TAKEN, GrantChange.OVERTAKEN): GrantStage.VOID,
         (GrantStage.TAKEN, GrantChange.NOT_ELIGIBLE): GrantStage.VOID,
         (GrantStage.TAKEN, GrantChange.EXPIRED): GrantStage.VOID,
@@ -152,11 +155,11 @@ GRANT: Transitions[GrantStage, GrantChange] = Transitions(
 class WatchdogChange(StrEnum):
     """What happens to the watchdog."""
 
-    PREDECESSOR = "the agent starts, and none is configured"
-    ARM = "armed as configured; another method only once all know"
-    UNWANTED = "another method, or none, is configured: the others are told"
-    KEEP = "configured again as it is armed"
-    DISARM = "none is configured and all know, or the service has stopped: disarmed"
+    PREDECESSOR = "the agent starts, and no watchdog is configured"
+    ARM = "armed as configured; a different method only once all others know"
+    UNWANTED = "a different method, or none, is configured: the others are told"
+    KEEP = "the method that is armed is configured again"
+    DISARM = "none is configured and all others know, or the service has stopped: disarmed"
 
 
 WATCHDOG: Transitions[WatchdogState, WatchdogChange] = Transitions(
@@ -181,8 +184,10 @@ WATCHDOG: Transitions[WatchdogState, WatchdogChange] = Transitions(
 class ContactChange(StrEnum):
     """What a heartbeat of an incarnation that is not believed says."""
 
-    SPOKE = "a beat of another incarnation that answers none of ours from after the last we heard"
-    ANSWERED = "a beat of another incarnation that does: this one lives now"
+    SPOKE = (
+        "a beat of another incarnation that answers no beat we sent since we last heard the server"
+    )
+    ANSWERED = "a beat of another incarnation that answers such a beat: it is running now"
     SAID_LEFT = "it said that it left"
 
 

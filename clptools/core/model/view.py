@@ -37,6 +37,8 @@ class ArbiterView(View, frozen=True, kw_only=True):
     type: str
     status: str
     held: bool = False
+    error: str = ""
+    """Why it does not answer, as it said last."""
 
 
 class BmcView(View, frozen=True, kw_only=True):
@@ -78,6 +80,9 @@ class MonitorOnServerView(View, frozen=True, kw_only=True):
     restarts: int = 0
     failovers: int = 0
     scripts: int = 0
+    suspended_by: str = ""
+    suspended_s: float | None = None
+    """For how long it has been suspended by itself; None: it is not, or the cluster is."""
 
 
 class ResourceView(View, frozen=True, kw_only=True):
@@ -99,6 +104,17 @@ class HeldGroupView(View, frozen=True, kw_only=True):
     resources: tuple[ResourceView, ...] = ()
 
 
+class ConditionView(View, frozen=True, kw_only=True):
+    """Something that is not well on a server itself: a port is taken, a disk is full."""
+
+    name: str
+    text: str
+    mend: str = ""
+    monitors: tuple[str, ...] = ()
+    """Monitors that do not see all that they are to see."""
+    since_s: float = 0.0
+
+
 class ServerView(View, frozen=True, kw_only=True):
     """One server; the lower half is what it reports of itself."""
 
@@ -109,6 +125,9 @@ class ServerView(View, frozen=True, kw_only=True):
     heartbeats: tuple[HeartbeatView, ...] = ()
     np: tuple[ArbiterView, ...] = ()
     bmc: BmcView | None = None
+    refused: str = ""
+    """Why datagrams from its address are refused, while it is not heard and they come."""
+    refused_mend: str = ""
     newcomer: bool = False
     lacks: tuple[str, ...] = ()
     lease_s: float | None = None
@@ -118,11 +137,37 @@ class ServerView(View, frozen=True, kw_only=True):
     groups: tuple[HeldGroupView, ...] = ()
     monitors: dict[str, MonitorOnServerView] = {}
     open_events: tuple[OpenEventView, ...] = ()
+    conditions: tuple[ConditionView, ...] = ()
+    """What is not well there: the server is Caution until it is."""
+    failed_starts: dict[str, str] = {}
+    """Group -> why its last start here failed: resource and last line."""
     halts: dict[str, int] = {}
     """`rm`, `rc` -> final actions in a row that ended the machine (`clpregctrl --get`)."""
+    quiet: dict[str, str] = {}
+    """Monitor -> `near` or `open`: how far its quiet window is, by this server's clock."""
     revision: int = 0
     macs: tuple[str, ...] = ()
     """MAC addresses of its interfaces."""
+
+
+class PlannedMoveView(View, frozen=True, kw_only=True):
+    """A move that is to come in the next quiet window, because a failure is expected."""
+
+    to: str
+    """Empty: no server can take the group now."""
+    stage: str
+    """`planned`, `announced` (a few minutes before), `moving`."""
+    monitor: str
+    event: int
+    """Number of the open hardware event behind it, on the server that holds the group."""
+    why: str
+    """What that event says."""
+    when: str
+    """The window in local time, `Sat 2026-12-05 02:00-06:00`; empty: not known here."""
+    in_s: float | None = None
+    """Until it opens; 0: it is open."""
+    waits_for: str = ""
+    """What would keep it from moving now; empty: nothing but the time."""
 
 
 class WaitingView(View, frozen=True, kw_only=True):
@@ -151,6 +196,7 @@ class GroupView(View, frozen=True, kw_only=True):
     failures: int = 0
     """Servers on which its start failed since it last ran: each sent it to the next."""
     waiting_for: WaitingView | None = None
+    planned_move: PlannedMoveView | None = None
     resources: tuple[ResourceView, ...] = ()
     copies: tuple[str, ...] = ()
     """Servers that each say that they run it, if more than one does: its data is at risk."""
@@ -179,6 +225,8 @@ class ClusterView(View, frozen=True, kw_only=True):
     """Normal, Caution, Error, Stopped."""
     suspended: bool = False
     suspended_by: str = ""
+    suspended_s: float | None = None
+    """For how long; None: it is not."""
     revision: int = 0
     coordinator: str = ""
     quorate: bool = False
@@ -187,6 +235,9 @@ class ClusterView(View, frozen=True, kw_only=True):
     out: tuple[str, ...] = ()
     toratio: int = 1
     """How many times as long as configured time-outs are (`clptoratio`)."""
+    toratio_by: str = ""
+    toratio_left_s: float | None = None
+    """After so long they are as configured again; None: they are."""
     none: str = ""
     """Why this server belongs to no cluster; empty: it does."""
 

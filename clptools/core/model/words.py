@@ -46,6 +46,13 @@ class PowerState(StrEnum):
     UNKNOWN = "unknown"
 
 
+class RefusedFor(StrEnum):
+    """Why datagrams of a server's address are refused."""
+
+    AUTHKEY = "authkey"
+    CLUSTER = "cluster"
+
+
 class Operation(StrEnum):
     """What is done with a group resource."""
 
@@ -98,6 +105,27 @@ class RecoveryStage(StrEnum):
     SCRIPT = "script"
     AFTER = "after"
     """The groups are to run elsewhere before the BMC does what it was going to do."""
+
+
+class Quiet(StrEnum):
+    """A quiet window of a monitor, by the wall clock of one server."""
+
+    UNKNOWN = ""
+    CLOSED = "closed"
+    NEAR = "near"
+    """It opens within a few minutes."""
+    OPEN = "open"
+
+
+class PlanStage(StrEnum):
+    """How far a planned move is."""
+
+    PLANNED = "planned"
+    ANNOUNCED = "announced"
+    """Told shortly before: not before that is a few minutes ago it may begin."""
+    MOVING = "moving"
+    OVER = "over"
+    """Done, called off or not needed any more; remembered while the event behind it is open."""
 
 
 class FinalAction(StrEnum):

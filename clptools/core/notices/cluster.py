@@ -86,6 +86,31 @@ class HeartbeatsReplayed(Notice, frozen=True):
     server: str
 
 
+class HeartbeatsRefused(Notice, frozen=True):
+    """Something sends from the address of a server that is not heard, with another key or in
+    another cluster.  So that server is probably not down."""
+
+    entry = Entry("nm", 13, ERROR)
+    about = ("server", "me")
+    says = "Datagrams from {address} ({server}) are refused: {why}."
+    hint = "{mends}"
+
+    server: str
+    address: str
+    why: str
+    mends: str
+
+
+class HeartbeatsTaken(Notice, frozen=True):
+    """Heartbeats of a server whose datagrams were refused are authentic."""
+
+    entry = Entry("nm", 13, INFO)
+    about = ("server", "me")
+    says = "The datagrams of {server} are no longer refused on {me}: it is heard."
+
+    server: str
+
+
 class HeartbeatsLate(Notice, frozen=True):
     """Heartbeats of a server need most of `heartbeat_timeout` on one interconnect."""
 
@@ -322,6 +347,20 @@ class NotCounted(Notice, frozen=True):
     ours: int
 
 
+class StartedWithOlder(Notice, frozen=True):
+    """A server has started that missed a push; it takes the configuration over by itself."""
+
+    entry = Entry("cfmgr", 2, WARN)
+    about = ("server", "me")
+    says = (
+        "{server} runs configuration revision {theirs}: it takes part when it has revision {ours}."
+    )
+
+    server: str
+    theirs: int
+    ours: int
+
+
 class CountsNewer(Notice, frozen=True):
     """A server has started with a newer configuration, which counts other votes than ours."""
 
@@ -346,6 +385,18 @@ class ClusterSuspended(Notice, frozen=True):
     says = "The cluster was suspended[ by {user}]; {me} knows it."
 
     cluster: str
+    user: str
+
+
+class ClusterStillSuspended(Notice, frozen=True):
+    """Somebody may have forgotten to resume the cluster; told once a day."""
+
+    entry = Entry("pm", 35, WARN)
+    about = ("me",)
+    says = "The cluster has been suspended for {for_ms:span}[, by {user}]: nothing moves by itself."
+    hint = "Resume it: clpcl --resume"
+
+    for_ms: int
     user: str
 
 

@@ -38,6 +38,7 @@ class GroupStartsNowhere(Notice, frozen=True):
     entry = Entry("rc", 12, ERROR)
     about = ("group",)
     says = "{group} could not be started on {servers}; it is tried again in {pause_ms:whole}."
+    hint = "Mend that, then at once: clpgrp -s {group}"
 
     group: str
     servers: Names
@@ -50,8 +51,8 @@ class TwoCopies(Notice, frozen=True):
 
     entry = Entry("rc", 931, ERROR)
     about = ("group", "servers")
-    says = "{group} runs on {servers} at once: its data is at risk."
-    hint = "Stop it where it should not run: {stops}"
+    says = "CRITICAL: {group} runs on {servers} at once: its data is at risk."
+    hint = "The older copy is told to stop; where that failed, mend it, then: {stops}"
 
     group: str
     servers: Names
@@ -61,7 +62,7 @@ class TwoCopies(Notice, frozen=True):
 class OneCopy(Notice, frozen=True):
     """A group that ran twice runs once again, or not at all."""
 
-    entry = Entry("rc", 931, INFO)
+    entry = Entry("rc", 931, WARN)
     about = ("group", "servers")
     says = "{group} no longer runs on several servers."
     hint = "Check its data."
@@ -232,6 +233,20 @@ class ResourceSaid(Notice, frozen=True):
     remark: str
 
 
+class ResourceLost(Notice, frozen=True):
+    """A resource that ran is gone: its group is mended like one whose resource failed."""
+
+    entry = Entry("rc", 943, ERROR)
+    about = ("group", "resource", "me")
+    says = "{resource} of {group} is lost on {me}: {why:end}. It is started again[, {but}]."
+
+    group: str
+    resource: str
+    why: str
+    but: str
+    """What that waits for."""
+
+
 class MigrationBegins(Notice, frozen=True):
     """Resources carry their state over before a failover."""
 
@@ -275,3 +290,152 @@ class MigrationGivenUp(Notice, frozen=True):
 
     group: str
     resources: Names
+
+
+# ---------------------------------------------------------------------- planned moves
+
+
+class MovePlanned(Notice, frozen=True):
+    """A failure is expected on the server that runs a group, so the group is to move off it in the
+    next quiet window (`prepare_on_stall`). The record says what would keep it from moving now."""
+
+    entry = Entry("rc", 950, WARN)
+    about = ("group", "server", "monitor")
+    says = (
+        "{group} is to move from {server} to {to} in the next quiet window ({when}), because "
+        "{monitor} expects a failure on {server}: {meaning}."
+    )
+    hint = "Call it off: clpgrp --cancel {group}"
+
+    group: str
+    server: str
+    to: str
+    when: str
+    monitor: str
+    meaning: str
+
+
+class MoveRedirected(Notice, frozen=True):
+    """The server to which a group was to move cannot take it any more; another one can."""
+
+    entry = Entry("rc", 950, INFO)
+    about = ("group", "to")
+    says = "{group} is to move to {to} in its quiet window[, and not to {instead_of}]."
+
+    group: str
+    to: str
+    instead_of: str
+
+
+class PreparationBegins(Notice, frozen=True):
+    """The server to which a group is to move is made ready for it."""
+
+    entry = Entry("rc", 951, INFO)
+    about = ("group", "resources", "me")
+    says = "{me} prepares {resources} of {group} for its planned move."
+
+    group: str
+    resources: Names
+
+
+class PreparationDone(Notice, frozen=True):
+    """A prepare script has ended well."""
+
+    entry = Entry("rc", 952, INFO)
+    about = ("group", "resource", "me")
+    says = "{resource} of {group} is prepared on {me}."
+
+    group: str
+    resource: str
+
+
+class PreparationFailed(Notice, frozen=True):
+    """A prepare script failed or hung. No move and no failover waits for it."""
+
+    entry = Entry("rc", 953, WARN)
+    about = ("group", "resource", "me")
+    says = "{resource} of {group} could not be prepared on {me}: {why}. No move depends on that."
+
+    group: str
+    resource: str
+    why: str
+
+
+class MoveAnnounced(Notice, frozen=True):
+    """A planned move begins in a few minutes, if nothing keeps it from beginning."""
+
+    entry = Entry("rc", 954, WARN)
+    about = ("group", "server", "monitor")
+    says = "{group} moves from {server} to {to} in {in_ms:whole}, as {monitor} expects a failure."
+    hint = "Call it off: clpgrp --cancel {group}"
+
+    group: str
+    server: str
+    to: str
+    in_ms: int
+    monitor: str
+
+
+class PlannedMoveBegins(Notice, frozen=True):
+    """A planned move begins: the group is stopped, then started on the other server."""
+
+    entry = Entry("rc", 955, INFO)
+    about = ("group", "server", "monitor")
+    says = (
+        "The planned move of {group} from {server} to {to} begins ({monitor} expects a failure: "
+        "{meaning})."
+    )
+
+    group: str
+    server: str
+    to: str
+    monitor: str
+    meaning: str
+
+
+class PlannedMoveDone(Notice, frozen=True):
+    """A planned move is through."""
+
+    entry = Entry("rc", 956, INFO)
+    about = ("group", "server")
+    says = "The planned move of {group} is done: it runs on {server}."
+
+    group: str
+    server: str
+
+
+class MovePutOff(Notice, frozen=True):
+    """A planned move did not begin in its window, or was called off by what came between; it comes
+    later."""
+
+    entry = Entry("rc", 957, WARN)
+    about = ("group", "server")
+    says = "The planned move of {group} from {server} is put off: {why}."
+
+    group: str
+    server: str
+    why: str
+
+
+class MoveCancelled(Notice, frozen=True):
+    """A person called a planned move off. It is not planned again for the same event."""
+
+    entry = Entry("rc", 958, INFO)
+    about = ("group", "server")
+    says = "{user} called off the planned move of {group} from {server}."
+
+    group: str
+    server: str
+    user: str
+
+
+class PlanEnds(Notice, frozen=True):
+    """A planned move is not needed any more."""
+
+    entry = Entry("rc", 959, INFO)
+    about = ("group", "server")
+    says = "The planned move of {group} from {server} is called off: {why}."
+
+    group: str
+    server: str
+    why: str

@@ -97,6 +97,22 @@ class MonitorSuspended(Notice, frozen=True):
     user: str
 
 
+class MonitorStillSuspended(Notice, frozen=True):
+    """Somebody may have forgotten to resume a monitor; told once a day."""
+
+    entry = Entry("rm", 29, WARN)
+    about = ("monitor", "me")
+    says = (
+        "{monitor} on {me} has been suspended for {for_ms:span}[, by {user}]: nothing is "
+        "recovered that it finds."
+    )
+    hint = "Resume it: clpmonctrl -r -m {monitor} -h {me}"
+
+    monitor: str
+    for_ms: int
+    user: str
+
+
 class MonitorResumed(Notice, frozen=True):
     """An operator resumed a monitor on a server."""
 

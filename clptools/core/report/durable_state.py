@@ -98,6 +98,8 @@ class DurableState:
         self.policy.state.shared = durable.shared
         self.ratio.remember(durable.ratio_until, durable.shared)
         self.policy.state.suspended_at = step.now
+        if durable.shared.suspended:
+            self.policy.state.suspended_since = durable.suspended_since
         self.lease.state.waived = durable.waived
         if durable.doubt:
             self.revision.doubt()
@@ -108,6 +110,8 @@ class DurableState:
         for memory in durable.monitors:
             run = self.runs.run(memory.monitor)
             run.suspended = memory.suspended
+            run.suspended_by = memory.suspended_by
+            run.suspended_at = memory.suspended_at
             run.scripts = list(memory.scripts)
             run.restarts = list(memory.restarts)
             run.failovers = list(memory.failovers)
@@ -180,6 +184,9 @@ class DurableState:
             confirmed={n: p.confirmed for n, p in self.peers.items() if p.confirmed},
             newcomer=self.step.life.newcomer,
             shared=self.policy.shared,
+            suspended_since=self.policy.state.suspended_since
+            if self.policy.shared.suspended
+            else 0,
             waived=self.lease.state.waived,
             names=self.revision.state.names or settings.names,
             arbiter=self.revision.state.arbiter if self.revision.state.names else settings.arbiter,
@@ -196,6 +203,8 @@ class DurableState:
                 MonitorMemory(
                     monitor=name,
                     suspended=run.suspended,
+                    suspended_by=run.suspended_by,
+                    suspended_at=run.suspended_at if run.suspended else 0,
                     scripts=tuple(run.scripts),
                     restarts=tuple(run.restarts),
                     failovers=tuple(run.failovers),

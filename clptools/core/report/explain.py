@@ -4,19 +4,30 @@ Every record names its subjects.  The story of a group is the chain that began i
 (its stop, failover, grant and start), together with what happened to the server it left and to
 the monitors that gave it up; it does not go back further than the stay before.
 
-Pure: records, view and wall clock are handed in.  Times of records are wall clock of the server
-that recorded them, seconds since 1970; order between servers is only as good as their clocks.
+Pure: records, view and wall clock are handed in.  The records stand in the one order of
+`report/order.py`, with times of one clock, seconds since 1970.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from clptools.core.model.view import GroupView, MonitorView, OpenEventView, ServerView, StatusView
-from clptools.core.model.words import EventClass
+from clptools.core.model.view import (
+    ConditionView,
+    GroupView,
+    MonitorOnServerView,
+    MonitorView,
+    OpenEventView,
+    PlannedMoveView,
+    ServerView,
+    StatusView,
+)
+from clptools.core.model.words import EventClass, PlanStage
 from clptools.core.notices import cluster, groups, monitors, requests, safety
 from clptools.core.notices.form import Kinds
-from clptools.core.phrases import listed, stops_of
+from clptools.core.phrases import any_other, listed, no_window, stops_of
+from clptools.core.report.explain_parts import of_arbiter, of_heartbeat, of_resource
+from clptools.core.report.facts import facts
 from clptools.core.report.story import Recorded, Story, Teller, ago
 
 CAUSE_S = 60.0
@@ -27,6 +38,8 @@ RECENT = 8
 _NOBODY: frozenset[str] = frozenset()
 
 BEGINS = Kinds(groups.GroupGranted, groups.GroupStarts)
+STOPS = Kinds(groups.GroupStops)
+NOWHERE = Kinds(groups.GroupStartsNowhere)
 ONLINE = Kinds(groups.GroupOnline, groups.GroupFound)
 STAYS = Kinds(monitors.GroupStays)
 """Of a version before the catalogue, a wait has the same number, but one subject."""
@@ -84,15 +97,13 @@ def explain(
     now: float,
     clock: Callable[[float], str],
 ) -> Story | None:
-    """The story of a group, a group resource (of its group), a monitor or a server.
+    """The story of a group, a resource, a monitor, a server, a heartbeat or an NP resource.
 
     None for any other name; `names` has those there are.
     """
-    teller = Teller(
-        status=status, records=tuple(sorted(records, key=lambda r: r.time)), now=now, clock=clock
-    )
+    teller = Teller(status=status, records=tuple(records), now=now, clock=clock)
     for group in status.groups:
-        if subject in (group.name, *(resource.name for resource in group.resources)):
+        if subject == group.name:
             return _group(teller, group)
     for monitor in status.monitors:
         if subject == monitor.name:
@@ -100,6 +111,15 @@ def explain(
     for server in status.servers:
         if subject == server.name:
             return _server(teller, server)
+    for group in status.groups:
+        for resource in group.resources:
+            if subject == resource.name:
+                return of_resource(teller, group, resource)
+    for server in status.servers:
+        if subject in (beat.name for beat in server.heartbeats):
+            return of_heartbeat(teller, subject)
+        if subject in (arbiter.name for arbiter in server.np):
+            return of_arbiter(teller, subject)
     return None
 
 
@@ -110,7 +130,14 @@ def names(status: StatusView) -> tuple[str, ...]:
         *(resource.name for group in status.groups for resource in group.resources),
         *(monitor.name for monitor in status.monitors),
         *(server.name for server in status.servers),
+        *paths(status),
     )
+
+
+def paths(status: StatusView) -> tuple[str, ...]:
+    """Heartbeats and NP resources: how they are is seen now, and told by few records."""
+    beats = dict.fromkeys(h.name for server in status.servers for h in server.heartbeats)
+    return (*beats, *dict.fromkeys(a.name for server in status.servers for a in server.np))
 
 
 # ------------------------------------------------------------------------------ groups
@@ -143,11 +170,25 @@ def _group_state(teller: Teller, group: GroupView, at: float) -> str:
     epoch = f", epoch {group.epoch}" if group.epoch else ""
     if group.waiting_for is not None:
         since = teller.since(teller.now - group.waiting_for.since_s)
-        return f"{group.name} is {group.status} and {group.waiting_for.text} {since}."
+        failed = _failures(teller.status, group.name) if group.failures else []
+        why = f" Its start failed on {listed(failed)}." if failed else ""
+        return f"{group.name} is {group.status} and {group.waiting_for.text} {since}.{why}"
     if group.current is not None:
         return f"{group.name} is {group.status} on {group.current} {teller.since(at)}{epoch}."
+    failed = _failures(teller.status, group.name)
+    if group.status == "Error" and failed:
+        return f"{group.name} is Error: it could not be started on {listed(failed)}."
     wanted = "" if group.wanted else " and stays so until it is started"
     return f"{group.name} is {group.status}{wanted}."
+
+
+def _failures(status: StatusView, group: str) -> list[str]:
+    """Servers on which its last start failed, each with why."""
+    return [
+        f"{server.name} ({server.failed_starts[group]})"
+        for server in status.servers
+        if group in server.failed_starts
+    ]
 
 
 def _arrival(of_group: list[Recorded]) -> Recorded | None:
@@ -177,8 +218,24 @@ def _chain(of_group: list[Recorded], arrival: Recorded | None) -> tuple[list[Rec
     # A monitor that found nowhere to go, in the stay before, moved nothing.
     while chain and chain[0] in STAYS and len(chain[0].subjects) > 1:
         chain = chain[1:]
+    chain = _newest(chain)
     stay = of_group[before[-1]] if before else None
     return chain, stay.server if stay else "", stay.time if stay else 0.0
+
+
+def _newest(chain: list[Recorded]) -> list[Recorded]:
+    """Without what was over before: an order that came later, a round of starts that all failed.
+
+    What a monitor found meanwhile is no cause of a move by hand.
+    """
+    for index in range(len(chain) - 1, -1, -1):
+        if chain[index] in STOPS and facts(chain[index]).get("reason"):
+            chain = chain[index:]
+            break
+    rounds = [i for i, record in enumerate(chain) if record in NOWHERE]
+    if rounds and rounds[-1] == len(chain) - 1:
+        rounds.pop()  # the newest round, which ended with it
+    return chain[rounds[-1] + 1 :] if rounds else chain
 
 
 def _with_causes(
@@ -187,6 +244,8 @@ def _with_causes(
     """The chain and what led to it: the old server's end, the monitor's error, its event."""
     monitors = {monitor.name for monitor in teller.status.monitors}
     guilty: dict[str, set[str]] = {}
+    if chain and chain[0] in STOPS and facts(chain[0]).get("reason"):
+        return chain
     for record in chain:
         guilty.setdefault(record.server, set()).update(monitors.intersection(record.subjects))
     known = set(map(id, chain))
@@ -217,18 +276,44 @@ def _group_then(
     server = next((s for s in teller.status.servers if s.name == old), None)
     if server is not None:
         lines += _barred(teller.status, server)
+    if group.planned_move is not None:
+        lines += _planned(group.name, group.planned_move)
     if group.copies:
-        stops = stops_of(group.name, group.copies)
+        older = [server for server in group.copies if server != group.current]
+        stops = stops_of(group.name, older)
         lines.append(groups.TwoCopies(group.name, group.copies, stops).mend())
-    elif group.status in ("Offline Failure", "Error"):
+    elif group.status == "Offline Failure":
         lines.append(f"Mend what could not be stopped, then: clpgrp -t {group.name} -f")
+    elif group.status == "Error" or (group.waiting_for is not None and group.failures):
+        lines.append(f"Mend what could not be started, then: clpgrp -s {group.name}")
     elif group.current is None and group.waiting_for is None:
         lines.append(f"Start it: clpgrp -s {group.name}")
     elif group.failback:
         lines.append(group.failback)
     if teller.status.cluster.suspended:
-        lines.append("The cluster is suspended: nothing moves by itself. Resume it: clpcl --resume")
+        lines.append(_suspended(teller, "nothing moves by itself"))
     return tuple(lines)
+
+
+def _planned(group: str, planned: PlannedMoveView) -> list[str]:
+    """Where a group is to move, when and why; what keeps it; how to call it off."""
+    to, why = planned.to or any_other, f"{planned.monitor} expects a failure: {planned.why}"
+    if planned.stage == PlanStage.MOVING:
+        return [f"Its planned move to {to} has begun, as {why}."]
+    lines = [f"It is to move to {to} in the quiet window {planned.when or no_window}, as {why}."]
+    if planned.waits_for:
+        lines.append(f"Now it would wait: {planned.waits_for}.")
+    return [*lines, f"Call it off: clpgrp --cancel {group}"]
+
+
+def _suspended(teller: Teller, so: str) -> str:
+    """By whom, since when, and how that ends."""
+    cluster = teller.status.cluster
+    by = f" by {cluster.suspended_by}" if cluster.suspended_by else ""
+    since = ""
+    if cluster.suspended_s is not None:
+        since = f" {teller.since(teller.now - cluster.suspended_s)}"
+    return f"The cluster is suspended{by}{since}: {so}. Resume it: clpcl --resume"
 
 
 def _barred(status: StatusView, server: ServerView) -> list[str]:
@@ -265,18 +350,32 @@ def _monitor(teller: Teller, monitor: MonitorView) -> Story:
         if found is None:
             continue
         text = f" ({found.text})" if found.text and found.status != "Normal" else ""
+        if found.suspended_s is not None:
+            by = f" by {found.suspended_by}" if found.suspended_by else ""
+            text = f"{by} {teller.since(teller.now - found.suspended_s)}"
         words.append(f"{found.status} on {server.name}{text}")
         own = [r for r in of_monitor if r.server == server.name]
         if found.status == "Normal":
             steps += own[-RECENT:] if monitor.status == "Normal" else []
         else:
             steps += _since_well(own)
-        if found.status == "Suspend" and not teller.status.cluster.suspended:
+        if found.suspended_s is not None or (
+            found.status == "Suspend" and not teller.status.cluster.suspended
+        ):
             then.append(f"Resume it: clpmonctrl -r -m {monitor.name} -h {server.name}")
+        then += _mends(monitor, server, found)
         then += _open_events(teller.status, server, monitor.name)
+        then += [
+            line
+            for condition in server.conditions
+            if monitor.name in condition.monitors
+            for line in _condition(server, condition)
+        ]
     if teller.status.cluster.suspended:
-        then.append("The cluster is suspended: no monitor acts. Resume it: clpcl --resume")
-    steps.sort(key=lambda r: r.time)
+        then.insert(0, _suspended(teller, "no monitor acts"))
+    # The records are in one order already, that of what happened.
+    told = set(map(id, steps))
+    steps = [record for record in teller.records if id(record) in told]
     if monitor.status == "Normal":
         steps = steps[-RECENT:]
     statuses = {found.status for found in monitor.servers.values()}
@@ -290,6 +389,23 @@ def _monitor(teller: Teller, monitor: MonitorView) -> Story:
         because=teller.steps(steps),
         then=tuple(then),
     )
+
+
+def _mends(monitor: MonitorView, server: ServerView, found: MonitorOnServerView) -> list[str]:
+    """What a person can do about a monitor that has no open event and is not well."""
+    where = server.name
+    if found.status == "Unknown":
+        return [f"{where} does not report how it is: clpstat --explain {where}"]
+    if found.status not in ("Caution", "Error", "Stall"):
+        return []
+    if monitor.type == "userw":
+        return [f"See what the watchdog of {where} lacks, there: clpcfchk"]
+    if any(event.monitor == monitor.name for event in server.open_events):
+        return []
+    if found.status == "Error" and (found.restarts or found.failovers or found.scripts):
+        counts = f"What it did counts anew after, on {where}: clpmonctrl -c -m {monitor.name}"
+        return ["It is Normal again once it finds all well.", counts]
+    return [f"It is Normal again on {where} once it finds all well there."]
 
 
 def _since_well(records: list[Recorded]) -> list[Recorded]:
@@ -310,7 +426,17 @@ def _open_events(status: StatusView, server: ServerView, monitor: str) -> list[s
     ]
 
 
+def _condition(server: ServerView, condition: ConditionView) -> list[str]:
+    """Since when something is not well on a server, and the mend."""
+    text = condition.text.rstrip(".")
+    mend = f" {condition.mend}" if condition.mend else ""
+    return [f"On {server.name} since {ago(condition.since_s)}: {text}.{mend}"]
+
+
 # ------------------------------------------------------------------------------ servers
+
+
+_TAKES_PART = ("Online", "Caution")
 
 
 def _server(teller: Teller, server: ServerView) -> Story:
@@ -318,7 +444,7 @@ def _server(teller: Teller, server: ServerView) -> Story:
     # From when it last came, or, if it is away, from what began that.
     comings = [i for i, r in enumerate(own) if r in COMES]
     first = comings[-1] if comings else 0
-    if server.status == "Online":
+    if server.status in _TAKES_PART:
         story = own[first:] if comings else own[-RECENT:]
     else:
         story = own[first + 1 :] if comings else own
@@ -339,18 +465,50 @@ def _server_state(teller: Teller, server: ServerView) -> str:
     held = [g.name for g in teller.status.groups if g.current == server.name]
     if held:
         words.append(f"runs {listed(held)}")
+    cut_off = _cut_off_from(teller.status, server)
+    if cut_off:
+        words.append(f"is cut off: it hears nothing of {listed(cut_off)}")
+        if server.lease_s is not None and held:
+            words.append(
+                f"stops {listed(held)} itself when its lease of {server.lease_s:.1f} s ends"
+            )
     bad = [h.name for h in server.heartbeats if h.status in ("Caution", "Error")]
     if bad:
         words.append(f"hears too little on {listed(bad)}")
     bmc = server.bmc
-    if bmc is not None and server.status != "Online" and (bmc.reachable or bmc.error):
+    if bmc is not None and server.status not in _TAKES_PART and (bmc.reachable or bmc.error):
         said = f"reads {bmc.power}" if bmc.reachable else f"could not be read ({bmc.error})"
         words.append(f"its BMC {bmc.address} {said}")
     return f"{listed(words)}."
 
 
+def _cut_off_from(status: StatusView, server: ServerView) -> list[str]:
+    """The servers that it should hear and does not, where it hears none: its own word."""
+    others = [
+        s for s in status.servers if s.name != server.name and s.name not in status.cluster.out
+    ]
+    heard = any(
+        beat.peers[other.name].status == "Normal"
+        for beat in server.heartbeats
+        if beat.type != "bmchb"
+        for other in others
+        if other.name in beat.peers
+    )
+    told = any(beat.peers for beat in server.heartbeats if beat.type != "bmchb")
+    return [] if heard or not told or not server.local else [other.name for other in others]
+
+
 def _server_then(status: StatusView, server: ServerView) -> tuple[str, ...]:
     lines = []
+    if server.refused:
+        lines.append(f"It runs: {server.refused}. {server.refused_mend}".rstrip())
+    if _cut_off_from(status, server):
+        lines.append("Look at its cables and switch ports: ip -br link; clpstat -n")
+    lines += [
+        f"What {beat.name} lacks: clpstat --explain {beat.name}"
+        for beat in server.heartbeats
+        if beat.status in ("Caution", "Error")
+    ]
     if server.newcomer:
         lacks = f" {listed(server.lacks)}" if server.lacks else " every other server"
         lines.append(f"It has just started: it takes part when{lacks} counts it, or is out.")
@@ -358,6 +516,8 @@ def _server_then(status: StatusView, server: ServerView) -> tuple[str, ...]:
     if bmc is not None and bmc.mend:
         what = "cannot be asked from here" if bmc.error else "cannot stop it"
         lines.append(f"Its BMC {bmc.address} {what} ({bmc.error or bmc.lacks}). {bmc.mend}")
-    if server.status == "Online":
+    for condition in server.conditions:
+        lines += _condition(server, condition)
+    if server.status in _TAKES_PART:
         lines += _barred(status, server)
     return tuple(lines)

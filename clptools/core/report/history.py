@@ -129,7 +129,7 @@ def at(present: StatusView, records: Sequence[Recorded], instant: float, now: fl
     servers = _servers(present, before, after)
     opened = _open_events(before, instant)
     suspended = _suspended(before, after, present.cluster.suspended)
-    up = {server.name for server in present.servers if server.status == "Online"}
+    up = {server.name for server in present.servers if server.status in ("Online", "Caution")}
     states = {
         m.name: _all_suspended(m) if suspended else _monitor(m, servers, up, before, after)
         for m in present.monitors

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from clptools.core.cluster.authority import Authority
 from clptools.core.cluster.heartbeats import OwnWord
 from clptools.core.cluster.peers import Peers
 from clptools.core.cluster.shared_policy import SharedPolicy
 from clptools.core.groups.placement import Placement
 from clptools.core.groups.runs import GroupRuns
-from clptools.core.model.group_state import purging
+from clptools.core.model.group_state import failed_starts, purging
 from clptools.core.model.messages import Holding
-from clptools.core.model.monitor_state import MonitorRun, bars, open_of
+from clptools.core.model.monitor_state import MonitorRun, Windows, bars, open_of
 from clptools.core.model.options import WatchdogOptions, read
 from clptools.core.model.settings import Interconnect, Monitor
-from clptools.core.model.state import Phase
+from clptools.core.model.state import Condition, Phase
 from clptools.core.model.states import GroupState, MonitorStatus, ResourceState
 from clptools.core.model.timing import NEVER
 from clptools.core.model.view import (
     ArbiterView,
+    ConditionView,
     HeartbeatView,
     HeldGroupView,
     MonitorOnServerView,
@@ -26,7 +29,7 @@ from clptools.core.model.view import (
     ResourceView,
     ServerView,
 )
-from clptools.core.model.words import PowerState
+from clptools.core.model.words import PowerState, Quiet
 from clptools.core.monitors.event_ledger import EventLedger
 from clptools.core.monitors.final_action import FinalActions
 from clptools.core.monitors.status import MonitorRuns
@@ -66,6 +69,8 @@ class OwnStatus:
         runs: MonitorRuns,
         final: FinalActions,
         ledger: EventLedger,
+        conditions: Mapping[str, Condition],
+        windows: Windows,
     ) -> None:
         self.step = step
         self.peers = peers
@@ -77,6 +82,8 @@ class OwnStatus:
         self.runs = runs
         self.final = final
         self.ledger = ledger
+        self.conditions = conditions
+        self.windows = windows
 
     def word(self) -> OwnWord:
         """What our heartbeats say of this server now."""
@@ -103,7 +110,8 @@ class OwnStatus:
         if phase is Phase.RUNNING and step.life.newcomer:
             status = "Online Pending"
         heartbeats = self._heartbeats()
-        if status == "Online" and any(h.status in ("Caution", "Error") for h in heartbeats):
+        unwell = any(h.status in ("Caution", "Error") for h in heartbeats)
+        if status == "Online" and (unwell or self.conditions):
             status = "Caution"
         binds = step.settings.leases_armed
         return ServerView(
@@ -132,7 +140,23 @@ class OwnStatus:
                 )
                 for e in self.ledger.state.events.values()
             ),
+            conditions=tuple(
+                ConditionView(
+                    name=name,
+                    text=found.text,
+                    mend=found.mend,
+                    monitors=found.monitors,
+                    since_s=(now - found.since) / 1000,
+                )
+                for name, found in self.conditions.items()
+            ),
+            failed_starts=failed_starts(self.groups.runs),
             halts=dict(self.final.state.halts),
+            quiet={
+                name: str(window.stage(now))
+                for name, window in self.windows.items()
+                if window.stage(now) is not Quiet.CLOSED
+            },
             revision=step.settings.revision,
             macs=step.life.macs,
         )
@@ -174,13 +198,18 @@ class OwnStatus:
             status = MonitorStatus.OFFLINE
         if monitor.type == "mrw":
             texts = [e.meaning for e in open_of(self.ledger.state.events, monitor.name)]
-            text = "; ".join(texts[-2:])
+            deaf = [c.text for c in self.conditions.values() if monitor.name in c.monitors]
+            text = "; ".join([*texts[-2:], *deaf[:1]])
+            if deaf and status is MonitorStatus.NORMAL:
+                status = MonitorStatus.CAUTION
         return MonitorOnServerView(
             status=str(status),
             text=text,
             restarts=len(run.restarts),
             failovers=len(run.failovers),
             scripts=len(run.scripts),
+            suspended_by=run.suspended_by,
+            suspended_s=(step.now - run.suspended_at) / 1000 if run.suspended else None,
         )
 
     def _heartbeats(self) -> tuple[HeartbeatView, ...]:
@@ -244,7 +273,13 @@ class OwnStatus:
             if step.life.phase is not Phase.RUNNING:
                 status = "Offline"
             views.append(
-                ArbiterView(name=arbiter.name, type=arbiter.type, status=status, held=held)
+                ArbiterView(
+                    name=arbiter.name,
+                    type=arbiter.type,
+                    status=status,
+                    held=held,
+                    error=votes.arbiter_error if status == "Error" else "",
+                )
             )
         return tuple(views)
 

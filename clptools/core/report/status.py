@@ -25,12 +25,15 @@ from clptools.core.model.view import (
     HeartbeatView,
     MonitorOnServerView,
     MonitorView,
+    PlannedMoveView,
     ResourceView,
     ServerView,
     StatusView,
     WaitingView,
 )
 from clptools.core.model.words import PowerState
+from clptools.core.monitors.hindrances import Hindrances
+from clptools.core.monitors.planned_moves import PlannedMoves
 from clptools.core.report.own_status import OwnStatus, group_word
 from clptools.core.safety.clearance import Clearance
 from clptools.core.step import Step
@@ -52,6 +55,8 @@ class Status:
         selection: Selection,
         holders: Holders,
         waits: Waits,
+        planned: PlannedMoves,
+        hindrances: Hindrances,
         copies: dict[str, Copies],
         own_status: OwnStatus,
     ) -> None:
@@ -64,6 +69,8 @@ class Status:
         self.selection = selection
         self.holders = holders
         self.waits = waits
+        self.planned = planned
+        self.hindrances = hindrances
         self.copies = copies
         self.own_status = own_status
 
@@ -75,18 +82,24 @@ class Status:
         monitors = tuple(self._monitor(m, servers) for m in step.settings.monitors)
         shared = self.policy.shared
         serving = step.life.phase in (Phase.RUNNING, Phase.LEAVING)
+        ratio = self.ratio.state.ratio if serving else 1
         cluster = ClusterView(
             name=step.settings.cluster.name,
             status=self._cluster_word(servers, groups, monitors),
             suspended=shared.suspended,
-            suspended_by=shared.suspended_by,
+            suspended_by=shared.suspended_by if shared.suspended else "",
+            suspended_s=(step.now - self.policy.state.suspended_since) / 1000
+            if shared.suspended
+            else None,
             revision=step.settings.revision,
             coordinator=self.authority.coordinator() if serving else "",
             quorate=serving and self.authority.quorate(),
             term=self.authority.state.term.number,
             electorate=self.peers.electorate(),
             out=tuple(n for n in self.peers if self.peers.is_out(n)),
-            toratio=self.ratio.state.ratio if serving else 1,
+            toratio=ratio,
+            toratio_by=shared.ratio_by if ratio > 1 else "",
+            toratio_left_s=max(self.ratio.state.until - step.now, 0) / 1000 if ratio > 1 else None,
         )
         return StatusView(cluster=cluster, servers=servers, groups=groups, monitors=monitors)
 
@@ -144,6 +157,8 @@ class Status:
                 heartbeats=self._dark_heartbeats(status),
                 np=self._dark_arbiters(status),
                 bmc=self._bmc(name),
+                refused=self.peers.why_refused(name),
+                refused_mend=self.peers.mend_of_refusal(name),
             )
         if status == "Online":
             return _replace(report, bmc=self._bmc(name), local=False)
@@ -156,6 +171,8 @@ class Status:
             bmc=self._bmc(name),
             open_events=report.open_events,
             revision=report.revision,
+            refused=self.peers.why_refused(name),
+            refused_mend=self.peers.mend_of_refusal(name),
         )
 
     def _dark_heartbeats(self, server: str) -> tuple[HeartbeatView, ...]:
@@ -241,6 +258,7 @@ class Status:
             wanted=intent.wanted,
             failures=intent.failures,
             waiting_for=self._waiting(group.name),
+            planned_move=self._planned_move(group.name),
             resources=resources,
             on=on,
             failback=self._failback(group, newest.server, intent.stays),
@@ -282,8 +300,26 @@ class Status:
             mend=mend,
         )
 
+    def _planned_move(self, group: str) -> PlannedMoveView | None:
+        plan = self.planned.of(group)
+        if plan is None:
+            return None
+        window = self.planned.window(plan)
+        return PlannedMoveView(
+            to=plan.to,
+            stage=plan.stage,
+            monitor=plan.monitor,
+            event=plan.event,
+            why=plan.meaning,
+            when=window.when,
+            in_s=max(0, window.opens_at - self.step.now) / 1000 if window.when else None,
+            waits_for=self.hindrances.first(plan),
+        )
+
     def _mend(self, server: str) -> str:
         """What a person can do about a server that nothing proves down: make it so, or vouch."""
+        if self.peers.is_refused(server):
+            return self.peers.mend_of_refusal(server)
         bmc = self.peers[server].bmc
         if bmc.power == PowerState.ON and not bmc.error:
             return f"clpforcestop {server} --yes"
@@ -341,10 +377,15 @@ def _aged(report: ServerView, age_s: float) -> ServerView:
     return replace(
         report,
         groups=tuple(replace(g, since_s=g.since_s + age_s) for g in report.groups),
+        monitors={
+            name: m if m.suspended_s is None else replace(m, suspended_s=m.suspended_s + age_s)
+            for name, m in report.monitors.items()
+        },
         open_events=tuple(
             replace(e, first_s=e.first_s + age_s, last_s=e.last_s + age_s)
             for e in report.open_events
         ),
+        conditions=tuple(replace(c, since_s=c.since_s + age_s) for c in report.conditions),
     )
 
 

@@ -34,11 +34,14 @@ class ClusterRequests:
 
     def refused_now(self) -> Outcome | None:
         """What refuses any request to a coordinator: it is not it any more, or is suspended."""
-        step = self.step
-        if not self.authority.in_office():
-            text = replies.no_coordinator(f"{step.me} was asked, and is not it any more")
-            return Outcome(code=REFUSED, text=text)
-        return self.refused_suspended()
+        return self.no_office() or self.refused_suspended()
+
+    def no_office(self) -> Outcome | None:
+        """What refuses a request to a coordinator that is not it any more."""
+        if self.authority.in_office():
+            return None
+        text = replies.no_coordinator(f"{self.step.me} was asked, and is not it any more")
+        return Outcome(code=REFUSED, text=text)
 
     def refused_suspended(self) -> Outcome | None:
         """What refuses a request while the cluster is suspended."""
@@ -78,7 +81,7 @@ class ClusterRequests:
                 hint="Suspend all the same: clpcl --suspend --force",
             )
         self.policy.share(
-            msgspec.structs.replace(shared, suspended=on, suspended_by=pending.user if on else "")
+            msgspec.structs.replace(shared, suspended=on, suspended_by=pending.user, suspended_ms=0)
         )
         return None
 
@@ -143,6 +146,17 @@ class ClusterRequests:
             and p.beat.policy < self.policy.shared.version
             for name, p in self.peers.items()
         )
+
+    def is_known_by_most(self) -> bool:
+        """The same, and they are a majority: the next coordinator hears of it from one of them."""
+        knows = [
+            name
+            for name, p in self.peers.items()
+            if p.beat is not None and p.beat.policy >= self.policy.shared.version
+        ]
+        electorate = self.peers.electorate()
+        many = 1 + sum(1 for name in electorate if name in knows)
+        return self._is_known() and many >= majority(len(electorate))
 
     # ------------------------------------------------------------------ the end of them
 

@@ -14,12 +14,14 @@ from clptools.core import replies
 from clptools.core.cluster.peers import Peers
 from clptools.core.cluster.shared_policy import SharedPolicy
 from clptools.core.groups.holders import Holders
+from clptools.core.groups.placement import Placement
 from clptools.core.groups.selection import Selection
 from clptools.core.model.messages import Intent
 from clptools.core.model.requests import (
     FAILED,
     NO_SUCH,
     REFUSED,
+    GroupCancel,
     GroupMove,
     GroupStart,
     GroupStop,
@@ -28,12 +30,17 @@ from clptools.core.model.requests import (
 from clptools.core.model.settings import Group
 from clptools.core.model.state import Pending
 from clptools.core.model.states import GroupState
+from clptools.core.model.timing import NEVER
+from clptools.core.monitors.planned_moves import PlannedMoves
 from clptools.core.notices import groups as of_groups
 from clptools.core.notices import monitors as of_monitors
 from clptools.core.requests.cluster import ClusterRequests
 from clptools.core.requests.forwarding import Forwarding
 from clptools.core.safety.clearance import Clearance
 from clptools.core.step import Step
+
+_WHY_MS = 1_000
+"""How much later than its heartbeat the report of a server may come that says why."""
 
 
 class GroupRequests:
@@ -47,6 +54,8 @@ class GroupRequests:
         clearance: Clearance,
         holders: Holders,
         selection: Selection,
+        planned: PlannedMoves,
+        placement: Placement,
         forwarding: Forwarding,
         cluster: ClusterRequests,
     ) -> None:
@@ -56,6 +65,8 @@ class GroupRequests:
         self.clearance = clearance
         self.holders = holders
         self.selection = selection
+        self.planned = planned
+        self.placement = placement
         self.forwarding = forwarding
         self.cluster = cluster
 
@@ -70,6 +81,8 @@ class GroupRequests:
             return self._all(request.group, self._moved, pending)
         if isinstance(request, GroupStop):
             return self._all(request.group, self._stopped, pending)
+        if isinstance(request, GroupCancel):
+            return Outcome() if self.cluster.is_known_by_most() else None
         return None
 
     def _all(
@@ -94,6 +107,9 @@ class GroupRequests:
         before = [(name, pending.held_by.get(name, "")) for name in pending.groups]
         now = [(name, self.holders.where(name)[0]) for name in pending.groups]
         if isinstance(pending.request, GroupStop):
+            runs_on = next((server for _, server in now if server), "")
+            if pending.request.group and runs_on:
+                return replies.stopped_older(*before[0], runs_on)
             return replies.stopped(before)
         if isinstance(pending.request, GroupMove):
             pairs = zip(before, now, strict=True)
@@ -112,16 +128,38 @@ class GroupRequests:
         server, state = self.holders.where(group.name)
         intent = self.policy.intent_of(group.name)
         if server and state == GroupState.ONLINE:
-            return Outcome()
+            asked = pending.request.server
+            return self._badly(group, pending, (asked,)) if asked not in ("", server) else Outcome()
         if server and state == GroupState.STOP_FAILED:
             return Outcome(code=FAILED, text=of_groups.GroupStuck(group.name, server).told())
-        if not server and not intent.wanted:
-            tried = intent.avoid or ("any server",)
-            return Outcome(code=FAILED, text=replies.start_ended_badly(group.name, tried[-1]))
-        if not server and self.selection.exhausted(group, intent):
-            text = replies.start_ended_badly(group.name, intent.avoid[-1])
-            return Outcome(code=FAILED, text=text, hint="It is tried again by itself.")
+        if not server and (not intent.wanted or self.selection.exhausted(group, intent)):
+            return self._badly(group, pending, intent.avoid)
         return None
+
+    def _badly(self, group: Group, pending: Pending, tried: tuple[str, ...]) -> Outcome | None:
+        """Tells on which servers a start failed, why, and what became of the group.
+
+        None: one of them has not yet told why, and has a moment to.
+        """
+        step, name = self.step, group.name
+        if pending.failed_at == NEVER:
+            pending.failed_at = step.now
+        untold = any(
+            not self.selection.why_failed(name, s) and (s == step.me or self.peers.hears(s))
+            for s in tried
+        )
+        if untold and step.now - pending.failed_at <= _WHY_MS:
+            return None
+        server, _ = self.holders.where(name)
+        failed = self.selection.failures(name, tried) or (say.any_server,)
+        text = replies.start_ended_badly(name, failed, server)
+        if server:
+            hint = f"Mend that, then: clpgrp -m {name} -a {tried[0]}"
+        elif self.policy.intent_of(name).wanted:
+            hint = f"It is tried again by itself; mend that, then at once: clpgrp -s {name}"
+        else:
+            hint = f"Mend that, then: clpgrp -s {name}"
+        return Outcome(code=FAILED, text=text, hint=hint)
 
     def _moved(self, group: Group, pending: Pending) -> Outcome | None:
         server, state = self.holders.where(group.name)
@@ -131,21 +169,31 @@ class GroupRequests:
         if server and state == GroupState.ONLINE and not intent.preferred:
             wanted = pending.server if pending.groups == [group.name] else ""
             if wanted and server != wanted and not isinstance(pending.request, GroupStart):
-                return Outcome(
-                    code=FAILED,
-                    text=f"{replies.start_ended_badly(group.name, wanted)} It runs on {server}.",
-                )
+                return self._badly(group, pending, (wanted,))
             return Outcome()
         if not server and (not intent.wanted or self.selection.exhausted(group, intent)):
-            return Outcome(code=FAILED, text=replies.start_ended_badly(group.name, pending.server))
+            return self._badly(group, pending, intent.avoid or (pending.server,))
         return None
 
     def _stopped(self, group: Group, pending: Pending) -> Outcome | None:
         server, state = self.holders.where(group.name)
+        asked = pending.request.server
         if not server:
             return Outcome()
+        if asked not in ("", server):
+            return self._stopped_older(group.name, asked, pending)
         if state == GroupState.STOP_FAILED and not self.policy.intent_of(group.name).force:
             return Outcome(code=FAILED, text=of_groups.GroupStuck(group.name, server).told())
+        return None
+
+    def _stopped_older(self, group: str, server: str, pending: Pending) -> Outcome | None:
+        """How the stop of an older copy ended; None: it has not."""
+        state = next((h.state for h in self.holders.of(group) if h.server == server), None)
+        if state is None:
+            return Outcome()
+        # It had failed before, and shows that until the order has arrived.
+        if state == GroupState.STOP_FAILED and self.step.now - pending.since > _WHY_MS:
+            return Outcome(code=FAILED, text=of_groups.GroupStuck(group, server).sentence())
         return None
 
     # ------------------------------------------------------------------ groups (coordinator)
@@ -196,8 +244,15 @@ class GroupRequests:
         return Outcome(
             code=REFUSED,
             text=replies.no_proof_yet(group.name, dark),
-            hint=replies.how_to_prove(group.name, dark, wanted),
+            hint=replies.how_to_prove(
+                *(group.name, dark, wanted), next(filter(None, map(self._mend, dark)), "")
+            ),
         )
+
+    def _mend(self, server: str) -> str:
+        """What makes a server that lives be heard again, where that is known."""
+        why = self.peers.why_refused(server)
+        return f"{why[:1].upper()}{why[1:]}. {self.peers.mend_of_refusal(server)}" if why else ""
 
     def start(self, pending: Pending) -> Outcome | None:
         """Starts a group, or all, on a named server or by its order."""
@@ -262,6 +317,10 @@ class GroupRequests:
             if request.server and server != request.server:
                 if not request.group:
                     continue
+                if self.placement.stop_older(group, request.server):
+                    begun = True
+                    self._begin(pending, group, request.server)
+                    continue
                 if server:
                     return _elsewhere(group.name, server)
             if not server and not old.wanted:
@@ -322,6 +381,15 @@ class GroupRequests:
             self.policy.amend(self._moved_to(to, group, server, pending, request))
         asked = request.server or pending.origin or self.step.me
         return None if begun else Outcome(text=said or replies.nothing_there(asked, "move"))
+
+    def cancel(self, pending: Pending) -> Outcome | None:
+        """Calls the planned move of a group off, also while the cluster is suspended."""
+        request = pending.request
+        assert isinstance(request, GroupCancel)
+        refused = self.cluster.no_office()
+        if refused is None and self.step.settings.group(request.group) is None:
+            refused = self._no_group(request.group)
+        return refused or self.planned.cancel(request.group, pending.user)
 
     def _target(self, group: Group, server: str, request: GroupMove) -> tuple[str, Outcome | None]:
         """Where a group goes that `server` holds now (empty: none does), or what refuses it."""

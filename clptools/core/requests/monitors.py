@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from clptools.core import replies
 from clptools.core.cluster.peers import Peers
+from clptools.core.cluster.shared_policy import DAY_MS
 from clptools.core.model.actions import FaultMonitor
 from clptools.core.model.events import MessageSeen
 from clptools.core.model.monitor_state import open_of
@@ -200,6 +201,9 @@ class MonitorRequests:
             if (names and monitor.name not in names) or run.suspended is on:
                 continue
             run.suspended = on
+            run.suspended_by = user if on else ""
+            run.suspended_at = step.now
+            run.suspended_days = 0
             changed.append(monitor.name)
             if not on and monitor.type == "mrw":
                 run.status = status_of(monitor, self.ledger.state.events)
@@ -207,6 +211,19 @@ class MonitorRequests:
             step.notice(told(monitor.name, user))
         step.changed(Change.DECISIONS, Change.REPORT)
         return changed
+
+    def remind(self) -> None:
+        """Reminds people once a day of each monitor that is suspended here."""
+        step = self.step
+        for monitor in self.runs.here():
+            run = self.runs.run(monitor.name)
+            if not run.suspended:
+                continue
+            days = (step.now - run.suspended_at) // DAY_MS
+            if days > run.suspended_days:
+                run.suspended_days = days
+                told = of_monitors.MonitorStillSuspended
+                step.notice(told(monitor.name, days * DAY_MS, run.suspended_by))
 
     def _clear_counters(self, names: tuple[str, ...]) -> list[str]:
         """Sets the recovery counters of monitors (empty: all) to zero."""

@@ -7,6 +7,7 @@ from clptools.core.cluster.shared_policy import SharedPolicy
 from clptools.core.groups.holders import Holders
 from clptools.core.groups.lifecycle import Lifecycle
 from clptools.core.groups.runs import GroupRuns
+from clptools.core.model.options import WATCHED
 from clptools.core.model.requests import (
     FAILED,
     NO_SUCH,
@@ -68,7 +69,10 @@ class ResourceRequests:
                 hint=f"Start it: clpgrp -s {group.name}",
             )
         wanted = _wanted(request)
-        if run.resources.get(request.resource) is wanted:
+        configured = group.resource(request.resource)
+        # It may be gone although nobody has noticed yet: its start finds out.
+        again = wanted is ResourceState.ONLINE and configured and configured.type in WATCHED
+        if run.resources.get(request.resource) is wanted and not again:
             return Outcome(text=f"{request.resource} is already {wanted}.")
         return (
             self._start(group, request)

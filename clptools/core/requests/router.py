@@ -27,6 +27,7 @@ from clptools.core.model.requests import (
     ConfirmDown,
     ExternalNotice,
     ForceStop,
+    GroupCancel,
     GroupMove,
     GroupStart,
     GroupStop,
@@ -55,7 +56,15 @@ from clptools.core.requests.service import Service
 from clptools.core.requests.vouching import Vouching
 from clptools.core.step import Change, Step
 
-_COORDINATORS = (GroupStart, GroupStop, GroupMove, Suspend, Resume, StretchTimeouts)
+_COORDINATORS = (
+    GroupStart,
+    GroupStop,
+    GroupMove,
+    GroupCancel,
+    Suspend,
+    Resume,
+    StretchTimeouts,
+)
 _GIVE_UP_MS = 3_600_000
 _RECOVERY = "recovery"
 """The user of what a recovery asks for."""
@@ -101,6 +110,7 @@ class Router:
             GroupStart: groups.start,
             GroupStop: groups.stop,
             GroupMove: groups.move,
+            GroupCancel: groups.cancel,
             ResourceStart: resource_requests.request,
             ResourceStop: resource_requests.request,
             MonitorSuspend: monitors.suspend,

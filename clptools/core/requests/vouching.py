@@ -114,6 +114,8 @@ class Vouching:
         step, bmc = self.step, p.bmc
         if self.peers.hears(name) or step.now - p.any_heard_at <= step.times.hear_ms:
             return f"{name} is heard."
+        if self.peers.is_refused(name):
+            return f"{self.peers.why_refused(name)}."
         if not self._has_bmc(name):
             return ""
         if bmc.power == PowerState.ON and not bmc.error:
@@ -153,7 +155,8 @@ class Vouching:
             return Outcome(
                 code=REFUSED,
                 text=f"{request.down} lives, as far as is known: {' '.join(against)}",
-                hint=f"Make it true: clpforcestop {request.down} --yes",
+                hint=self.peers.mend_of_refusal(request.down)
+                or f"Make it true: clpforcestop {request.down} --yes",
             )
         self._take(request, p, pending.user, " ".join(against))
         alone = []

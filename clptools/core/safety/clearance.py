@@ -12,7 +12,7 @@ import msgspec
 
 from clptools.core import phrases as say
 from clptools.core.cluster.authority import Authority
-from clptools.core.cluster.holdings import told
+from clptools.core.cluster.holdings import newest_complete_beat
 from clptools.core.cluster.peers import Peers
 from clptools.core.model.cluster_state import PeerState
 from clptools.core.model.group_state import ClearanceState, Runs
@@ -99,7 +99,7 @@ class Clearance:
         """
         step = self.step
         # A newer beat whose list is not whole says nothing of groups, and neither does its echo.
-        beat = told(p)
+        beat = newest_complete_beat(p)
         if beat is None or beat.echo is None or beat.echo.sent_at <= since:
             return False
         if beat.term != self.authority.state.office_term:

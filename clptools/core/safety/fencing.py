@@ -11,12 +11,12 @@ are, by the one rule of `power.py`.
 
 Only a coordinator that hears a majority fences, or an exact half without newcomers.  There both
 sides may try to, so each has turns of its own: from the last exchange on, place by place takes its
-turn (`timing.turn_ms`), and an order leaves only in the first fifth of it, so that its victim is
-off before the next one begins.  Place 0 is the holder of the first configured group; all others
+turn (`timing.turn_ms`), and an order leaves only at its beginning (`_turn_of`), so that its victim
+is off before the next one begins.  Place 0 is the holder of the first configured group; all others
 follow by name.  An arbiter decides this, too: a server to which it says yes has place 0.  There is
 no such danger where the BMC heartbeat stopped with the others: a server whose BMC heartbeat
-stopped is hung and cannot fence us.  A server that stood still itself, a paused machine for
-instance, fences nobody before it has listened again: the silence was its own.
+stopped is hung and cannot fence us.  A server that stalled itself, such as a paused machine, fences
+nobody before it has listened again: the silence was its own.
 """
 
 from __future__ import annotations
@@ -60,10 +60,10 @@ _SHORTEST_MS = 1_000
 
 
 class Stake(msgspec.Struct, frozen=True):
-    """What the coordinator's work on groups means for forced stops."""
+    """What is at stake for groups in a forced stop: what the coordinator knows of them."""
 
     waited_for: frozenset[str] = frozenset()
-    """Servers of which a group waits for proof."""
+    """Servers for whose stop a group is waiting to see proof."""
     granted: Mapping[str, str] = {}
     """Group -> server to which it was granted, and that has not answered."""
 
@@ -155,7 +155,7 @@ class Fencing:
         if fence.orders > step.settings.forced_stop.retries:
             return
         if not (
-            self._strikable(name, p) and (fence.wanted_by or (self._able() and self._may(p, stake)))
+            self._may_order(name, p) and (fence.wanted_by or (self._able() and self._may(p, stake)))
         ):
             return
         fence.ordered_at = step.now
@@ -167,8 +167,8 @@ class Fencing:
         nmi = self.step.settings.forced_stop.action == BmcAction.NMI and not p.fence.wanted_by
         return BmcOrder.NMI if nmi else BmcOrder.POWER_OFF
 
-    def _strikable(self, name: str, p: PeerState) -> bool:
-        """Whether the order would hit a silent server, by a BMC whose word can be proof after."""
+    def _may_order(self, name: str, p: PeerState) -> bool:
+        """Whether the server is silent, and its BMC could prove the stop afterwards."""
         step, bmc = self.step, p.bmc
         if bmc.power != PowerState.ON or (self.peers.is_out(name) and not p.fence.wanted_by):
             return False
@@ -299,9 +299,10 @@ class Fencing:
         return all(self._turn_of(place, p, r) for r in revisions)
 
     def _turn_of(self, place: int, p: PeerState, revision: InForce) -> bool:
-        """Whether an order given now leaves in the first fifth of the turn of this place.
+        """Whether an order given now leaves at the beginning of the turn of this place.
 
-        A BMC holds the button for 4 s: its victim is to be off before the next turn begins.
+        That is the first fifth, or half a second and two intervals, whichever is longer.  A BMC
+        holds the button for 4 s: its victim should be off before the next turn begins.
         """
         turn_ms = max(timing.turn_ms(revision.cluster), _SHORTEST_MS)
         silent_ms = self.step.now - p.turns_at - revision.lost_ms

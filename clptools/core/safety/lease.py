@@ -84,7 +84,7 @@ class Lease:
         self.state.until = until
 
     def shorten(self, by_ms: int) -> None:
-        """The holder's lease became shorter by that much; so does the one that runs."""
+        """Shortens the running lease by as much as the configured one was shortened."""
         if by_ms > 0 and self.state.until != NEVER:
             self.state.until -= by_ms
 

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from clptools.hardware import local
+from clptools.hardware import ipmi_device
+from clptools.hardware.ipmi_device import LocalIpmi, OwnBmc, Received, Request
 from clptools.hardware.ipmi_requests import BmcError
-from clptools.hardware.local import LocalIpmi, OwnBmc, Received, Request
 from clptools.hardware.notices import IpmiDeviceSilent, IpmiServiceMissing
 from clptools.hardware.watchdog import OwnTimer, read
 from tests.noticed import Noticed
@@ -53,15 +53,15 @@ def test_structures_and_numbers_are_those_of_the_kernel(tmp_path: Path) -> None:
 
     def layout(kind: Any) -> list[int]:
         inside = kind.msg.offset
-        message = local.Message
+        message = ipmi_device.Message
         data_len, data = message.data_len.offset, message.data.offset
         return [ctypes.sizeof(kind), kind.msgid.offset, inside + data_len, inside + data]
 
     ours = [
-        [local.SEND_COMMAND, local.RECEIVE_MSG_TRUNC],
+        [ipmi_device.SEND_COMMAND, ipmi_device.RECEIVE_MSG_TRUNC],
         layout(Request),
         layout(Received),
-        [ctypes.sizeof(local.Address), 0x0C, 0x0F, 1, 272],
+        [ctypes.sizeof(ipmi_device.Address), 0x0C, 0x0F, 1, 272],
     ]
     assert [[int(n) for n in line.split()] for line in told.stdout.splitlines()] == ours
 
@@ -81,11 +81,11 @@ class Driver:
         self.code = 0
 
     def __call__(self, fd: int, number: int, argument: Any) -> int:
-        if number == local.SEND_COMMAND:
+        if number == ipmi_device.SEND_COMMAND:
             request: Request = argument
-            address = local.Address.from_address(request.addr)
+            address = ipmi_device.Address.from_address(request.addr)
             assert (address.addr_type, address.channel) == (0x0C, 0x0F)
-            assert request.addr_len == ctypes.sizeof(local.Address)
+            assert request.addr_len == ctypes.sizeof(ipmi_device.Address)
             message = request.msg
             data = ctypes.string_at(message.data, message.data_len) if message.data_len else b""
             self.asked.append((message.netfn, message.cmd, data))
@@ -93,7 +93,7 @@ class Driver:
             if not self.mute:
                 self.answer(request.msgid, answer)
         else:
-            assert number == local.RECEIVE_MSG_TRUNC
+            assert number == ipmi_device.RECEIVE_MSG_TRUNC
             os.read(fd, 1)
             msgid, content = self._answers.pop(0)
             received: Received = argument
@@ -172,7 +172,7 @@ async def test_a_late_answer_is_not_taken_for_the_next_one(tmp_path: Path) -> No
 async def test_a_device_that_hangs_is_left_alone_and_the_lan_asked_within_the_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(ipmi_device, "PATIENCE_S", 0.1)
 
     driver, lan = Driver(tmp_path), Lan()
     driver.mute = True
@@ -200,7 +200,7 @@ async def test_without_the_device_the_lan_does_everything(tmp_path: Path) -> Non
 async def test_that_the_ipmi_service_does_not_run_is_told_once_with_the_mend(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "QUIET_S", 0.0)
+    monkeypatch.setattr(ipmi_device, "QUIET_S", 0.0)
 
     told = Noticed()
     device = str(tmp_path / "none")

@@ -1,0 +1,67 @@
+"""What a server tells of its machine, as far as a configuration depends on it."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class FileFault(msgspec.Struct, frozen=True, kw_only=True):
+    """What is wrong with a file, which the text names, and how to mend it."""
+
+    text: str
+    mend: str = ""
+
+
+class AccountFault(msgspec.Struct, frozen=True, kw_only=True):
+    """What our account lacks at a BMC, or what keeps it out, and the mend."""
+
+    text: str
+    mend: str = ""
+    reads: bool = False
+    """It may read the power all the same."""
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """One machine."""
+
+    server: str
+    """Its name."""
+    addresses: frozenset[str] = frozenset()
+    """Its own IP addresses, canonical; empty: not known."""
+    devices: dict[str, frozenset[str]] = {}
+    """Category -> what a keyword can name here; absent: not known."""
+    processes: frozenset[str] = frozenset()
+    """Command names that run."""
+    absent: frozenset[str] = frozenset()
+    """Of the paths that the configuration names, those that do not exist here."""
+    files: dict[str, FileFault] = {}
+    """Scripts and secret files that cannot be used."""
+    enabled: dict[str, str] = {}
+    """Unit of a `service` resource -> the enabled unit that starts it at boot."""
+    bmc: dict[str, AccountFault] = {}
+    """Server -> what is wrong with our account at its BMC, from whoever asked that."""
+    power_key: str = ""
+    """What logind does when the power button is pressed; empty: it does not run, or nothing."""
+    unechoed: frozenset[str] = frozenset()
+    """Servers with a BMC that answer, but not to ICMP echoes, as `unechoed` found."""
+    watchdogs: dict[str, str] = {}
+    """Method of a `userw` monitor -> why it cannot be armed here; absent: nothing speaks against
+    it."""
+    taken: dict[str, str] = {}
+    """Place that the configuration wants to listen at (`udp 10.0.0.1:162`) -> the other program
+    that does."""
+    managed: dict[str, str] = {}
+    """`fip` resource -> `systemd-networkd configures eth0`: what may take its address away."""
+    clock: str = ""
+    """Why its clock is not synchronised; empty: it is, or that cannot be told."""
+
+
+class ServerFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What one server told when it was asked."""
+
+    name: str
+    facts: Facts | None = None
+    unreachable: str = ""
+    """Why there are none."""
+    clock_off_s: float = 0.0
+    """How far its clock is ahead of that of the server that asked, as near as can be told."""

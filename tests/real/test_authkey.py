@@ -1,0 +1,55 @@
+"""Another authkey on one server: told by both, with the mend, and nobody is vouched down by it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from tests.real.cluster import Cluster, until
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    with Cluster() as made:
+        made.configure()
+        yield made
+        made.assert_never_two()
+
+
+def test_a_server_with_another_authkey_is_told_and_heard_again_once_it_is_mended(
+    cluster: Cluster,
+) -> None:
+    cluster.start()
+    cluster.online()
+    first, second = cluster
+    second.write_key(os.urandom(32))
+    second.kill()
+    second.start()
+    for node, address, other in (
+        (first, "192.168.0.2", "server2"),
+        (second, "192.168.0.1", "server1"),
+    ):
+        until(
+            f"{node.name} tells of it",
+            lambda node=node, address=address: f"Datagrams from {address}" in node.alerts(),
+        )
+        assert f"({other}) are refused: the authkey of {other} differs" in node.alerts()
+    told = first.ok("clpstat --explain server2")
+    assert "datagrams from 192.168.0.2 are refused" in " ".join(told.split())
+    assert "/etc/clptools/authkey" in told
+    assert "server2: datagrams from" in first.ok("clpstat -s")
+    vouched = first.run("clpnode confirm-down server2 --yes")
+    assert vouched.returncode == 6, vouched.stdout
+    assert "are refused" in vouched.stderr
+    # As the mend says: the same key, then a restart.
+    (second.config / "authkey").unlink()
+    shutil.copy2(first.config / "authkey", second.config / "authkey")
+    second.kill()
+    second.start()
+    until("it is told", lambda: "server2 are no longer refused" in first.alerts())
+    assert "are refused" not in first.ok("clpstat -s")
