@@ -7,6 +7,7 @@ belong to the agent; the core is its `service`'s, which begins with the first co
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import secrets
@@ -35,6 +36,7 @@ from clptools.api.messages import EventRecord
 from clptools.api.server import Server
 from clptools.core.model.events import (
     AgentStopping,
+    BootNoted,
     ControlSeen,
     Event,
 )
@@ -401,6 +403,10 @@ class Agent:
                 is_full = False
                 self.note(notices.DiskHasRoom(paths.data_dir()))
             await self._records.try_again()
+            with contextlib.suppress(OSError):
+                if await loop.run_in_executor(self._worker, self._store.note_boot_again):
+                    self.tell(BootNoted())
+                    self.note(notices.BootNotedLate())
 
     def _tell_place(self, notice: Notice) -> None:
         logger.warning(notice.told())

@@ -126,10 +126,18 @@ class BootNotNoted(Notice, frozen=True):
     entry = Entry("pm", 903, WARN)
     about = ("me",)
     says = "{path}: {why}; this boot is not noted on the disk, so this server takes no group."
-    hint = "Mend the file system, then: systemctl restart clpnode"
+    hint = "Mend the file system: it is tried again every few seconds."
 
     path: str
     why: str
+
+
+class BootNotedLate(Notice, frozen=True):
+    """The disk took the note of this boot that it had refused at the start."""
+
+    entry = Entry("pm", 903, INFO)
+    about = ("me",)
+    says = "This boot is noted on the disk now: this server takes groups again."
 
 
 class BootNotMarked(Notice, frozen=True):

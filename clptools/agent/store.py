@@ -196,6 +196,19 @@ class Store:
         if not marked:
             self._mark_boot()
 
+    def note_boot_again(self) -> bool:
+        """Note on the disk the boot that it did not take at the start; whether that was lacking.
+
+        May block on a disk that hangs.  Raises OSError.
+        """
+        if self.noted:
+            return False
+        _write_durably(paths.data_dir() + "/boot", self._boot_id.hex().encode() + b"\n")
+        self.noted = True
+        if _marked_boot() != self._boot_id:
+            self._mark_boot()
+        return True
+
     def _mark_boot(self) -> None:
         """Make the mark in `/dev/shm`; without it the folders alone tell."""
         path = paths.boot_mark_file()

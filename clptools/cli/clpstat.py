@@ -130,7 +130,10 @@ COMMAND = Command(
         Option("--rsc", help="Show the configuration of group resources."),
         Option("--mon", help="Show the configuration of monitor resources."),
         Option("--detail", help="Show more: seldom needed keys; what a group waits for."),
-        Option("--explain", help="Tell why a group, a monitor or a server is as it is."),
+        Option(
+            "--explain",
+            help="Tell why a group, resource, monitor, server or heartbeat is as it is.",
+        ),
         Option("--watch", help="Show a live screen until q is pressed."),
         Option("--events", help="Write the recorded events of the cluster, oldest first."),
         Option("--since", metavar="CURSOR", help="Only events after this one's cursor."),

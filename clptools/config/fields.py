@@ -77,7 +77,8 @@ CLUSTER = (
         default=5.0,
         help="Where exactly half of the servers hear each other, they take turns of this length in "
         "forcing the others to stop: first the holder of the first group (or whom an arbiter "
-        "decides for), then the others by name.  A turn is longer than a forced stop takes; where "
+        "decides for), then the others by name.  A turn must be a quarter longer than the "
+        "slowest BMC takes from the order to off; where "
         "heartbeat_interval is above 0.2 s, five times what it exceeds that is added.",
     ),
     _cluster(

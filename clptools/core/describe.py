@@ -278,6 +278,7 @@ _EVENTS: dict[type, Callable[[Any, int], str]] = {
     e.MessageSeen: _message_seen,
     e.WatchdogChanged: _watchdog_changed,
     e.ConditionSeen: _condition_seen,
+    e.BootNoted: lambda x, now: "",
     e.RequestSeen: _request_seen,
     e.HostActionDone: _host_action_done,
 }

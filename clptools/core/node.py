@@ -80,6 +80,7 @@ class Node(Parts):
             events.MessageSeen: self.ledger.message,
             events.WatchdogChanged: self.lease.changed,
             events.ConditionSeen: self.conditions.seen,
+            events.BootNoted: self._boot_noted,
             events.RequestSeen: self.router.request,
             events.HostActionDone: self.service.host_action_done,
         }
@@ -158,6 +159,10 @@ class Node(Parts):
         if self.life.phase is not Phase.STOPPED:
             self.context.changed(Change.DECISIONS)
             self._tick()
+
+    def _boot_noted(self, _: events.BootNoted) -> None:
+        self.life.noted = True
+        self.context.changed(Change.DECISIONS, Change.BEATS, Change.REPORT)
 
     def _settings_changed(self, event: events.SettingsChanged) -> None:
         self.context.changed(Change.DECISIONS)

@@ -153,6 +153,8 @@ class Host:
         self.powered = True
         self.struck_by = ""
         """The server that switched it off by its BMC; empty since it was switched on."""
+        self.struck_late = False
+        """Its BMC took longer for that than turns allow."""
         self.stepped_at = 0
         """When its agent last did anything."""
         self.on_mark = index + 1

@@ -15,7 +15,7 @@ from clptools.core.cluster.peers import majority
 from clptools.core.model import actions as a
 from clptools.core.model import events as e
 from clptools.core.model.messages import NO_EPOCH, Beat, Epoch
-from clptools.core.model.timing import times
+from clptools.core.model.timing import times, turn_ms
 from clptools.core.model.words import Operation
 from clptools.sim.evidence import LOOK_US, Evidence, Situation
 from clptools.sim.promises import Service, Violation
@@ -244,6 +244,11 @@ class Checker:
         victim.struck_by = by.name
         others = [h for h in self.world.hosts.values() if h is not victim]
         none_left = others and by.struck_by and not any(h.powered for h in others)
+        # A BMC that takes longer for an order than a turn is no turn's fault.
+        turn_us = turn_ms(victim.settings.cluster) * 1000
+        victim.struck_late = self.world.t - sent_us > turn_us * 4 // 5
+        if victim.struck_late or by.struck_late:
+            return
         if none_left or (by.struck_by == victim.name and not by.powered):
             names = dict.fromkeys((by.name, victim.name))  # one, if it switched itself off
             self.report("I13", "the servers switched each other off", *names)

@@ -85,6 +85,7 @@ def _mend(world: World) -> None:
         host.watchdog.works = True
         host.run_fails = False
         host.disk.read_only, host.disk.notes = False, True
+        world.note_boot_again(host)
         host.boot_s = 0.0
         world.thaw(host)
         host.enabled = True

@@ -77,6 +77,7 @@ def _disk(world: World, words: Words) -> None:
     host, how = words.server(), words.one_of("state", "read-only", "no-notes", "works")
     words.end()
     host.disk.read_only, host.disk.notes = how == "read-only", how == "works"
+    world.note_boot_again(host)
     world.start_agent(host)
 
 

@@ -288,6 +288,16 @@ class World:
         for monitor in host.windows:
             self.tell_window(host, monitor)
 
+    def note_boot_again(self, host: Host) -> None:
+        """A disk that works again takes the note of the boot within seconds."""
+        if host.disk.notes and host.disk.noted != host.boots:
+            self.at(self.t + 5 * SECOND, self._boot_noted, host, host.incarnation)
+
+    def _boot_noted(self, host: Host, incarnation: str) -> None:
+        if host.incarnation == incarnation and host.node is not None and host.disk.notes:
+            host.disk.noted = host.boots
+            self.step(host, e.BootNoted())
+
     def tell_window(self, host: Host, monitor: str) -> None:
         """The agent reads the wall clock: when the quiet window of a monitor is."""
         opens_us, closes_us = host.windows[monitor]

@@ -340,9 +340,14 @@ def test_a_boot_that_cannot_be_noted_is_told_with_the_mend(
     assert (store.first_of_boot, store.noted) == (True, False)
     path = f"{paths.data_dir()}/boot"
     assert store.complaints == [notices.BootNotNoted(path, "No space left on device")]
+    with pytest.raises(OSError):
+        store.note_boot_again()
     monkeypatch.undo()
     monkeypatch.setenv("CLP_ROOT", str(root))
-    assert reopened(store, b"x" * 16).noted
+    assert store.note_boot_again() and store.noted
+    assert not store.note_boot_again(), "it is noted already"
+    again = reopened(store, b"x" * 16)
+    assert (again.first_of_boot, again.noted) == (False, True)
 
 
 def test_a_node_below_a_root_boots_when_its_file_says_so(root: Path) -> None:

@@ -241,3 +241,16 @@ async def test_a_disk_without_room_is_told_and_so_is_its_end(
         assert agent._backend.status(False).servers[0].conditions
         room = 1 << 30
         await until(lambda: told(agent, notices.DiskHasRoom))
+
+
+async def test_a_boot_that_is_noted_late_is_told_to_people_and_to_the_core(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(agents, "_DISK_LOOK_S", 0.05)
+    async with running() as agent:
+        core = agent.core_now()
+        assert core is not None
+        agent._store.noted = False
+        core.node.state.life.noted = False
+        await until(lambda: told(agent, notices.BootNotedLate))
+        await until(lambda: core.node.state.life.noted)

@@ -251,6 +251,10 @@ class WatchdogChanged(EventBase, tag="watchdog-changed", frozen=True, kw_only=Tr
     text: str = ""
 
 
+class BootNoted(EventBase, tag="boot-noted", frozen=True, kw_only=True):
+    """The disk took the note of this boot that it had not taken when the agent started."""
+
+
 class ConditionSeen(EventBase, tag="condition-seen", frozen=True, kw_only=True):
     """Something on this server itself is not well, or is well again (no text)."""
 
@@ -302,6 +306,7 @@ Event = (
     | MessageSeen
     | WatchdogChanged
     | ConditionSeen
+    | BootNoted
     | RequestSeen
     | HostActionDone
 )
