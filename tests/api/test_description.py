@@ -24,6 +24,7 @@ STRUCTS: dict[str, type[msgspec.Struct]] = {
     "HeldGroup": view.HeldGroupView,
     "Server": view.ServerView,
     "Waiting": view.WaitingView,
+    "PlannedMove": view.PlannedMoveView,
     "Group": view.GroupView,
     "Monitor": view.MonitorView,
     "Cluster": view.ClusterView,

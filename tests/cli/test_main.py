@@ -52,8 +52,8 @@ def test_with_json_faults_are_an_object_too(clp: Clp) -> None:
         (["-s", "--apito", "soon"], "'soon' is not a number from 0 to 31536000"),
         (["-s", "--apito", "99999999999"], "from 0 to 31536000"),
         (["-s", "--apito", "9" * 5000], "from 0 to 31536000"),
-        ([], "-s, -t, -m or -n"),
-        (["-s", "-t"], "-s, -t, -m or -n"),
+        ([], "-s, -t, -m, --cancel or -n"),
+        (["-s", "-t"], "-s, -t, -m, --cancel or -n"),
     ],
 )
 def test_a_wrong_line_says_what_is_wrong_and_how_it_goes(
