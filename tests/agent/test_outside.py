@@ -12,6 +12,7 @@ import pytest
 
 from clptools.agent import clock, peer_answers
 from clptools.agent.backend import AgentBackend
+from clptools.agent.conditions import Conditions
 from clptools.agent.notices import KnockDenied, OutsideDenied, OutsideDone, OutsideFailed
 from clptools.agent.peer_answers import PeerAnswers
 from clptools.agent.records import Records
@@ -65,6 +66,8 @@ class Bench:
         unused: Any = None
         self.server, self.incarnation = "server1", "me"
         self.scripts = ScriptRunner()
+        self.conditions = Conditions("server1", lambda _: None)
+        self.taken_out = ""
         around: Any = self
         backend = AgentBackend(self, around, unused, self.records, replies, unused)
         self.answers = PeerAnswers("server1", backend, self.records, unused)

@@ -395,7 +395,9 @@ def revision_shown(capsys: Output) -> str:
     return next(line for line in lines if "Configuration Revision" in line).partition(" : ")[2]
 
 
-def test_the_revision_is_that_of_the_push_whatever_was_edited(root: Path, capsys: Output) -> None:
+def test_the_revision_is_that_of_the_push_whatever_the_file_says(
+    root: Path, capsys: Output
+) -> None:
     assert revision_shown(capsys) == "none: it was never in force like this"
     history = root / "etc/clptools/history"
     history.mkdir()

@@ -97,7 +97,7 @@ def test_a_group_that_starts_nowhere_is_tried_again_after_pauses_and_says_so() -
     assert c.group().status == "Error"
     assert c.view("server1").cluster.status != "Normal"
     (told,) = c.said(notices.groups.GroupStartsNowhere)
-    assert "server1 and server2" in told and "again in 30 s" in told
+    assert "on server1 (exec1: it failed) and server2" in told and "again in 30 s" in told
     waiting = c.group(at=c.coordinator()).waiting_for
     assert waiting is not None and "next try" in waiting.text
     assert "clpgrp -s failover1" in waiting.text

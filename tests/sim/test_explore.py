@@ -73,7 +73,7 @@ def test_a_failing_schedule_is_made_small() -> None:
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_each_kind_of_fault_can_be_played(kind: str) -> None:
-    settings = sample("3bmcstrong", groups=2, links=2)
+    settings = sample("3bmcstrong", groups=2, links=2, prepare=1)
     plan = Plan(settings=settings, seconds=60, faults=kind)
     assert schedule(settings, 3, plan.seconds, kinds_of(kind))
     broken = {v.invariant for v in run_seed(plan, 3).violations}
