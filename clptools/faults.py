@@ -6,6 +6,7 @@ JSON library for structs would cost them as much as the interpreter itself.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import IntEnum
 
 
@@ -32,3 +33,21 @@ class ClpError(Exception):
         self.code = code
         self.message = message
         self.hint = hint
+
+
+_SHOWN = 8
+"""So many names fit into a line or two."""
+
+
+def known(names: Iterable[str], word: str = "") -> str:
+    """The hint for an unknown `word`: the names there are, those like it first.
+
+    Where not all are shown it says how many are left out.  Empty: there are none.
+    """
+    from difflib import get_close_matches
+
+    every = list(dict.fromkeys(names))
+    near = get_close_matches(word, every, 3, 0.5)
+    ordered = [*near, *(name for name in every if name not in near)]
+    more = f" and {len(every) - _SHOWN} more" if len(every) > _SHOWN else ""
+    return f"Known: {', '.join(ordered[:_SHOWN])}{more}" if every else ""

@@ -3,7 +3,7 @@
 
 _clptools_values() {
     case $1 in
-        group|resource|server|monitor|any) compgen -W "$("$2" --complete "$1" 2>/dev/null)" -- "$3" ;;
+        group|resource|server|monitor|any|revision) compgen -W "$("$2" --complete "$1" 2>/dev/null)" -- "$3" ;;
         file) compgen -f -- "$3" ;;
         directory) compgen -d -- "$3" ;;
         ?*) compgen -W "$1" -- "$3" ;;
@@ -17,7 +17,7 @@ _clptools() {
     COMPREPLY=()
     case ${command##*/} in
         clpbmccnf)
-            flags='-u --user -p --password --new --alerts --check --yes --snmp --certificate --json --help'
+            flags='-u --user -p --password --new --alerts --check --yes --snmp --certificate --json --help --version'
             words=('server')
             valued='-u --user -p --password --snmp'
             case $previous in
@@ -27,14 +27,18 @@ _clptools() {
             esac
             ;;
         clpbwctrl)
-            flags='-c --cancel --json --help'
+            flags='-c --cancel --json --help --version'
             ;;
         clpcfchk)
-            flags='--strict --json --help'
+            flags='--strict --json --help --version'
             words=('file')
             ;;
         clpcfctrl)
-            flags='--push --pull --compcheck --history --diff --rollback --without --import --keygen -x --dir -l --linux -w --windows --nocheck -f --force --json --help'
+            flags='--push --pull --compcheck --history --diff --rollback --without --import --keygen -x --dir -l --linux -w --windows --nocheck -f --force --json --help --version'
+            case " ${before[*]} " in
+                *' --diff '*) words=('revision') ;;
+                *' --rollback '*) words=('revision') ;;
+            esac
             valued='--without --import -x --dir'
             case $previous in
                 --without) value='server' ;;
@@ -43,9 +47,9 @@ _clptools() {
             esac
             ;;
         clpcfset)
-            flags='-x --dir --file -f --force --json --help'
-            words=('wizard create add set unset del rename move show' '')
-            more=''
+            flags='-x --dir --file -f --force --json --help --version'
+            words=('wizard create add set unset del rename move show' 'cluster server interconnect np server_group group resource monitor snmpv3_user trap_profile trap forced_stop alert')
+            more='cluster server interconnect np server_group group resource monitor snmpv3_user trap_profile trap forced_stop alert'
             valued='-x --dir --file'
             case $previous in
                 -x|--dir) value='directory' ;;
@@ -53,7 +57,7 @@ _clptools() {
             esac
             ;;
         clpcl)
-            flags='-s --start -t --stop -r --restart --suspend --resume -a --all -h --host --ib --web --alert --api --md --force -w --wait --apito --json --help'
+            flags='-s --start -t --stop -r --restart --suspend --resume -a --all -h --host --agent --ib --web --alert --api --md --force -w --wait --apito --json --help --version'
             valued='-h --host -w --wait --apito'
             case $previous in
                 -h|--host) value='server' ;;
@@ -62,10 +66,10 @@ _clptools() {
             esac
             ;;
         clpdemo)
-            flags='--keep --json --help'
+            flags='--keep --json --help --version'
             ;;
         clpdown)
-            flags='-r --reboot -h --host -w --wait --json --help'
+            flags='-r --reboot -h --host -w --wait --json --help --version'
             valued='-h --host -w --wait'
             case $previous in
                 -h|--host) value='server' ;;
@@ -73,7 +77,7 @@ _clptools() {
             esac
             ;;
         clpforcestop)
-            flags='--yes -w --wait --json --help'
+            flags='--yes -w --wait --json --help --version'
             words=('server')
             valued='-w --wait'
             case $previous in
@@ -81,7 +85,7 @@ _clptools() {
             esac
             ;;
         clpgrp)
-            flags='-s --start -t --stop -m --move --cancel -n --where -a --to -h --host -f --force --apito --json --help'
+            flags='-s --start -t --stop -m --move --cancel -n --where -a --to -h --host -f --force --apito --json --help --version'
             words=('group')
             valued='-a --to -h --host --apito'
             case $previous in
@@ -91,7 +95,7 @@ _clptools() {
             esac
             ;;
         clphealthchk)
-            flags='-t --type --timeout --json --help'
+            flags='-t --type --timeout --json --help --version'
             valued='-t --type --timeout'
             case $previous in
                 -t|--type) value='pm rc rm nm' ;;
@@ -99,7 +103,7 @@ _clptools() {
             esac
             ;;
         clpledctrl)
-            flags='-i --identify -d --dark -a --all -h --host -w --wait --json --help'
+            flags='-i --identify -d --dark -a --all -h --host -w --wait --json --help --version'
             valued='-h --host -w --wait'
             case $previous in
                 -h|--host) value='server' ;;
@@ -107,7 +111,7 @@ _clptools() {
             esac
             ;;
         clplogcc)
-            flags='-o --output -l --local -n --server -h --host -t --type -r --rotations --json --help'
+            flags='-o --output -l --local -n --server -h --host -t --type -r --rotations --json --help --version'
             valued='-o --output -n --server -h --host -t --type -r --rotations'
             case $previous in
                 -o|--output) value='directory' ;;
@@ -118,7 +122,7 @@ _clptools() {
             esac
             ;;
         clplogcmd)
-            flags='-m --message -l --level -i --id --alert --mail --trap --syslog --json --help'
+            flags='-m --message -l --level -i --id --alert --mail --trap --syslog --json --help --version'
             valued='-m --message -l --level -i --id'
             case $previous in
                 -m|--message) value=' ' ;;
@@ -127,7 +131,7 @@ _clptools() {
             esac
             ;;
         clpmonctrl)
-            flags='-s --suspend -r --resume -c --clear -v --counters -e --dummy-on -n --dummy-off --acknowledge -m --monitor --event -h --host -w --wait --json --help'
+            flags='-s --suspend -r --resume -c --clear -v --counters -e --dummy-on -n --dummy-off --acknowledge -m --monitor --event -h --host -w --wait --json --help --version'
             words=('monitor')
             more='monitor'
             valued='-m --monitor --event -h --host -w --wait'
@@ -139,14 +143,14 @@ _clptools() {
             esac
             ;;
         clpmsg)
-            flags='--recovered --json --help'
+            flags='--recovered --json --help --version'
             ;;
         clpnode)
-            flags='--yes --force --json --version --help'
+            flags='--yes --force --json --help --version'
             words=('confirm-down' 'server')
             ;;
         clpregctrl)
-            flags='-g --get -c --clear -t --type -r --registry --json --help'
+            flags='-g --get -c --clear -t --type -r --registry --json --help --version'
             valued='-t --type -r --registry'
             case $previous in
                 -t|--type) value=' ' ;;
@@ -154,7 +158,7 @@ _clptools() {
             esac
             ;;
         clpreplay)
-            flags='--all --with-config --from --to --json --help'
+            flags='--all --with-config --from --to --json --help --version'
             words=('file')
             more='file'
             valued='--with-config --from --to'
@@ -165,7 +169,7 @@ _clptools() {
             esac
             ;;
         clprexec)
-            flags='--failover --script --notice --clear -r --resource -k --keyword -h --host -p --port --key -w --wait -o --log --json --help'
+            flags='--failover --script --notice --clear -r --resource -k --keyword -h --host -p --port --key -w --wait -o --log --json --help --version'
             words=('group')
             case " ${before[*]} " in
                 *' --script '*) words=('file') ;;
@@ -184,7 +188,7 @@ _clptools() {
             esac
             ;;
         clprsc)
-            flags='-s --start -t --stop -n --where -v --counter -h --host -f --force --apito --json --help'
+            flags='-s --start -t --stop -n --where -v --counter -h --host -f --force --apito --json --help --version'
             words=('resource')
             valued='-h --host --apito'
             case $previous in
@@ -193,7 +197,7 @@ _clptools() {
             esac
             ;;
         clpsim)
-            flags='--config --sample --seed --seeds --hours --faults --jobs --deep --explain --shrink --systematic --pairs --most --stories --play --json --help'
+            flags='--config --sample --seed --seeds --hours --faults --jobs --deep --explain --shrink --systematic --pairs --most --stories --play --json --help --version'
             valued='--config --sample --seed --seeds --hours --faults --jobs --most --stories --play'
             case $previous in
                 --config) value='file' ;;
@@ -209,7 +213,7 @@ _clptools() {
             esac
             ;;
         clpstat)
-            flags='-s --long --local -h --host -g -m -n -p -i --cl --sv --hb --np --svg --grp --rsc --mon --detail --explain --watch --events --since --follow --at --from --to --level --of --text --graph --html -o --output --metrics --check -w -c --hw --json --help'
+            flags='-s --long --local -h --host -g -m -n -p -i --cl --sv --hb --np --svg --grp --rsc --mon --detail --explain --watch --events --since --follow --at --from --to --level --of --text --graph --html -o --output --metrics --check -w -c --hw --json --help --version'
             words=('any')
             valued='-h --host --since --at --from --to --level --of -o --output -w -c'
             case $previous in
@@ -226,14 +230,14 @@ _clptools() {
             esac
             ;;
         clpstdn)
-            flags='-r --reboot -w --wait --json --help'
+            flags='-r --reboot -w --wait --json --help --version'
             valued='-w --wait'
             case $previous in
                 -w|--wait) value=' ' ;;
             esac
             ;;
         clptoratio)
-            flags='-r --ratio -t --time -i --initialize -s --show -w --wait --json --help'
+            flags='-r --ratio -t --time -i --initialize -s --show -w --wait --json --help --version'
             valued='-r --ratio -t --time -w --wait'
             case $previous in
                 -r|--ratio) value=' ' ;;
@@ -242,7 +246,9 @@ _clptools() {
             esac
             ;;
         clptrap)
-            flags='--specific --octets --pcap --config --through-bmc --to --json --help'
+            flags='--specific --octets --pcap --config --through-bmc --to --json --help --version'
+            words=('decode test FATAL ERROR PREDICT PERFORMANCE REDUNDANCY INFO')
+            more='decode test FATAL ERROR PREDICT PERFORMANCE REDUNDANCY INFO'
             valued='--specific --octets --pcap --config --to'
             case $previous in
                 --specific) value=' ' ;;
@@ -253,7 +259,7 @@ _clptools() {
             esac
             ;;
         clpwait)
-            flags='--until --timeout --json --help'
+            flags='--until --timeout --json --help --version'
             valued='--until --timeout'
             case $previous in
                 --until) value=' ' ;;
@@ -261,7 +267,7 @@ _clptools() {
             esac
             ;;
         clpwitnessd)
-            flags='--listen --authkey --cert --key --longest-lease --help'
+            flags='--listen --authkey --cert --key --longest-lease --help --version'
             valued='--listen --authkey --cert --key --longest-lease'
             case $previous in
                 --listen) value=' ' ;;

@@ -29,19 +29,24 @@ complete -c clpbmccnf -l snmp -x -d 'Store the pass phrases of this SNMPv3 user.
 complete -c clpbmccnf -l certificate -d 'Show the certificate of the BMC, for Redfish.'
 complete -c clpbmccnf -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clpbmccnf -l help -d 'Show a summary and exit.'
+complete -c clpbmccnf -l version -d 'Show the version and exit.'
 
 complete -c clpbwctrl -f
 complete -c clpbwctrl -s c -l cancel -d 'As in the original; refused while it waits.'
 complete -c clpbwctrl -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clpbwctrl -l help -d 'Show a summary and exit.'
+complete -c clpbwctrl -l version -d 'Show the version and exit.'
 
 complete -c clpcfchk -f
 complete -c clpcfchk -a '(__fish_complete_path (commandline -ct))'
 complete -c clpcfchk -l strict -d 'Exit code 9 if it is unsafe or there are warnings.'
 complete -c clpcfchk -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clpcfchk -l help -d 'Show a summary and exit.'
+complete -c clpcfchk -l version -d 'Show the version and exit.'
 
 complete -c clpcfctrl -f
+complete -c clpcfctrl -n '__fish_contains_opt diff' -a '(clpstat --complete revision 2>/dev/null)'
+complete -c clpcfctrl -n '__fish_contains_opt rollback' -a '(clpstat --complete revision 2>/dev/null)'
 complete -c clpcfctrl -l push -d 'Distribute the configuration in DIR (/etc/clptools).'
 complete -c clpcfctrl -l pull -d 'Write the configuration in force into DIR (the current folder).'
 complete -c clpcfctrl -l compcheck -d 'Compare every server with the configuration in DIR.'
@@ -58,14 +63,17 @@ complete -c clpcfctrl -l nocheck -d 'Accepted for old scripts; it is checked all
 complete -c clpcfctrl -s f -l force -d 'Do it even where the present state speaks against it.'
 complete -c clpcfctrl -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clpcfctrl -l help -d 'Show a summary and exit.'
+complete -c clpcfctrl -l version -d 'Show the version and exit.'
 
 complete -c clpcfset -f
 complete -c clpcfset -n '__clptools_place 0 -x --dir --file' -a 'wizard create add set unset del rename move show'
+complete -c clpcfset -n '__clptools_place 1 -x --dir --file' -a 'cluster server interconnect np server_group group resource monitor snmpv3_user trap_profile trap forced_stop alert'
 complete -c clpcfset -s x -l dir -r -F -d 'The folder of clp.toml and scripts/.'
 complete -c clpcfset -l file -r -F -d 'The file itself.'
 complete -c clpcfset -s f -l force -d 'Do it even where the present state speaks against it.'
 complete -c clpcfset -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clpcfset -l help -d 'Show a summary and exit.'
+complete -c clpcfset -l version -d 'Show the version and exit.'
 
 complete -c clpcl -f
 complete -c clpcl -s s -l start -d 'Start the cluster service.'
@@ -75,6 +83,7 @@ complete -c clpcl -l suspend -d 'Suspend the cluster: all its servers.'
 complete -c clpcl -l resume -d 'Resume a suspended cluster.'
 complete -c clpcl -s a -l all -d 'On all servers.'
 complete -c clpcl -s h -l host -x -a '(clpstat --complete server 2>/dev/null)' -d 'Carry it out on this server instead of the local one.'
+complete -c clpcl -l agent -d 'With -t: end the node agent of this server, too.'
 complete -c clpcl -l ib -d 'With -r, for old scripts: nothing is restarted.'
 complete -c clpcl -l web -d 'The same.'
 complete -c clpcl -l alert -d 'The same.'
@@ -85,11 +94,13 @@ complete -c clpcl -s w -l wait -x -d 'Wait this long for it.'
 complete -c clpcl -l apito -x -d 'Wait this long for an answer of the node agent, like -w.'
 complete -c clpcl -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clpcl -l help -d 'Show a summary and exit.'
+complete -c clpcl -l version -d 'Show the version and exit.'
 
 complete -c clpdemo -f
 complete -c clpdemo -l keep -d 'Keep the folder: configuration, logs, journals.'
 complete -c clpdemo -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clpdemo -l help -d 'Show a summary and exit.'
+complete -c clpdemo -l version -d 'Show the version and exit.'
 
 complete -c clpdown -f
 complete -c clpdown -s r -l reboot -d 'Reboot it instead.'
@@ -97,6 +108,7 @@ complete -c clpdown -s h -l host -x -a '(clpstat --complete server 2>/dev/null)'
 complete -c clpdown -s w -l wait -x -d 'Wait this long for it.'
 complete -c clpdown -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clpdown -l help -d 'Show a summary and exit.'
+complete -c clpdown -l version -d 'Show the version and exit.'
 
 complete -c clpforcestop -f
 complete -c clpforcestop -a '(clpstat --complete server 2>/dev/null)'
@@ -104,6 +116,7 @@ complete -c clpforcestop -l yes -d 'You mean it: the server loses power.'
 complete -c clpforcestop -s w -l wait -x -d 'Wait this long for it.'
 complete -c clpforcestop -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clpforcestop -l help -d 'Show a summary and exit.'
+complete -c clpforcestop -l version -d 'Show the version and exit.'
 
 complete -c clpgrp -f
 complete -c clpgrp -a '(clpstat --complete group 2>/dev/null)'
@@ -118,12 +131,14 @@ complete -c clpgrp -s f -l force -d 'Do it even where the present state speaks a
 complete -c clpgrp -l apito -x -d 'Wait this long for an answer of the node agent, like -w.'
 complete -c clpgrp -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clpgrp -l help -d 'Show a summary and exit.'
+complete -c clpgrp -l version -d 'Show the version and exit.'
 
 complete -c clphealthchk -f
 complete -c clphealthchk -s t -l type -x -a 'pm rc rm nm' -d 'Show only this one.'
 complete -c clphealthchk -l timeout -x -d 'An agent that has not answered by then is not alive (5).'
 complete -c clphealthchk -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clphealthchk -l help -d 'Show a summary and exit.'
+complete -c clphealthchk -l version -d 'Show the version and exit.'
 
 complete -c clpledctrl -f
 complete -c clpledctrl -s i -l identify -d 'Light it.'
@@ -133,6 +148,7 @@ complete -c clpledctrl -s h -l host -x -a '(clpstat --complete server 2>/dev/nul
 complete -c clpledctrl -s w -l wait -x -d 'Wait this long for each BMC (10).'
 complete -c clpledctrl -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clpledctrl -l help -d 'Show a summary and exit.'
+complete -c clpledctrl -l version -d 'Show the version and exit.'
 
 complete -c clplogcc -f
 complete -c clplogcc -s o -l output -r -F -d 'Where to write (the current folder).'
@@ -143,6 +159,7 @@ complete -c clplogcc -s t -l type -x -d 'Accepted for old scripts; all of it is 
 complete -c clplogcc -s r -l rotations -x -d 'Accepted for old scripts.'
 complete -c clplogcc -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clplogcc -l help -d 'Show a summary and exit.'
+complete -c clplogcc -l version -d 'Show the version and exit.'
 
 complete -c clplogcmd -f
 complete -c clplogcmd -s m -l message -x -d 'The message, up to 511 bytes.'
@@ -154,6 +171,7 @@ complete -c clplogcmd -l trap -d 'Accepted for old scripts: [alert] says what is
 complete -c clplogcmd -l syslog -d 'Accepted for old scripts: it always goes there.'
 complete -c clplogcmd -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clplogcmd -l help -d 'Show a summary and exit.'
+complete -c clplogcmd -l version -d 'Show the version and exit.'
 
 complete -c clpmonctrl -f
 complete -c clpmonctrl -a '(clpstat --complete monitor 2>/dev/null)'
@@ -170,11 +188,13 @@ complete -c clpmonctrl -s h -l host -x -a '(clpstat --complete server 2>/dev/nul
 complete -c clpmonctrl -s w -l wait -x -d 'Wait this long for it (5).'
 complete -c clpmonctrl -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clpmonctrl -l help -d 'Show a summary and exit.'
+complete -c clpmonctrl -l version -d 'Show the version and exit.'
 
 complete -c clpmsg -f
 complete -c clpmsg -l recovered -d 'The error is over.'
 complete -c clpmsg -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clpmsg -l help -d 'Show a summary and exit.'
+complete -c clpmsg -l version -d 'Show the version and exit.'
 
 complete -c clpnode -f
 complete -c clpnode -n '__clptools_place 0' -a 'confirm-down'
@@ -182,8 +202,8 @@ complete -c clpnode -n '__clptools_place 1' -a '(clpstat --complete server 2>/de
 complete -c clpnode -l yes -d 'With confirm-down: you have made sure.'
 complete -c clpnode -l force -d 'With confirm-down: also where its BMC says that it lives; recorded.'
 complete -c clpnode -l json -d 'With confirm-down: one JSON object instead of text.'
-complete -c clpnode -l version -d 'Show the version.'
 complete -c clpnode -l help -d 'Show a summary and exit.'
+complete -c clpnode -l version -d 'Show the version and exit.'
 
 complete -c clpregctrl -f
 complete -c clpregctrl -s g -l get -d 'Show the counts of this server.'
@@ -192,6 +212,7 @@ complete -c clpregctrl -s t -l type -x -d 'rc: of resources; rm: of monitors.'
 complete -c clpregctrl -s r -l registry -x -d 'haltcount is the only one.'
 complete -c clpregctrl -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clpregctrl -l help -d 'Show a summary and exit.'
+complete -c clpregctrl -l version -d 'Show the version and exit.'
 
 complete -c clpreplay -f
 complete -c clpreplay -a '(__fish_complete_path (commandline -ct))'
@@ -201,6 +222,7 @@ complete -c clpreplay -l from -x -d 'Begin here: 03:12:06, \'yesterday 03:12\', 
 complete -c clpreplay -l to -x -d 'End here.'
 complete -c clpreplay -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clpreplay -l help -d 'Show a summary and exit.'
+complete -c clpreplay -l version -d 'Show the version and exit.'
 
 complete -c clprexec -f
 complete -c clprexec -n 'not __fish_contains_opt script notice clear' -a '(clpstat --complete group 2>/dev/null)'
@@ -220,6 +242,7 @@ complete -c clprexec -s w -l wait -x -d 'Wait this long for an answer (30).'
 complete -c clprexec -s o -l log -r -F -d 'Append what was asked of whom, and what came of it.'
 complete -c clprexec -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clprexec -l help -d 'Show a summary and exit.'
+complete -c clprexec -l version -d 'Show the version and exit.'
 
 complete -c clprsc -f
 complete -c clprsc -a '(clpstat --complete resource 2>/dev/null)'
@@ -232,6 +255,7 @@ complete -c clprsc -s f -l force -d 'With -s also what it depends on, with -t al
 complete -c clprsc -l apito -x -d 'Wait this long for an answer of the node agent, like -w.'
 complete -c clprsc -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clprsc -l help -d 'Show a summary and exit.'
+complete -c clprsc -l version -d 'Show the version and exit.'
 
 complete -c clpsim -f
 complete -c clpsim -l config -r -F -d 'Rehearse this configuration.'
@@ -251,6 +275,7 @@ complete -c clpsim -l stories -x -d 'With --systematic: these stories alone.'
 complete -c clpsim -l play -r -F -d 'Play a scenario; - is standard input.'
 complete -c clpsim -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clpsim -l help -d 'Show a summary and exit.'
+complete -c clpsim -l version -d 'Show the version and exit.'
 
 complete -c clpstat -f
 complete -c clpstat -a '(clpstat --complete any 2>/dev/null)'
@@ -293,12 +318,14 @@ complete -c clpstat -s c -x -d 'With --check: servers that may be away before CR
 complete -c clpstat -l hw -d 'Show open hardware events and trap counters of each server.'
 complete -c clpstat -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clpstat -l help -d 'Show a summary and exit.'
+complete -c clpstat -l version -d 'Show the version and exit.'
 
 complete -c clpstdn -f
 complete -c clpstdn -s r -l reboot -d 'Reboot them instead.'
 complete -c clpstdn -s w -l wait -x -d 'Wait this long for it.'
 complete -c clpstdn -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clpstdn -l help -d 'Show a summary and exit.'
+complete -c clpstdn -l version -d 'Show the version and exit.'
 
 complete -c clptoratio -f
 complete -c clptoratio -s r -l ratio -x -d 'How many times as long: 1 to 10000.'
@@ -308,8 +335,10 @@ complete -c clptoratio -s s -l show -d 'Show the present ratio, its end and who 
 complete -c clptoratio -s w -l wait -x -d 'Wait this long for it (30).'
 complete -c clptoratio -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clptoratio -l help -d 'Show a summary and exit.'
+complete -c clptoratio -l version -d 'Show the version and exit.'
 
 complete -c clptrap -f
+complete -c clptrap -a 'decode test FATAL ERROR PREDICT PERFORMANCE REDUNDANCY INFO'
 complete -c clptrap -l specific -x -d 'The specific-trap number of a PET.'
 complete -c clptrap -l octets -x -d 'The octets of its variable.'
 complete -c clptrap -l pcap -r -F -d 'Every trap of a packet capture.'
@@ -318,12 +347,14 @@ complete -c clptrap -l through-bmc -d 'The BMC of SERVER itself sends the trap.'
 complete -c clptrap -l to -x -a '(clpstat --complete server 2>/dev/null)' -d 'Where a rehearsal trap goes.'
 complete -c clptrap -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clptrap -l help -d 'Show a summary and exit.'
+complete -c clptrap -l version -d 'Show the version and exit.'
 
 complete -c clpwait -f
 complete -c clpwait -l until -x -d 'What to wait for.'
 complete -c clpwait -l timeout -x -d 'How long at most.'
 complete -c clpwait -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clpwait -l help -d 'Show a summary and exit.'
+complete -c clpwait -l version -d 'Show the version and exit.'
 
 complete -c clpwitnessd -f
 complete -c clpwitnessd -l listen -x -d 'Where it answers; 0.0.0.0:29003.'
@@ -332,3 +363,4 @@ complete -c clpwitnessd -l cert -r -F -d 'Certificate (PEM): https only.'
 complete -c clpwitnessd -l key -r -F -d 'Its key (PEM).'
 complete -c clpwitnessd -l longest-lease -x -d 'Longer ones are not granted; 10.'
 complete -c clpwitnessd -l help -d 'Show a summary and exit.'
+complete -c clpwitnessd -l version -d 'Show the version and exit.'

@@ -159,6 +159,7 @@ def test_the_older_of_two_copies_is_stopped(operator: Operator) -> None:
     c.scripts.clear()
     outcome = operator.follow(c, "server3", last(c, of_groups.TwoCopies))
     assert outcome.code == 0, outcome
+    assert outcome.did == "The older copy of failover1 has stopped on server2; it runs on server1."
     c.run(1 * S)
     assert c.view("server3").groups[0].copies == ()
     assert c.online() == "server1"

@@ -300,6 +300,11 @@ class Agent:
         return self._service.core
 
     @property
+    def taken_out(self) -> str:
+        """How this server was taken out of the cluster by a push; empty: it was not."""
+        return self._service.taken_out
+
+    @property
     def ending(self) -> bool:
         """Whether there is nothing left to do but to close."""
         return self.ended.done()
@@ -342,6 +347,8 @@ class Agent:
     def _notice(self, sender: str, notice: Control | said.Records) -> None:
         if isinstance(notice, said.Records):
             self._records.merge(notice.records)
+            for record in notice.records:
+                self._alerts.heard(record)
         else:
             self.tell(ControlSeen(sender=sender, message=notice))
 

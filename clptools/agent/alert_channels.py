@@ -38,6 +38,14 @@ _PACE_S = 0.01
 SCRIPT_TIMEOUT_MS = 60_000
 
 
+def with_domain(sender: str) -> str:
+    """An address that relays take: the default, a name alone, is of this host.
+
+    It may ask the name service, so it is for a thread.
+    """
+    return sender if "@" in sender else f"{sender}@{socket.getfqdn()}"
+
+
 class Mail:
     """The mail relay of `[alert]`; all alerts that came together make one mail.
 
@@ -76,7 +84,7 @@ class Mail:
         text = one_line(first.text)[:_SUBJECT]
         mail = EmailMessage()
         mail["Subject"] = f"[{self._cluster}] {first.level} {first.server}: {text}{more}"
-        mail["From"] = self._alert.mail_from
+        mail["From"] = with_domain(self._alert.mail_from)
         mail["To"] = ", ".join(self._alert.mail_to)
         mail["Date"] = formatdate()
         mail["Message-ID"] = make_msgid(domain=f"{first.server}.clptools.invalid")

@@ -13,6 +13,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 
+from clptools.agent import clock
 from clptools.agent.alert_channels import AlertScript, Mail, Traps
 from clptools.agent.notices import AlertsWait
 from clptools.api.messages import EventRecord
@@ -46,6 +47,13 @@ one with nm 2), a failover held because its forced stop failed, and a server tha
 because a group there did not stop.  And two copies of a group, and what somebody may have forgotten
 to resume."""
 
+ENDS = Kinds(groups.GroupOnline)
+"""The good end of trouble: passed on after it, whatever the level, once a group."""
+TROUBLE_MS = 3_600_000
+"""A group that comes online so long after trouble was told is told as well."""
+SOON_MS = 5_000
+"""The word of another server's trouble may come so long after its end here."""
+
 OWN = Kinds(AlertsWait)
 """Never passed on itself."""
 
@@ -78,6 +86,12 @@ class Alerts:
         self._complain = complain
         self._level = Level.ERROR
         self._outboxes: tuple[Outbox, ...] = ()
+        self._trouble_at: int | None = None
+        """When a server last told of trouble (boot ms)."""
+        self._online: dict[str, tuple[int, EventRecord]] = {}
+        """What came online here, by the subject of its record, and was not told."""
+        self._told: set[str] = set()
+        """What was told to be online since the last trouble."""
 
     def apply(self, cluster: str, alert: Alert) -> None:
         """Take a configuration; what is queued for the former destinations is dropped."""
@@ -98,9 +112,42 @@ class Alerts:
 
     def add(self, record: EventRecord) -> None:
         """A record of this server."""
+        if not self._outboxes:
+            return
+        if passes(record, self._level):
+            self._put(record)
+            self._trouble(record)
+        elif record in ENDS:
+            self._ended(record)
+
+    def heard(self, record: EventRecord) -> None:
+        """A record of another server, which tells of it itself."""
         if self._outboxes and passes(record, self._level):
-            for outbox in self._outboxes:
-                outbox.put(record)
+            self._trouble(record)
+
+    def _trouble(self, record: EventRecord) -> None:
+        if record in ENDS:
+            return
+        now = clock.boot_ms()
+        self._trouble_at = now
+        self._told.clear()
+        for subject, (at, online) in self._online.items():
+            if now - at <= SOON_MS:
+                self._told.add(subject)
+                self._put(online)
+        self._online.clear()
+
+    def _ended(self, record: EventRecord) -> None:
+        now, subject = clock.boot_ms(), "".join(record.subjects[:1])
+        if self._trouble_at is None or now - self._trouble_at > TROUBLE_MS:
+            self._online[subject] = now, record
+        elif subject not in self._told:
+            self._told.add(subject)
+            self._put(record)
+
+    def _put(self, record: EventRecord) -> None:
+        for outbox in self._outboxes:
+            outbox.put(record)
 
     async def close(self) -> None:
         """Pass on what is queued, as far as that goes quickly."""

@@ -7,7 +7,6 @@ else reads what is there.
 from __future__ import annotations
 
 import asyncio
-import difflib
 import itertools
 import os
 import re
@@ -49,7 +48,7 @@ from clptools.core.model.words import Level
 from clptools.core.notices.requests import AskedLate
 from clptools.core.report import explain
 from clptools.core.report.order import in_order
-from clptools.faults import ClpError, ExitCode
+from clptools.faults import ClpError, ExitCode, known
 from clptools.resources.script import Script, ScriptRunner
 
 _WATCH_S = 0.1
@@ -89,6 +88,10 @@ class Running(Protocol):
 
     def core_now(self) -> Core | None:
         """The core; None: there is no configuration yet."""
+
+    @property
+    def taken_out(self) -> str:
+        """How this server was taken out of the cluster by a push; empty: it was not."""
 
     def counters(self) -> dict[str, int]:
         """Everything counted, by `door.reason`."""
@@ -150,9 +153,10 @@ class AgentBackend:
     # Reading
 
     def status(self, local: bool) -> StatusView:
-        """The cluster now; before there is a configuration, a stopped one with this server."""
-        core = self._agent.core_now()
-        view = self._agent.conditions.added(blank(self._server) if core is None else core.view())
+        """The cluster now; without a configuration, a stopped one with this server."""
+        core, out = self._agent.core_now(), self._agent.taken_out
+        view = blank(self._server, out) if core is None or out else core.view()
+        view = self._agent.conditions.added(view)
         return local_part(view, self._server) if local else view
 
     async def watch_status(self) -> AsyncIterator[StatusView]:
@@ -182,12 +186,10 @@ class AgentBackend:
             *(clock.wall_s(), clock.local_time),
         )
         if story is None:
-            known = explain.names(status)
-            near = difflib.get_close_matches(subject, known, 3, 0.5) or known[:8]
             raise ClpError(
                 ExitCode.NO_SUCH,
                 f"{subject}: no such group, resource, monitor or server.",
-                f"Known: {', '.join(near)}" if near else "Nothing is configured.",
+                known(explain.names(status), subject) or "Nothing is configured.",
             )
         return msgspec.convert(story, Explanation, from_attributes=True)
 
@@ -374,11 +376,9 @@ class AgentBackend:
     async def identify(self, server: str, on: bool, user: str) -> Outcome:
         """By that server's BMC, from here: the server itself may be dead."""
         server = server or self._server
-        known = [each.name for each in self.status(False).servers]
-        if server not in known:
-            raise ClpError(
-                ExitCode.NO_SUCH, f"{server}: no such server.", f"Known: {', '.join(known)}"
-            )
+        names = [each.name for each in self.status(False).servers]
+        if server not in names:
+            raise ClpError(ExitCode.NO_SUCH, f"{server}: no such server.", known(names, server))
         text = await self._around.identify(server, on)
         self._records.notice(ChassisIdentified(server, text, user))
         return Outcome(text=f"{text}.")

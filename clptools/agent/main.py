@@ -41,8 +41,8 @@ suspended it leaves them running.
   --version   the version
 
 Files: {config}, {authkey}.  CLP_ROOT=DIR prefixes every path, CLP_SERVER=NAME names the node.
-Exit status: 0 ended as asked, 1 failed, 2 wrong usage, 6 another agent of this server runs, or
-has its heartbeat address (nothing was started or stopped), 8 configuration invalid.
+Exit status: 0 ended as asked, 1 failed, 2 wrong usage, 4 not permitted, 6 another agent of this
+server runs, or has its heartbeat address (nothing was started or stopped), 8 configuration invalid.
 """
 
 _MIN_KEY_BYTES = 16
@@ -139,6 +139,9 @@ def _authkey() -> bytes:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         raise ClpError(ExitCode.FAILED, f"{path}: the shared secret is not there", mend) from None
+    except PermissionError as error:
+        text = f"{path}: {error.strerror}: the node agent is root's"
+        raise ClpError(ExitCode.NOT_PERMITTED, text, "Run it as root, or: clpcl -s") from None
     except OSError as error:
         raise ClpError(ExitCode.FAILED, f"{path}: {error.strerror}", mend) from None
     with open(fd, "rb") as file:

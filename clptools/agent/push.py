@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import secrets
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -86,6 +87,9 @@ class Receiver(Protocol):
 
     async def offered(self, settings: Settings) -> None:
         """They are prepared here: returns when the core knows of it.  Raises ClpError."""
+
+    def out_of_the_cluster(self, by: str, revision: int) -> None:
+        """A push of `by` took this server out of the cluster."""
 
     def took_effect(self, settings: Settings, pushed: Pushed) -> None:
         """They are on this disk, and in force."""
@@ -193,7 +197,7 @@ class Pushes:
         if kept:
             self._here.tell(notices.EditKept(kept, number))
         self._here.took_effect(found.settings, found.pushed)
-        return Outcome()
+        return Outcome(text=" ".join(_without_password(found.settings)))
 
     async def abort(self, message: said.PushAbort) -> Outcome:
         """Forget it."""
@@ -255,6 +259,7 @@ class Pushes:
             "%s took %s out of the cluster (revision %d): %s is not there any more",
             *(by, self._server, message.revision, paths.config_file()),
         )
+        self._here.out_of_the_cluster(by, message.revision)
         return Outcome()
 
     # Distributing
@@ -394,16 +399,10 @@ class Pushes:
         refused = await self._prepare_all(push, files, sorted(reach.known))
         if refused is not None:
             return refused
-        outcome = await self._commit_all(push, number, reach)
-        if outcome.code or not reach.down:
-            return outcome
-        down = tuple(reach.down)
-        self._here.tell(notices.PushedWithout(number, down, pushed.user))
-        lines = [
-            f"{name}: {why}; it takes part when it has it." for name, why in reach.down.items()
-        ]
-        text = f"Revision {number} is in force, without {listed(down)}."
-        return Outcome(text="\n".join([text, *lines]))
+        outcome = await self._commit_all(push, number, new, reach)
+        if reach.down and not outcome.code:
+            self._here.tell(notices.PushedWithout(number, tuple(reach.down), pushed.user))
+        return outcome
 
     async def _reach(self, new: Settings, pushed: Pushed) -> Reach | Outcome:
         """What each server has; or which one is in the way."""
@@ -448,10 +447,11 @@ class Pushes:
                 return _stopped(f"{server}: {outcome.text}", outcome.code, outcome.hint)
         return None
 
-    async def _commit_all(self, push: str, number: int, reach: Reach) -> Outcome:
+    async def _commit_all(self, push: str, number: int, new: Settings, reach: Reach) -> Outcome:
         last = joining(reach.known, reach.known)
         older = [name for name in reach.known if name not in last]
-        lacking = await self._put_in_force(push, older)
+        mute: dict[str, list[str]] = {}
+        lacking = await self._put_in_force(push, older, mute)
         if lacking and last:
             await self._forget(push, last)
         if lacking and older == [self._server]:
@@ -461,7 +461,7 @@ class Pushes:
             waits = Outcome(code=ExitCode.FAILED, text="joins when the others have it")
             lacking += [(server, waits) for server in last]
         else:
-            lacking = await self._put_in_force(push, last)
+            lacking = await self._put_in_force(push, last, mute)
         if lacking:
             return Outcome(
                 code=ExitCode.FAILED,
@@ -469,12 +469,23 @@ class Pushes:
                 + ", ".join(f"{server} ({why.text})" for server, why in lacking),
                 hint="Each takes it over as soon as it can; see: clpcfctrl --compcheck",
             )
-        return Outcome(text=f"Revision {number} is in force on every server.")
+        where = f", without {listed(tuple(reach.down))}" if reach.down else " on every server"
+        lines = [f"{s}: {why}; it takes part when it has it." for s, why in reach.down.items()]
+        lines += _worth_knowing(new, last, mute)
+        return Outcome(text="\n".join([f"Revision {number} is in force{where}.", *lines]))
 
-    async def _put_in_force(self, push: str, servers: Iterable[str]) -> list[tuple[str, Outcome]]:
-        """On these servers; returns on which it failed, and how."""
+    async def _put_in_force(
+        self, push: str, servers: Iterable[str], mute: dict[str, list[str]]
+    ) -> list[tuple[str, Outcome]]:
+        """On these servers; returns on which it failed, and how.
+
+        `mute` gets the servers whose BMC has no password there: BMC's server -> where.
+        """
         commit = said.PushCommit(push=push)
         outcomes = await self._everywhere(servers, commit, COMMIT_TIMEOUT_S, self.commit)
+        for server, outcome in outcomes:
+            for bmc in () if outcome.code else outcome.text.split():
+                mute.setdefault(bmc, []).append(server)
         return [(server, outcome) for server, outcome in outcomes if outcome.code]
 
     async def _tell_removed(self, before: Settings, now: Settings, outcome: Outcome) -> Outcome:
@@ -574,3 +585,35 @@ def _stopped(text: str, code: int = ExitCode.FAILED, hint: str = "") -> Outcome:
 
 def _name() -> str:
     return secrets.token_hex(8)
+
+
+def _worth_knowing(
+    settings: Settings, new: tuple[str, ...], mute: Mapping[str, Sequence[str]]
+) -> list[str]:
+    """What a push leaves to be known or done.
+
+    `new`: servers that join by it; `mute`: server whose BMC has no password somewhere -> where.
+    """
+    told = []
+    stops = [group.name for group in settings.groups if group.resources]
+    if new and stops:
+        verb = "is" if len(new) == 1 else "are"
+        told.append(
+            f"{listed(new)} {verb} new: the stop scripts of {listed(stops)} run there once "
+            "before anything else."
+        )
+    told += [
+        f"The password of the BMC of {bmc} is missing on {listed(there)}. Set it there: "
+        f"clpbmccnf {bmc}"
+        for bmc, there in mute.items()
+    ]
+    return told
+
+
+def _without_password(settings: Settings) -> list[str]:
+    """The servers whose BMC cannot be asked from here, as its password is not there."""
+    return [
+        server.name
+        for server in settings.servers
+        if server.bmc is not None and not os.path.lexists(paths.bmc_password_file(server.name))
+    ]

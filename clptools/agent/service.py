@@ -161,6 +161,8 @@ class Service:
         self._quiet = QuietWindows()
         self._edit = ""
         """How the `clp.toml` on the disk was last found to differ from what is in force."""
+        self.taken_out = ""
+        """How this server was taken out of the cluster by a push; empty: it was not."""
         self._is_first = True
         """Until a core was told whether it is the first of this boot."""
 
@@ -194,6 +196,9 @@ class Service:
             self._records.durable(), journal.durable(), return_exceptions=True
         )
         self.core = Core(node, loop, journal, settings)
+        saved = self._store.saved
+        if saved.durable is None and not saved.stopped and (purged := with_stops(settings)):
+            owner.note(notices.StopScriptsRun(purged))
         loop.put(self._started())
         owner.conditions.end("journal")  # a new one begins, and tells where it fails as well
         owner.conditions.tell_all()
@@ -310,8 +315,16 @@ class Service:
                     ExitCode.FAILED, f"{self.server}: {error}", "Try again: clpcfctrl --push"
                 ) from None
 
+    def out_of_the_cluster(self, by: str, revision: int) -> None:
+        """A push took this server out: its configuration is gone, its core acts no more."""
+        name = self.core.settings.cluster.name if self.core is not None else ""
+        taken = notices.TakenOut(by, name, revision)
+        self.taken_out = taken.sentence(self.server)
+        self._owner.note(taken)
+
     def took_effect(self, settings: Settings, pushed: Pushed) -> None:
         """A configuration is in force: on this disk, and from now on."""
+        self.taken_out = ""
         self._alerts.apply(settings.cluster.name, configuration.alert())
         how = "" if pushed.how == "push" else pushed.how
         server = "" if pushed.server == self.server else pushed.server
@@ -377,3 +390,8 @@ class Service:
             newer = (s.name for s in self.core.view().servers if s.revision > ours and not s.local)
             for server in newer:
                 await pushes.catch_up(server)
+
+
+def with_stops(settings: Settings) -> list[str]:
+    """The groups of which something can be stopped."""
+    return [group.name for group in settings.groups if group.resources]

@@ -17,9 +17,10 @@ from clptools.agent.devices import Devices
 from clptools.api.local_socket import SocketAddress
 from clptools.arbiters.base import ArbiterContext
 from clptools.arbiters.np_resolution import Arbiters
-from clptools.core.model.events import BeatSeen, Event
+from clptools.core.model.events import BeatSeen, Event, MessageSeen
 from clptools.core.model.messages import Beat
 from clptools.core.model.settings import Settings
+from clptools.core.monitors.event_ledger import takers
 from clptools.core.notices.form import Notice
 from clptools.hardware.bmcs import Bmcs
 from clptools.hardware.host import Host
@@ -83,6 +84,7 @@ class Surroundings:
         self._monitors: Engine | None = None
         self._traps: TrapReceiver | None = None
         self._redfish: RedfishEvents | None = None
+        self._settings: Settings | None = None
         self._door: MessageDoor | None = None
         self._door_file = (0, 0)
         """Device and inode of `message.sock` as it was made last."""
@@ -100,6 +102,7 @@ class Surroundings:
 
         `starts` counts the agent's starts (SNMPv3).
         """
+        self._settings = settings
         self._heartbeats.apply(settings)
         self._peers.apply(settings)
         self._bmcs.apply(settings)
@@ -303,10 +306,15 @@ class Surroundings:
             self._ears.note(NoMessageSocket(path, str(error.strerror)))
             return None
 
+    def _takers(self, event: MessageSeen) -> list[str]:
+        if self._settings is None:
+            return []
+        return [monitor.name for monitor in takers(self._settings, self._server, event)]
+
     def _bind_door(self) -> MessageDoor:
         path = paths.message_socket_file()
         with SocketAddress(path) as address:
-            door = MessageDoor(bind_door(address), self._ears.tell_durably)
+            door = MessageDoor(bind_door(address), self._ears.tell_durably, self._takers)
         self._door_file = _file_of(path)
         door.start()
         return door

@@ -24,10 +24,11 @@ _AGES = frozenset(
 """Fields that only say how long ago, or how fast: they change without anything happening."""
 
 
-def blank(server: str) -> StatusView:
-    """The view of an agent that has no configuration."""
+def blank(server: str, why: str = "") -> StatusView:
+    """The view of an agent that has no configuration; `why`: a sentence, where more is known."""
+    none = why or f"{server} has no configuration yet: it waits for a first push."
     return StatusView(
-        cluster=ClusterView(name="", status="Stopped"),
+        cluster=ClusterView(name="", status="Stopped", none=none),
         servers=(ServerView(name=server, status="Offline", local=True),),
     )
 

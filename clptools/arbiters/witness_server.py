@@ -39,6 +39,7 @@ from clptools.common.http import HttpError, Request, Response, Server, cause, se
 from clptools.config.address import Endpoint, endpoint
 from clptools.config.files import read_authkey
 from clptools.faults import ClpError, ExitCode
+from clptools.version import VERSION
 
 logger = logging.getLogger(__name__)
 
@@ -210,6 +211,7 @@ def _arguments() -> argparse.ArgumentParser:
         prog="clpwitnessd",
         description="Decides which half of a divided cluster goes on (np type witness).",
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
     parser.add_argument(
         "--listen", metavar="ADDRESS[:PORT]", default=f"0.0.0.0:{PORT}", help="default: %(default)s"
     )

@@ -147,6 +147,7 @@ def _fit(word: str, form: str, words: list[str], verb: str = "add") -> list[str]
 
 def _server(session: Session, words: list[str]) -> Found:
     name, priority = words
+    session.joined.append(name)
     return make(session, "server", name, at=priority)
 
 

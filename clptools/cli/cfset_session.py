@@ -33,6 +33,8 @@ class Session:
         self.notes: list[str] = []
         self.made: list[Found] = []
         """Objects that were added."""
+        self.joined: list[str] = []
+        """Servers that were added to others."""
         self.renamed: list[tuple[str, str]] = []
         """Folders of scripts, below `scripts/`: before and after."""
 

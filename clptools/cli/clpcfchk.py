@@ -57,6 +57,7 @@ def run(args: Args) -> Answer:
     import msgspec
 
     from clptools.cli.render.findings import as_json, render_text
+    from clptools.cli.render.text import screen_columns
     from clptools.config.load import load
     from clptools.registries import registries
 
@@ -65,7 +66,7 @@ def run(args: Args) -> Answer:
     edit = unpushed(path)
     reports += edit
     fields = json.loads(msgspec.json.encode(as_json(reports, verdict)))
-    text = render_text(reports, verdict)
+    text = render_text(reports, verdict, screen_columns(piped=0))
     if verdict is None:
         text = "\n".join([text.rstrip("\n"), *(f"{one} {one.hint}" for one in edit)])
         return Answer(text, fields, ExitCode.INVALID_CONFIG)

@@ -71,8 +71,13 @@ COMMAND = Command(
         Option(
             "--diff",
             help="Show what differs: between N and M, N and the one in force, or that and DIR.",
+            complete="revision",
         ),
-        Option("--rollback", help="Put configuration N in force again; its files, if it is."),
+        Option(
+            "--rollback",
+            help="Put configuration N in force again; its files, if it is.",
+            complete="revision",
+        ),
         Option(
             "--without",
             metavar="SERVER",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from clptools.cli.command import FORCE, SUCCEEDED, Answer, Args, Argument, Command, Option, done
 from clptools.faults import ClpError, ExitCode
+from clptools.paths import config_file
 
 if TYPE_CHECKING:
     from clptools.cli.cfset_session import Session
@@ -32,7 +33,8 @@ COMMAND = Command(
             "with create or wizard. The file is written whole or not at all; comments stay, "
             "unless they belong to what is removed. If a change cannot be made in the file as it "
             "is written, clpcfset says so and changes nothing. Nothing takes effect before "
-            "clpcfctrl --push -x DIR."
+            "clpcfctrl --push -x DIR. show, where the current folder has no clp.toml and none is "
+            "named, shows this server's."
         ),
         (
             "Kinds are server (srv), interconnect (hb), np, server_group (svg), group (grp), "
@@ -94,7 +96,13 @@ COMMAND = Command(
             required=True,
             complete="wizard create add set unset del rename move show",
         ),
-        Argument("WORD", help="What follows it, as above.", many=True),
+        Argument(
+            "WORD",
+            help="What follows it, as above.",
+            many=True,
+            complete="cluster server interconnect np server_group group resource monitor "
+            "snmpv3_user trap_profile trap forced_stop alert",
+        ),
     ),
     examples=(
         ("clpcfset create cluster && clpcfset add server server1", "a new clp.toml here"),
@@ -121,7 +129,8 @@ def run(args: Args) -> Answer:
     if args.given("file") and args.given("dir"):
         raise ClpError(ExitCode.USAGE, "Give -x or --file, not both.")
     if verb == "show":
-        return show(opened(path), words)
+        anywhere = args.given("file") or args.given("dir") or os.path.lexists(path)
+        return show(opened(path if anywhere else config_file()), words)
     if verb == "wizard":
         from clptools.cli.wizard import run as ask
 
@@ -138,6 +147,7 @@ def run(args: Args) -> Answer:
 
             hint = near(verb, ("wizard", "create", *_VERBS, "show"))
             raise ClpError(ExitCode.USAGE, f"{verb}: no such verb.", hint)
+        _still_to_set(session)
         changed = session.save()
     text = "\n".join([*session.notes, SUCCEEDED])
     return done(text, file=path, changed=changed, notes=session.notes)
@@ -184,6 +194,27 @@ def _set(session: Session, words: list[str]) -> None:
     for word in words:
         path, _, value = word.partition("=")
         session.config.set(path, value)
+
+
+def _still_to_set(session: Session) -> None:
+    """A server that joins has no address yet where the others have theirs: says how to give it."""
+    from clptools.config.references import lacking
+
+    where = f" -x {session.folder}" if session.folder else ""
+    for server in session.joined:
+        paths = lacking(session.config, server)
+        if paths:
+            given = " ".join(
+                f"{path}={'USER' if path.endswith('bmc.user') else 'ADDRESS'}" for path in paths
+            )
+            session.note(f"{server} still needs: clpcfset set {given}{where}")
+        lists = [
+            f"group.{one.name}.servers"
+            for one in session.config.all_of("group")
+            if "servers" in one.table and server not in one.table["servers"]
+        ]
+        if lists:
+            session.note(f"No group moves to {server} before it is in: {', '.join(lists)}")
 
 
 def _unset(session: Session, words: list[str]) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
 
-from clptools.api.agent_process import beside, described, is_stopped
+from clptools.api.agent_process import beside, described, is_stopped, state
 from clptools.api.client import READ_TIMEOUT_S, Client, Silent
-from clptools.cli.command import APITO, Answer, Args, Command, Option, done, host, wait
-from clptools.cli.requests import change, one_of
+from clptools.cli.command import APITO, SUCCEEDED, Answer, Args, Command, Option, done, host, wait
+from clptools.cli.requests import change, one_of, status
 from clptools.faults import ClpError, ExitCode
 from clptools.paths import log_dir, root, socket_file
 
@@ -20,6 +22,7 @@ COMMAND = Command(
     synopsis=(
         "-s [-a | -h HOST] [-w SEC]",
         "-t [-a | -h HOST] [-w SEC]",
+        "-t --agent [-w SEC]",
         "-r [-a | -h HOST] [-w SEC]",
         "--suspend [--force] [-w SEC]",
         "--resume",
@@ -29,11 +32,14 @@ COMMAND = Command(
         (
             "The node agent stays up when the cluster service stops, so -a and -h work from any "
             "server. A local -s also starts the agent if it is down; if an agent hangs, it "
-            "starts no other and names the process (exit code 7)."
+            "starts no other and names the process (exit code 7). Without a configuration the "
+            "agent waits for a first push, which starts the service; that is no fault."
         ),
         (
             "Stopping one server moves its groups to others first; stopping all stops them. "
-            "A server stopped with -t stays so until -s or its next boot."
+            "A server stopped with -t stays so until -s or its next boot. With --agent the node "
+            "agent of this server ends as well: nobody can then be asked here, nor start anything "
+            "from another server, until -s here or the next boot."
         ),
         "While the cluster is suspended, its groups run on and nothing acts: for maintenance.",
         (
@@ -50,6 +56,7 @@ COMMAND = Command(
         Option("--resume", help="Resume a suspended cluster."),
         Option("-a", "--all", help="On all servers."),
         host(),
+        Option("--agent", help="With -t: end the node agent of this server, too."),
         Option("--ib", help="With -r, for old scripts: nothing is restarted."),
         Option("--web", help="The same."),
         Option("--alert", help="The same."),
@@ -62,6 +69,7 @@ COMMAND = Command(
     examples=(
         ("clpcl -s -a", "starts the cluster"),
         ("clpcl -t -h server2", "stops server2's part; its groups move first"),
+        ("clpcl -t --agent", "before clptools is removed from this server"),
         ("clpcl --suspend", "before maintenance"),
     ),
 )
@@ -74,6 +82,8 @@ def run(args: Args) -> Answer:
     what = one_of(COMMAND, args, "start", "stop", "restart", "suspend", "resume")
     if args.given("all") and args.given("host"):
         raise ClpError(ExitCode.USAGE, "Give -a or -h, not both.")
+    if args.given("agent") and (what != "stop" or args.given("all") or args.given("host")):
+        raise ClpError(ExitCode.USAGE, "--agent goes with -t, and is for this server alone.")
     side = [name for name in SIDE_SERVICES if args.given(name)]
     if side:
         if what != "restart":
@@ -88,11 +98,26 @@ def run(args: Args) -> Answer:
     server = "*" if args.given("all") else args.text("host")
     if what == "start":
         started = not args.given("host") and start_agent()
+        if not args.given("host") and not args.given("all") and (none := _belongs_to_none()):
+            ran = "was started" if started else "runs"
+            return done(f"The node agent {ran}. {none}\nFrom a server that has one: {PUSH}")
         answer = change(args, {"type": "service-start", "server": server}, timeout_s)
         # A starting agent starts the service: "already running" would be our own doing.
         return done() if started and not args.given("all") else answer
+    if args.given("agent"):
+        return stop_with_agent(args, timeout_s)
     then = "start" if what == "restart" else ""
     return change(args, {"type": "service-stop", "server": server, "then": then}, timeout_s)
+
+
+PUSH = "clpcfctrl --push"
+
+
+def _belongs_to_none() -> str:
+    """Why this server belongs to no cluster; empty: it does."""
+    with Client() as client:
+        cluster = status(client, local=True).get("cluster")
+    return str(cluster.get("none", "")) if isinstance(cluster, dict) else ""
 
 
 # ---------------------------------------------------------------------- the agent of this server
@@ -139,6 +164,50 @@ def start_agent() -> bool:
         )
     # Another agent may have run, whose socket was removed.
     return by_systemd or answering == starting.pid
+
+
+ENDS_WITHIN_S = 60.0
+
+
+def stop_with_agent(args: Args, timeout_s: float | None) -> Answer:
+    """Stops the cluster service here, then the agent; returns when its process has ended."""
+    try:
+        with Client() as client:
+            client.call("GetCounters")
+            pid = client.agent_pid
+    except ClpError as error:
+        if error.code != ExitCode.NO_AGENT:
+            raise
+        return done("No node agent runs here.")
+    said = "" if _belongs_to_none() else _service_stopped(args, timeout_s)
+    if _is_units(pid):
+        # Else systemd might start it again.
+        subprocess.run(["systemctl", "stop", UNIT], stdin=subprocess.DEVNULL, check=False)
+    else:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + (ENDS_WITHIN_S if timeout_s is None else timeout_s)
+    while state(pid) not in ("", "Z"):
+        if time.monotonic() > deadline:
+            text = f"The node agent (process {pid}) was told to end, and has not yet."
+            raise ClpError(ExitCode.TIMED_OUT, text, f"See what it does: {log_file()}")
+        time.sleep(RETRY_S)
+    return done("\n".join(filter(None, (said, "The node agent has ended.", SUCCEEDED))))
+
+
+def _service_stopped(args: Args, timeout_s: float | None) -> str:
+    """What was said of the service, beside that it succeeded."""
+    answer = change(args, {"type": "service-stop", "server": "", "then": ""}, timeout_s)
+    return answer.text.removesuffix(SUCCEEDED).rstrip()
+
+
+def _is_units(pid: int) -> bool:
+    """Whether systemd keeps that process."""
+    if root() or not os.path.isdir("/run/systemd/system"):
+        return False
+    asked = ["systemctl", "show", "--property=MainPID", "--value", UNIT]
+    told = subprocess.run(asked, capture_output=True, text=True, check=False)
+    return told.stdout.strip() == str(pid)
 
 
 def log_file() -> str:

@@ -45,14 +45,15 @@ COMMAND = Command(
 )
 
 PROCESSES = ("pm", "rc", "rm", "nm")
-OPTION, STOPPED, SUSPENDED, NOT_ALIVE = 4, 11, 12, 100
+STOPPED, SUSPENDED, NOT_ALIVE = 11, 12, 100
 TIMEOUT_S = 5.0
 
 
 def run(args: Args) -> Answer:
     chosen = (args.text("type"),) if args.given("type") else PROCESSES
     if not set(chosen) <= set(PROCESSES):
-        return _say(f"{chosen[0]}: not one of pm, rc, rm, nm.", OPTION)
+        text = f"-t {chosen[0]}: not one of pm, rc, rm, nm."
+        raise ClpError(ExitCode.USAGE, text, f"More: {COMMAND.name} --help")
     seconds = args.number("timeout")
     try:
         with Client(timeout_s=TIMEOUT_S if seconds is None else max(seconds, 0.001)) as client:

@@ -23,7 +23,9 @@ COMMAND = Command(
         (
             "Writes SERVER-log.tar.gz for every server, or for those that are named. Files of "
             "other servers come over the interconnects; if a server does not answer, the command "
-            "names it and exits with 1. Without an agent here, only this server is packed."
+            "names it and exits with 1. Without an agent here, only this server is packed. "
+            "timeline.txt beside them has the records of all servers in one order. DIR is made "
+            "where it is missing."
         ),
         (
             "It contains no secrets: no authkey, no passwords and keys of BMCs and SNMP users, "
@@ -72,6 +74,7 @@ def run(args: Args) -> Answer:
 
     wanted, remark = _wanted(args)
     folder = args.text("output") or "."
+    _make(folder)
     written: dict[str, str] = {}
     missing: dict[str, ClpError] = {}
     for server in wanted:
@@ -88,17 +91,52 @@ def run(args: Args) -> Answer:
             missing[server] = fault
         else:
             written[server] = path
+    line, lacks = _time_line(folder) if len(wanted) > 1 else ("", "")
+    told = f"{line} written: what all servers recorded, in one order." if line else lacks
     text = "\n".join(
         [
             *(f"{path} written." for path in written.values()),
             *(f"{server} was not collected: {why.message}" for server, why in missing.items()),
-            *filter(None, (remark,)),
+            *filter(None, (told, remark)),
         ]
     )
     if missing:
-        fields = {"files": written, "missing": {name: why.message for name, why in missing.items()}}
-        return Answer(text, {"result": "failed", "text": text, **fields}, ExitCode.FAILED)
-    return done(text, files=written)
+        fields: dict[str, object] = {"result": "failed", "text": text, "files": written}
+        fields |= {
+            "timeline": line,
+            "missing": {name: why.message for name, why in missing.items()},
+        }
+        return Answer(text, fields, ExitCode.FAILED)
+    return done(text, files=written, timeline=line)
+
+
+def _make(folder: str) -> None:
+    """The folder, where there is none yet.  Raises ClpError."""
+    try:
+        os.makedirs(folder, mode=0o750, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(error.filename or folder, error) from error
+
+
+TIME_LINE = "timeline.txt"
+
+
+def _time_line(folder: str) -> tuple[str, str]:
+    """Writes what all servers recorded, in one order; returns the file, or why there is none."""
+    import msgspec
+
+    from clptools.cli.past import gather
+    from clptools.cli.stat_events import event_line
+
+    path = os.path.join(folder, TIME_LINE)
+    try:
+        found = gather(None, None)
+    except ClpError as error:
+        return "", f"Without {TIME_LINE}: {error.message}"
+    told = [event_line(msgspec.to_builtins(record)) for record in found.records]
+    with _in_place(path) as file:
+        file.write("".join(f"{each}\n" for each in (*told, *found.remarks)).encode())
+    return path, ""
 
 
 def _wanted(args: Args) -> tuple[list[str], str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from clptools.api.client import Client
 from clptools.cli.command import (
+    SUCCEEDED,
     TYPE_CHECKING,
     Answer,
     Args,
@@ -117,11 +118,13 @@ def dummy(args: Args, monitors: tuple[str, ...], server: str, wait_s: float) -> 
     if on and not monitors:
         raise ClpError(ExitCode.USAGE, "-e needs a monitor: -m NAME.")
     request: MonitorFaultJson = {"type": "monitor-fault", "on": on, "server": server}
-    said = [
-        change(args, request | {"monitor": monitor}, timeout_s=wait_s).text
+    said = dict.fromkeys(
+        line
         for monitor in monitors or ("",)
-    ]
-    return done("\n".join(dict.fromkeys(said)))
+        for line in change(args, request | {"monitor": monitor}, timeout_s=wait_s).text.splitlines()
+        if line != SUCCEEDED
+    )
+    return done("\n".join([*said, SUCCEEDED]))
 
 
 def counters(monitors: tuple[str, ...], server: str) -> Answer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clptools.cli.command import Answer, Args, Argument, Command, Option, done
+from clptools.cli.command import SUCCEEDED, Answer, Args, Argument, Command, Option, done
 from clptools.faults import ClpError, ExitCode
 
 COMMAND = Command(
@@ -16,7 +16,7 @@ COMMAND = Command(
             "that category, and with that keyword or none, takes the message; if none takes it, "
             "it only becomes an alert (mm 903). Root only."
         ),
-        "It returns when the message is on disk.",
+        "It returns when the message is on disk, and says which monitors take it.",
     ),
     options=(Option("--recovered", help="The error is over."),),
     arguments=(
@@ -79,4 +79,20 @@ def run(args: Args) -> Answer:
             ) from None
     if not answer.get("accepted"):
         raise ClpError(ExitCode.REFUSED, f"Not taken: {answer.get('error', 'no reason given')}.")
-    return done(category=words[0], recovered=args.given("recovered"))
+    took = answer.get("monitors")
+    monitors = took if isinstance(took, list) else []
+    return done(
+        f"{_what_follows(words, monitors)}\n{SUCCEEDED}",
+        category=words[0],
+        recovered=args.given("recovered"),
+        monitors=monitors,
+    )
+
+
+def _what_follows(words: tuple[str, ...], monitors: list[str]) -> str:
+    if monitors:
+        return f"Given to {', '.join(monitors)}."
+    device = ".".join(words[:-1])
+    return (
+        f"No message receive monitor of this server takes {device}: nothing follows but a record."
+    )

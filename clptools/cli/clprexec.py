@@ -209,7 +209,7 @@ def _ask(
         of_core = msgspec.convert(asked, GroupMove | ExternalNotice)
         request = Transaction(request=of_core, resource=args.text("resource"), user=user())
     ended = call_from_outside(host, port, key, request, Outcome, _seconds(args))
-    return {"code": ended.code, "text": ended.text, "hint": ended.hint}
+    return {"code": ended.code, "text": ended.text, "hint": ended.hint, "did": ended.did}
 
 
 def read_key(path: str) -> bytes:

@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, NoReturn, cast
 
 from clptools.cli.command import Answer, Args, Argument, Command, Option, host
-from clptools.faults import ClpError, ExitCode
+from clptools.faults import ClpError, ExitCode, known
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -294,7 +294,11 @@ def status(args: Args, view: str) -> Answer:
         return without_agent(args, view, error)
     if args.given("json"):
         return Answer(fields=cast("dict[str, object]", found))
-    return Answer(layout(args, view, found))
+    none = found["cluster"].get("none", "")  # an agent from before does not say
+    return Answer(layout(args, view, found) + (f"\n{none}\n{PUSH}" if none else ""))
+
+
+PUSH = "A push of a configuration that names it takes it in: clpcfctrl --push"
 
 
 def layout(args: Args, view: str, found: StatusJson) -> str:
@@ -349,16 +353,10 @@ def service_stopped(client: Client, found: StatusJson, name: str) -> bool:
     return any(one["name"] == name and one["unreachable"] is None for one in asked["servers"])
 
 
-def unknown(what: str, name: str, known: list[str]) -> ClpError:
+def unknown(what: str, name: str, names: list[str]) -> ClpError:
     """No such object, with the names that may have been meant."""
-    from difflib import get_close_matches
-
-    near = get_close_matches(name, known, 3, 0.5) or known[:8]
-    return ClpError(
-        ExitCode.NO_SUCH,
-        f"{name}: no such {what}.",
-        f"Known: {', '.join(near)}" if near else f"No {what} is configured.",
-    )
+    hint = known(names, name) or f"No {what} is configured."
+    return ClpError(ExitCode.NO_SUCH, f"{name}: no such {what}.", hint)
 
 
 def without_agent(args: Args, view: str, error: ClpError) -> Answer:
@@ -463,6 +461,7 @@ def explain(args: Args) -> Answer:
     """`--explain NAME`, or of every group."""
     from clptools.api.client import Client
     from clptools.cli.render.explain import explanation
+    from clptools.cli.render.text import screen_columns
 
     with Client() as client:
         found = cast("StatusJson", client.call("GetStatus")["status"])
@@ -476,17 +475,19 @@ def explain(args: Args) -> Answer:
         waiting = {group["name"]: group["waiting_for"] for group in found["groups"]}
         all_told = [{**one, "waiting_for": waiting.get(one["subject"])} for one in told]
         return Answer(fields=all_told[0] if args.word() else {"explanations": all_told})
-    return Answer("\n".join(explanation(one, found) for one in told).rstrip("\n"))
+    columns = screen_columns()
+    return Answer("\n".join(explanation(one, found, columns) for one in told).rstrip("\n"))
 
 
 def hardware(args: Args) -> Answer:
     """`--hw`."""
     from clptools.api.client import Client
     from clptools.cli.render.status import hardware as page
+    from clptools.cli.render.text import screen_columns
 
     with Client() as client:
         found = cast("HardwareJson", client.call("GetHardware")["hardware"])
-    return Answer(page(found, time.time())[:-1], cast("dict[str, object]", found))
+    return Answer(page(found, time.time(), screen_columns())[:-1], cast("dict[str, object]", found))
 
 
 def metrics() -> Answer:

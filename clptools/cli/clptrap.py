@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from clptools.intake.decoded_trap import DecodedTrap
     from clptools.intake.recorded_traps import RecordedTrap
 
+WORDS = "decode test FATAL ERROR PREDICT PERFORMANCE REDUNDANCY INFO"
+"""What a shell offers."""
+
 COMMAND = Command(
     "clptrap",
     summary="decode SNMP traps of BMCs, and rehearse them",
@@ -69,7 +72,13 @@ COMMAND = Command(
         Option("--to", metavar="SERVER", help="Where a rehearsal trap goes.", complete="server"),
     ),
     arguments=(
-        Argument("WHAT", help="decode or test, and a trap or a class.", required=True, many=True),
+        Argument(
+            "WHAT",
+            help="decode or test, and a trap or a class.",
+            required=True,
+            many=True,
+            complete=WORDS,
+        ),
     ),
     examples=(
         ("clptrap decode --specific 880385", "what a number in a log means"),
@@ -135,7 +144,10 @@ def _readings(args: Args) -> Iterator[RecordedTrap]:
     if args.given("specific") or args.given("octets"):
         if words or args.given("pcap") or not args.given("specific"):
             raise ClpError(ExitCode.USAGE, "--octets goes with --specific N, without HEX.", MORE)
-        yield recorded_traps.of_specific(args.text("specific"), args.text("octets") or None)
+        typed = recorded_traps.of_specific(args.text("specific"), args.text("octets") or None)
+        if typed.fault:
+            raise ClpError(ExitCode.USAGE, typed.fault, MORE)
+        yield typed
     elif args.given("pcap"):
         if words:
             raise ClpError(ExitCode.USAGE, "--pcap stands for itself, without HEX.", MORE)
@@ -144,7 +156,10 @@ def _readings(args: Args) -> Iterator[RecordedTrap]:
     elif words == ("-",):
         yield from recorded_traps.of_lines(sys.stdin)
     elif words:
-        yield recorded_traps.of_hex(" ".join(words))
+        typed = recorded_traps.of_hex(" ".join(words))
+        if typed.fault:
+            raise ClpError(ExitCode.USAGE, typed.fault, MORE)
+        yield typed
     else:
         raise ClpError(ExitCode.USAGE, "There is nothing to decode.", MORE)
 

@@ -44,7 +44,6 @@ CLPNODE = Command(
             help="With confirm-down: also where its BMC says that it lives; recorded.",
         ),
         Option("--json", help="With confirm-down: one JSON object instead of text."),
-        Option("--version", help="Show the version."),
     ),
     arguments=(
         Argument("confirm-down", help="Vouch for a server.", complete="confirm-down"),

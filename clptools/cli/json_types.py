@@ -84,6 +84,7 @@ class ClusterJson(TypedDict):
     toratio: int
     toratio_by: str
     toratio_left_s: float | None
+    none: str
 
 
 class ConditionJson(TypedDict):
@@ -179,6 +180,7 @@ class GroupJson(TypedDict):
     resources: list[ResourceJson]
     copies: list[str]
     on: dict[str, str]
+    failback: str
     comment: str
 
 
@@ -342,6 +344,7 @@ class OutcomeJson(TypedDict):
     code: NotRequired[int]
     text: NotRequired[str]
     hint: NotRequired[str]
+    did: NotRequired[str]
 
 
 class PeerJson(TypedDict):

@@ -73,6 +73,10 @@ def _answer(name: str, line: list[str]) -> Answer:
         from clptools.cli.requests import live_names
 
         return Answer("\n".join(live_names("".join(line[1:2]))))
+    if "--version" in line:
+        from clptools.version import VERSION
+
+        return Answer(f"{name} {VERSION}", {"version": VERSION})
     if "--help" in line:
         from clptools.cli.typer_app import help_text
 

@@ -11,7 +11,7 @@ import sys
 
 from clptools.api.client import Client, Silent, user
 from clptools.cli.command import TYPE_CHECKING, Answer, Args, Command, done
-from clptools.faults import ClpError, ExitCode
+from clptools.faults import ClpError, ExitCode, known
 
 if TYPE_CHECKING:
     from clptools.cli.json_types import RequestJson
@@ -56,8 +56,8 @@ def find(of: list[Json], kind: str, name: str) -> Json:
     for item in of:
         if item.get("name") == name:
             return item
-    known = ", ".join(str(item.get("name")) for item in of) or "none"
-    raise ClpError(ExitCode.NO_SUCH, f"{name}: no such {kind}.", f"Known: {known}")
+    hint = known((str(item.get("name")) for item in of), name) or f"No {kind} is configured."
+    raise ClpError(ExitCode.NO_SUCH, f"{name}: no such {kind}.", hint)
 
 
 # ---------------------------------------------------------------------- requests
@@ -129,7 +129,12 @@ def outcome(ended: dict[str, object]) -> Answer:
         return Answer("\n".join(filter(None, (text, hint))), {"text": text, "hint": hint}, code)
     if code != ExitCode.DONE:
         raise ClpError(code, text or "Refused without a reason.", hint)
-    return done("\n".join(filter(None, (text, hint))))
+    answer = done("\n".join(filter(None, (text, hint))))
+    if did := str(ended.get("did", "")):
+        # The original's words stay a line of their own, as scripts look for them.
+        answer.text = f"{did}\n{answer.text}"
+        answer.fields = {**(answer.fields or {}), "did": did}
+    return answer
 
 
 # ---------------------------------------------------------------------- names for the shells
@@ -141,9 +146,21 @@ PATIENCE_S = 1.0
 
 def live_names(kind: str) -> list[str]:
     """The names of one kind; `any` is all kinds."""
+    if kind == "revision":
+        return _revisions()
     kinds = KINDS if kind == "any" else (kind,)
     state = _state()
     return [name for each in kinds for name in _of(state, each)]
+
+
+def _revisions() -> list[str]:
+    """The numbers of the configurations that were in force, newest first."""
+    from clptools.config.history import entries
+
+    try:
+        return [str(entry.number) for entry in reversed(entries())]
+    except OSError:
+        return []
 
 
 def _state() -> Json:

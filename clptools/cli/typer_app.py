@@ -10,12 +10,14 @@ import inspect
 import typer
 
 from clptools.cli.command import Args, Argument, Command, Option
+from clptools.cli.render.text import WIDEST, screen_columns
 
 
 def help_text(command: Command) -> str:
     """What `--help` prints."""
     made = _made(command)
-    with made.make_context(command.name, [], resilient_parsing=True) as context:
+    wide = {"terminal_width": screen_columns(), "max_content_width": WIDEST}
+    with made.make_context(command.name, [], resilient_parsing=True, **wide) as context:
         return str(made.get_help(context)).rstrip()
 
 

@@ -13,7 +13,7 @@ from clptools.cli.cfset_forms import lines_of
 from clptools.cli.cfset_session import Session, alone, path_of, read
 from clptools.cli.clpcfset import HEAD
 from clptools.cli.command import SUCCEEDED, Answer, done
-from clptools.cli.wizard_steps import STEPS, Cancelled, Ended, Step, Talk, describe
+from clptools.cli.wizard_steps import STEPS, Cancelled, Ended, Step, Talk, describe, listing
 from clptools.config.edit import Found
 from clptools.config.references import forget, rename
 from clptools.config.table import SINGLE
@@ -62,18 +62,35 @@ class _Wizard:
         self.session = session
         self.config = session.config
         self.talk = talk
+        self._before = session.document.text()
 
     def run(self) -> bool:
         """Goes through the steps; returns whether the file was written."""
         number = 0
         while True:
-            if number == len(STEPS):
-                ended = self._end()
-            else:
-                ended = self._step(number, STEPS[number])
+            try:
+                last = number == len(STEPS)
+                ended = self._end() if last else self._step(number, STEPS[number])
+            except KeyboardInterrupt:
+                if self._thrown_away():
+                    raise
+                continue
+            if ended == "quit" and not self._thrown_away():
+                continue
             if ended in ("written", "quit"):
                 return ended == "written"
             number = max(0, number + (-1 if ended == "back" else 1))
+
+    def _thrown_away(self) -> bool:
+        """Whether what was entered may go: a person who entered something is asked."""
+        if not sys.stdin.isatty() or self.session.document.text() == self._before:
+            return True
+        try:
+            return self.talk.yes("\nThrow away what was entered", False)
+        except Cancelled:
+            return False
+        except (Ended, KeyboardInterrupt):
+            return True  # a second time: it is meant
 
     # -- one step ------------------------------------------------------------------------
 
@@ -84,8 +101,8 @@ class _Wizard:
             return self._cluster()
         while True:
             objects = self.config.all_of(step.kind)
-            for place, found in enumerate(objects, 1):
-                self.talk.say(f"  {place:>2}  {describe(found)}")
+            for line in listing(step.kind, objects, self.config.names("server")):
+                self.talk.say(line)
             default = "a" if len(objects) < step.wanted else "n"
             verbs = "[a]dd, [c]hange, [r]ename, [d]elete, [m]ove" if objects else "[a]dd"
             try:
@@ -128,7 +145,7 @@ class _Wizard:
         try:
             if step.add is not None:
                 step.add(self.session, self.talk)
-        except (Cancelled, ClpError):
+        except (Cancelled, ClpError, KeyboardInterrupt):
             for found in self.session.made[before:]:
                 self.config.delete(found)
             del self.session.made[before:]
@@ -207,6 +224,7 @@ class _Wizard:
     def _end(self) -> str:
         from clptools.cli.clpcfchk import judge
         from clptools.cli.render.findings import render_text
+        from clptools.cli.render.text import screen_columns
         from clptools.config.load import loads
         from clptools.registries import registries
 
@@ -216,7 +234,7 @@ class _Wizard:
                 self.talk.say(f"  {step.kind:<13} {describe(found)}")
         text = self.session.document.text()
         reports, verdict = judge(loads(text, registries(), self.session.path))
-        said = render_text(reports, verdict).removesuffix(" Nothing was changed.")
+        said = render_text(reports, verdict, screen_columns()).removesuffix(" Nothing was changed.")
         self.talk.say(said)
         default = "b" if verdict is None else "w"
         while True:

@@ -9,6 +9,7 @@ from typing import NamedTuple, TextIO
 from clptools.cli.cfset_session import Session, make, path_of
 from clptools.config.edit import Configuration, Found
 from clptools.config.monitors import BMCNOTICE
+from clptools.config.references import lacking
 from clptools.config.table import fields_of
 from clptools.faults import ClpError, ExitCode
 
@@ -89,6 +90,17 @@ def _server(session: Session, talk: Talk) -> None:
     asking = _Asking(session, talk, _named(session, talk, "server", name))
     if asking.key("bmc.address", question="Address of its BMC (empty: it has none)"):
         asking.key("bmc.user", "clp", "Account on its BMC (the password: clpbmccnf)")
+    joined = asking.path.partition(".")[2]
+    for path in lacking(session.config, joined):
+        if ".bmc." in path:
+            continue  # asked above
+        of, _, key = path.removesuffix(f".{joined}").rpartition(".")
+
+        def take(given: str, path: str = path) -> None:
+            if given:
+                session.config.set(path, given)
+
+        talk.until(f"  Its {key} in {of.partition('.')[2]}", take)
 
 
 def _interconnect(session: Session, talk: Talk) -> None:
@@ -226,6 +238,22 @@ STEPS = (
 
 
 # ---------------------------------------------------------------------- showing
+
+
+def listing(kind: str, objects: list[Found], servers: list[str]) -> list[str]:
+    """The objects of a kind, numbered; interconnects as a table with a column a server."""
+    if kind != "interconnect" or not objects:
+        return [f"  {place:>2}  {describe(found)}" for place, found in enumerate(objects, 1)]
+    rows = [["", "TYPE", "NAME", *servers]]
+    for place, found in enumerate(objects, 1):
+        given = found.table.get("address", {})
+        addresses = [str(given.get(server, "-")) for server in servers]
+        rows.append([str(place), str(found.table.get("type", "")), found.name, *addresses])
+    wide = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  " + "  ".join(cell.ljust(size) for cell, size in zip(row, wide, strict=True)).rstrip()
+        for row in rows
+    ]
 
 
 def describe(found: Found) -> str:

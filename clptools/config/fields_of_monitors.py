@@ -275,7 +275,12 @@ ALERT = (
         help="The least level that is passed on.",
     ),
     _alert(name="mail_to", parse=list_of(text(min_bytes=3)), help="Mail addresses."),
-    _alert(name="mail_from", parse=TEXT, default="clptools", help="Sender of the mails."),
+    _alert(
+        name="mail_from",
+        parse=TEXT,
+        default="clptools",
+        help="Sender of the mails; without a domain: of the full name of the host that sends.",
+    ),
     _alert(name="smtp", parse=ENDPOINT, default="127.0.0.1:25", help="The mail relay."),
     _alert(
         name="smtp_tls",

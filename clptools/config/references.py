@@ -72,6 +72,24 @@ def forget(config: Configuration, found: Found) -> list[str]:
     return still
 
 
+def lacking(config: Configuration, server: str) -> list[str]:
+    """The paths of the keys that have a value for each server, and none for this one."""
+    found = []
+    for one in config.all_of("server"):
+        if "bmc" in one.table and "bmc" not in config.find("server", server).table:
+            found = [f"server.{server}.bmc.address", f"server.{server}.bmc.user"]
+    for kind in ("interconnect", "np", "monitor"):
+        for one in config.all_of(kind):
+            among = one.table.get("servers")
+            if isinstance(among, list) and server not in among:
+                continue
+            for key in _set(one, one.table, fields_of(kind, one.table, config.registries), ""):
+                value = key.value
+                if key.field.parse.by_server and isinstance(value, dict) and server not in value:
+                    found.append(f"{kind}.{one.name}.{key.field.name}.{server}")
+    return found
+
+
 def script_folder(found: Found, name: str = "") -> str:
     """Where an object's scripts lie below `scripts/`; empty: it has none."""
     name = name or found.name

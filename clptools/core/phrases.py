@@ -256,6 +256,22 @@ def failback(group: str, server: str) -> str:
     return f"{group} goes back to {server}, the best in its order"
 
 
+def stays_moved(group: str, best: str) -> str:
+    """Why a group with failback = auto does not go back to the best in its order."""
+    return (
+        f"It does not go back to {best} by itself (failback = auto): a command or a recovery "
+        f"moved it. It will once {best} has been away and is back; or now: "
+        f"clpgrp -m {group} -a {best}"
+    )
+
+
+open_fatal = "it has an open fatal hardware event"
+
+
+def goes_back_when(best: str, why: str) -> str:
+    return f"It goes back to {best} by itself (failback = auto) as soon as that can take it: {why}."
+
+
 nowhere_proven = (
     "nothing proves that it does not run on a server that went dark, so it could start nowhere "
     "else now"

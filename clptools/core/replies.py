@@ -50,6 +50,47 @@ def not_running(group: str) -> str:
     return f"{group} is not running anywhere."
 
 
+def started(groups: Sequence[tuple[str, str]]) -> str:
+    """What a start did; (group, server) each."""
+    if len(groups) == 1:
+        group, server = groups[0]
+        return f"{group} runs on {server} now."
+    return f"{len(groups)} groups started: {_each('{} on {}', groups)}."
+
+
+def moved(groups: Sequence[tuple[str, str, str]]) -> str:
+    """What a move did; (group, server before, server now) each."""
+    if len(groups) == 1:
+        group, before, server = groups[0]
+        came = f"; it came from {before}" if before not in ("", server) else ""
+        return f"{group} runs on {server} now{came}."
+    return f"{len(groups)} groups moved: {_each('{0} to {2}', groups)}."
+
+
+def stopped(groups: Sequence[tuple[str, str]]) -> str:
+    """What a stop did; (group, server that ran it or nothing) each."""
+    shown = [(group, f" on {server}" if server else "") for group, server in groups]
+    if len(shown) == 1:
+        group, where = shown[0]
+        return f"{group} has stopped{where}. It stays so until: clpgrp -s {group}"
+    return f"{len(shown)} groups stopped: {_each('{}{}', shown)}."
+
+
+def stopped_older(group: str, server: str, runs_on: str) -> str:
+    """What the stop of the older of two copies did."""
+    return f"The older copy of {group} has stopped on {server}; it runs on {runs_on}."
+
+
+def _each(form: str, of: Sequence[tuple[str, ...]]) -> str:
+    return ", ".join(form.format(*one) for one in of)
+
+
+def nothing_there(server: str, verb: str) -> str:
+    """A request for whatever runs on a server; `verb`: to move, to stop."""
+    where = f"No group runs on {server}" if server else "No group runs"
+    return f"{where}: there is nothing to {verb}."
+
+
 def start_ended_badly(group: str, failed: Sequence[str], runs_on: str) -> str:
     """`failed`: servers, each with why; `runs_on`: where it was started in the end, or nothing."""
     end = f"; it runs on {runs_on}" if runs_on else ""
@@ -142,6 +183,39 @@ def monitors_already(monitors: Sequence[str], server: str, suspended: bool) -> s
     verb = "is" if len(monitors) == 1 else "are"
     word = "suspended" if suspended else "running"
     return f"{listed(monitors)} {verb} already {word} on {server}."
+
+
+def monitors_changed(changed: Sequence[str], of: int, server: str, suspended: bool) -> str:
+    """What a suspension (or its end) did; `of`: how many monitors were named, or are there."""
+    verb = "is" if len(changed) == 1 else "are"
+    word = "suspended" if suspended else "running again"
+    already = of - len(changed)
+    rest = ""
+    if already:
+        rest = f"; {already} {'was' if already == 1 else 'were'} so already"
+    count = f" ({len(changed)} monitors)" if len(changed) > 1 else ""
+    return f"{listed(changed)} {verb} {word} on {server}{count}{rest}."
+
+
+def counters_cleared(monitors: Sequence[str], server: str) -> str:
+    return f"The recovery counters of {listed(monitors)} on {server} are zero."
+
+
+def dummy_failure(monitors: Sequence[str], server: str, on: bool) -> str:
+    if not monitors:
+        return f"No monitor of {server} takes a dummy failure."
+    if on:
+        names = " ".join(monitors)
+        verb = "finds" if len(monitors) == 1 else "find"
+        return f"{listed(monitors)} {verb} an error on {server} until: clpmonctrl -n -m {names}"
+    verb = "checks" if len(monitors) == 1 else "check"
+    return f"{listed(monitors)} {verb} in earnest again on {server}."
+
+
+def events_closed(monitor: str, server: str, closed: int, left: int) -> str:
+    """What an acknowledgement did."""
+    what = "1 event" if closed == 1 else f"{closed} events"
+    return f"{what} of {monitor} closed on {server}; {left or 'none'} left open."
 
 
 def linkage_owned(monitor: str, category: str) -> str:

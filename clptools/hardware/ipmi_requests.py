@@ -28,7 +28,7 @@ _CODES = {
     0xD3: "destination unavailable",
     0xD4: "account lacks the privilege",
     0xD5: "not possible in the present state",
-    0xFF: "unspecified error, it may be busy",
+    0xFF: "refused without a reason, it may be busy",
 }
 """Completion codes (IPMI 2.0, table 5-2)."""
 _FOR_GOOD = frozenset((0xC1, 0xC2, 0xC7, 0xC8, 0xC9, 0xCC, 0xCD, 0xD4, 0xD6))

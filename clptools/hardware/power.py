@@ -195,6 +195,17 @@ async def identify(bmc: Asked, on: bool) -> str:
 
     Source: IPMI 2.0, 28.5.  Byte 2, "until told otherwise", is optional there.  Raises BmcError.
     """
+    try:
+        return await _lit(bmc, on)
+    except BmcError as error:
+        if error.completion_code:
+            error.hint = (
+                "The BMC may have no identify LED that it can switch, or be busy: try again."
+            )
+        raise
+
+
+async def _lit(bmc: Asked, on: bool) -> str:
     if not on:
         await bmc.command("identify off", CHASSIS, _IDENTIFY, b"\0")
         return f"{bmc.server}: identify LED off"

@@ -12,7 +12,7 @@ import os
 import socket
 import stat
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from enum import StrEnum
 
 import msgspec
@@ -30,6 +30,8 @@ BATCH = 64
 
 _UCRED = struct.Struct("=3i")
 OnMessage = Callable[[MessageSeen], Awaitable[None]]
+Takers = Callable[[MessageSeen], Sequence[str]]
+"""The names of the monitors that take a message."""
 
 
 class State(StrEnum):
@@ -90,10 +92,13 @@ def bind_door(address: str) -> socket.socket:
 class MessageDoor:
     """Receives at a socket of `bind_door`; `on_message` returns once the event is durable."""
 
-    def __init__(self, door: socket.socket, on_message: OnMessage) -> None:
+    def __init__(
+        self, door: socket.socket, on_message: OnMessage, takers: Takers = lambda _: ()
+    ) -> None:
         self.counters = DoorCounters()
         self._door = door
         self._on_message = on_message
+        self._takers = takers
         self._users = frozenset({0, os.geteuid()})
         self._pending: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -158,12 +163,14 @@ class MessageDoor:
             self._answer(sender, f"could not be kept: {error}")
             return
         self.counters.accepted += 1
-        self._answer(sender, "")
+        self._answer(sender, "", self._takers(event))
 
-    def _answer(self, sender: str | bytes, fault: str) -> None:
+    def _answer(self, sender: str | bytes, fault: str, takers: Sequence[str] = ()) -> None:
         if not sender:
             return
-        answer = {"accepted": False, "error": fault} if fault else {"accepted": True}
+        answer: dict[str, object] = {"accepted": True, "monitors": takers}
+        if fault:
+            answer = {"accepted": False, "error": fault}
         try:
             self._door.sendto(msgspec.json.encode(answer), sender)
         except OSError:

@@ -163,6 +163,42 @@ async def test_alerts_of_one_incident_are_one_mail() -> None:
     assert not complaints
 
 
+def online(group: str = "failover1") -> EventRecord:
+    return EventRecord(
+        **{**as_dict(record(f"server1 has started {group}", "INFO", ("rc", 11))),
+           "code": "GroupOnline", "subjects": (group, "server1")}
+    )  # fmt: skip
+
+
+async def test_after_trouble_each_group_that_is_online_again_is_told_once() -> None:
+    async with Relay() as relay:
+        made, _ = told(mail_to=("ops@example.org",), smtp=relay.address)
+        made.add(online("failover0"))  # as at a start of the cluster
+        made.heard(record("mrw1 on server2 went Normal -> Error"))
+        made.add(online())
+        made.add(online())
+        made.add(online("failover2"))
+        await until(lambda: relay.mails)
+        await made.close()
+    [mail] = relay.mails
+    lines = [line for line in text_of(mail).splitlines() if "has started" in line]
+    assert [line.split()[-1] for line in lines] == ["failover0", "failover1", "failover2"]
+    # The default sender is a name alone; relays want a domain.
+    name, _, domain = mail["From"].partition("@")
+    assert name == "clptools"
+    assert domain
+
+
+async def test_without_trouble_a_group_that_starts_is_no_alert() -> None:
+    async with Relay() as relay:
+        made, _ = told(mail_to=("ops@example.org",), smtp=relay.address)
+        made.add(online())
+        made.heard(record("a mere remark", "INFO"))
+        made.add(online())
+        await made.close()
+    assert not relay.mails
+
+
 def certificate(folder: Path) -> tuple[Path, ssl.SSLContext]:
     """A certificate for 127.0.0.1 that signs itself."""
     from cryptography import x509

@@ -14,10 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from clptools.agent import main as agent_main
 from clptools.api import client
 from clptools.api.client import Client, Silent
 from clptools.api.local_socket import boot_ms
 from clptools.core.model.requests import ConfirmDown
+from clptools.faults import ClpError
 from tests.api.fake import Agent, socket_path
 from tests.conftest import LIMIT_S
 from tests.coredump import dumps, needs_dumps
@@ -109,6 +111,19 @@ def test_without_the_shared_secret_it_says_how_to_make_one(place: Place) -> None
     assert done.returncode == 1
     assert "authkey" in done.stderr
     assert "clpcfctrl --keygen" in done.stderr
+
+
+def test_who_may_not_read_the_secret_is_not_permitted(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> int:  # root, who runs tests, never is
+        raise PermissionError(13, "Permission denied")
+
+    place.key()
+    monkeypatch.setattr(os, "open", refused)
+    with pytest.raises(ClpError, match="the node agent is root's") as told:
+        agent_main._authkey()
+    assert told.value.code == 4
 
 
 @pytest.mark.parametrize(("mode", "size"), [(0o444, 32), (0o400, 3), (0o400, 0)])

@@ -67,6 +67,7 @@ class Bench:
         self.server, self.incarnation = "server1", "me"
         self.scripts = ScriptRunner()
         self.conditions = Conditions("server1", lambda _: None)
+        self.taken_out = ""
         around: Any = self
         backend = AgentBackend(self, around, unused, self.records, replies, unused)
         self.answers = PeerAnswers("server1", backend, self.records, unused)

@@ -80,6 +80,7 @@ class Here:
     server = "server1"
 
     def __init__(self, own: tuple[str, ...] = (), run: tuple[str, ...] = ()) -> None:
+        self.taken_out = ""
         self.now = Settings(servers=tuple(Server(name=name) for name in own)) if own else None
         self.run = set(run)
         self.taken: list[Settings] = []
@@ -106,6 +107,9 @@ class Here:
 
     def reached(self, before: tuple[str, ...] | None, asker: str) -> bool:
         return True
+
+    def out_of_the_cluster(self, by: str, revision: int) -> None:
+        self.taken_out = f"{by} {revision}"
 
     def took_effect(self, settings: Settings, pushed: Pushed) -> None:
         self.taken.append(settings)
@@ -137,7 +141,11 @@ def test_a_server_that_joins_is_told_when_the_others_have_it() -> None:
     old = ("server1", "server3")
     others = Others({"server2": (), "server3": old})
     outcome, taken = push(others, old)
-    assert (outcome.code, outcome.text) == (0, "Revision 2 is in force on every server.")
+    assert outcome.code == 0
+    assert outcome.text.splitlines() == [
+        "Revision 2 is in force on every server.",
+        "server2 is new: the stop scripts of web run there once before anything else.",
+    ]
     assert len(taken) == 1
     assert others.committed() == ["server3", "server2"]
 
@@ -422,8 +430,9 @@ async def test_a_server_whose_service_runs_is_not_taken_out(
     file.parent.mkdir(parents=True)
     file.write_text(CONFIG)
 
-    pushes = Pushes(Here(("server1", "server2"), run), Others({}))
-    outcome = pushes.removed(said.PushRemoved(revision=2), "server2")
+    here = Here(("server1", "server2"), run)
+    outcome = Pushes(here, Others({})).removed(said.PushRemoved(revision=2), "server2")
+    assert here.taken_out == ("" if run else "server2 2")
     assert file.exists() is bool(run)
     assert (outcome.code, outcome.text) == ((6, "its cluster service runs") if run else (0, ""))
 

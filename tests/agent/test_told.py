@@ -187,6 +187,17 @@ async def test_what_is_wrong_with_bmcs_is_in_the_hardware_page() -> None:
         assert (agent.server, "this BMC carries no beats") in faults
 
 
+async def test_stop_scripts_that_run_at_the_first_start_are_announced() -> None:
+    with open(paths.config_file(), "a") as file:
+        file.write(
+            '[[group]]\nname = "failover1"\n[[group.resource]]\ntype = "exec"\nname = "exec1"\n'
+        )
+    async with running() as agent:
+        await until(lambda: told(agent, notices.StopScriptsRun))
+        (record,) = told(agent, notices.StopScriptsRun)
+        assert "starts without state: it runs the stop scripts of " in record.text
+
+
 async def test_a_receiver_that_is_deaf_shows_in_the_status_until_it_hears() -> None:
     async with running() as agent:
 

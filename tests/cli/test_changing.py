@@ -292,3 +292,18 @@ def test_a_key_that_others_can_read_is_refused(agent: Agent, clp: Clp, tmp_path:
     ran = clp("clprexec", "--clear", "mrw1", "-h", "127.0.0.1", "--key", key)
     assert ran.code == 4
     assert f"chmod 0400 {key}" in ran.err
+
+
+def test_what_was_done_stands_before_the_originals_words(agent: Agent, clp: Clp) -> None:
+    did = "failover1 runs on server2 now; it came from server1."
+    agent.backend.outcome = Outcome(did=did)
+    assert clp("clpgrp", "-m", "failover1") == (0, f"{did}\nCommand succeeded.\n", "")
+    assert json.loads(clp("clpgrp", "-m", "failover1", "--json").out) == {
+        "schema": 1, "result": "done", "text": "Command succeeded.", "did": did
+    }  # fmt: skip
+
+
+def test_of_several_monitors_each_is_told_once(agent: Agent, clp: Clp) -> None:
+    agent.backend.outcome = Outcome(did="genw1 finds an error on server1.")
+    ran = clp("clpmonctrl", "-e", "-m", "genw1", "-m", "genw2")
+    assert ran.out == "genw1 finds an error on server1.\nCommand succeeded.\n"

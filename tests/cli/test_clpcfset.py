@@ -516,3 +516,36 @@ def test_a_trap_of_one_name_in_two_profiles_needs_its_profile(here: Path, clp: C
     assert "trap_profile.site.trap.fan" in ran.err
     do(clp, "del trap other fan")
     assert clp("clpcfset", "show", "trap.fan.class").out == "INFO\n"
+
+
+def test_a_server_that_joins_is_told_of_what_it_still_needs(here: Path, clp: Clp) -> None:
+    do(clp, ORIGINAL)
+    do(clp, "set monitor.mrw1.keyword_on=server1=192.168.0.1,server2=192.168.0.2")
+    said = do(clp, "add server server3").splitlines()
+    command = "server3 still needs: clpcfset set "
+    assert said[0].startswith(command)
+    assert said[0].removeprefix(command).split() == [
+        "server.server3.bmc.address=ADDRESS",
+        "server.server3.bmc.user=USER",
+        "interconnect.lankhb1.address.server3=ADDRESS",
+        "interconnect.lanhb1.address.server3=ADDRESS",
+        "monitor.mrw1.keyword_on.server3=ADDRESS",
+    ]
+    assert said[1] == "No group moves to server3 before it is in: group.failover1.servers"
+    given = said[0].removeprefix(command).replace("USER", "clp").split()
+    filled = [each.replace("ADDRESS", f"192.168.9.{n}") for n, each in enumerate(given, 1)]
+    do(clp, f"set {' '.join(filled)}")
+    assert clp("clpcfchk", "clp.toml").code == 0
+
+
+def test_show_looks_at_this_servers_where_the_folder_has_none(
+    here: Path, clp: Clp, node: Path
+) -> None:
+    assert clp("clpcfset", "show").code == 1
+    etc = node / "etc/clptools"
+    etc.mkdir(parents=True)
+    (etc / "clp.toml").write_text('[cluster]\nname = "of-this-server"\n')
+    assert "of-this-server" in clp("clpcfset", "show").out
+    do(clp, "create here")
+    assert "of-this-server" not in clp("clpcfset", "show").out
+    assert clp("clpcfset", "add", "server", "a", "-x", "nosuch").code == 1

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import pty
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from clptools.cli.wizard_steps import listing
+from clptools.config.document import Document
+from clptools.config.edit import Configuration
+from clptools.registries import registries
 from tests.cli.conftest import Clp, Ran
 from tests.config.sample import SAMPLE, good
 
@@ -194,3 +200,60 @@ def test_programs_get_one_object_and_the_questions_aside(here: Path, wizard: Wiz
     told = json.loads(ran.out)
     assert (told["schema"], told["result"], told["file"]) == (1, "done", "clp.toml")
     assert "Step 1 of 8" in ran.err
+
+
+def test_interconnects_are_a_table_with_a_column_a_server() -> None:
+    config = Configuration(Document(INTERCONNECTS, "clp.toml"), registries())
+    assert listing("interconnect", config.all_of("interconnect"), config.names("server")) == [
+        "     TYPE    NAME     server1   server2",
+        "  1  lankhb  lankhb1  10.0.0.1  10.0.0.2",
+        "  2  lanhb   back     10.0.1.1  -",
+    ]
+
+
+INTERCONNECTS = """\
+[[server]]
+name = "server1"
+[[server]]
+name = "server2"
+[[interconnect]]
+type = "lankhb"
+address = { server1 = "10.0.0.1", server2 = "10.0.0.2" }
+[[interconnect]]
+type = "lanhb"
+name = "back"
+address = { server1 = "10.0.1.1" }
+"""
+
+
+@pytest.mark.parametrize("keys", ["q\n", "\x03"])
+def test_on_a_terminal_what_was_entered_is_not_thrown_away_unasked(
+    tmp_path: Path, keys: str
+) -> None:
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(tmp_path)
+        os.execvp(sys.executable, [sys.executable, "-m", "clptools.cli.main", "clpcfset", "wizard"])
+    seen = ""
+
+    def until(words: str) -> None:
+        nonlocal seen
+        while words not in seen:
+            seen += os.read(terminal, 4096).decode()
+        seen = seen.partition(words)[2]
+
+    until("Name [cluster]: ")
+    os.write(terminal, b"mine\n")
+    until("KEY=VALUE")
+    os.write(terminal, b"\n")
+    until("[q]uit [a]: ")
+    os.write(terminal, keys.encode())
+    until("Throw away what was entered (y/n) [n]: ")
+    os.write(terminal, b"n\n")
+    until("[q]uit [a]: ")
+    os.write(terminal, keys.encode())
+    until("Throw away")
+    os.write(terminal, b"y\n")
+    until("Nothing was written")
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == (0 if keys == "q\n" else 130)
+    assert not (tmp_path / "clp.toml").exists()

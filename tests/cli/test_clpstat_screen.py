@@ -102,3 +102,29 @@ def test_a_text_that_is_longer_than_the_screen_says_so() -> None:
     assert len(screen) == 10
     assert screen[0].startswith(" failover1")
     assert screen[-2] == " ... 5 more lines: enlarge the terminal"
+
+
+def test_on_a_narrow_screen_nothing_is_cut_without_a_mark() -> None:
+    narrow = Size(60, 20)
+    screen = text(frame(samples.stall(), EVENTS, narrow, samples.NOW))
+    assert screen[0].startswith(" cluster  Caution  coordinator server1  quorum 2/2")
+    assert screen[1].endswith("HARDWARE")
+    assert screen[3].startswith(" server2  Online")
+    assert screen[3].endswith("1 predictive")
+    assert all(len(line) <= 60 for line in screen)
+    (told,) = [line for line in screen if "Normal -> Stall" in line]
+    assert told.endswith(("drive slot 3.", "…"))
+
+
+@pytest.mark.parametrize("size", [NORMAL, Size(60, 20), Size(132, 50)])
+def test_the_header_of_a_suspended_cluster_does_not_run_together(size: Size) -> None:
+    view = samples.status()
+    view["cluster"]["suspended"] = True
+    view["cluster"]["suspended_by"] = "anna (on server2)"
+    view["cluster"]["toratio"] = 3
+    (line, *_) = screen = text(frame(view, [], size, samples.NOW))
+    assert len(line) <= size.columns
+    assert "suspended, time-outs x3" in line
+    assert any("suspended by anna (on server2)" in told for told in screen)
+    after = line.partition("time-outs x3")[2]
+    assert not after or after.startswith(" ") or line.endswith("…")

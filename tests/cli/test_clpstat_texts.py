@@ -373,7 +373,9 @@ def test_one_object_is_shown_by_its_name_or_refused_with_near_ones(
     assert run("clpstat", ["--sv", "server2"]) == 0
     assert "  [Server1 : server2]\n" in capsys.readouterr().out
     assert run("clpstat", ["--mon", "mrw2"]) == 5
-    assert capsys.readouterr().err == "clpstat: mrw2: no such monitor resource.\nKnown: mrw1\n"
+    assert (
+        capsys.readouterr().err == "clpstat: mrw2: no such monitor resource.\nKnown: mrw1, userw\n"
+    )
 
 
 def test_the_configuration_as_json_and_text_keeps_the_community_to_itself(

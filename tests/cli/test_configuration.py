@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 
 from clptools import paths
+from clptools.cli.render.findings import render_text
 from clptools.core.model.machine import Facts, FileFault, ServerFacts
 from clptools.core.model.requests import Outcome
 from clptools.intake.usm import read_keys
+from clptools.reports import Report
 from tests.api.fake import Agent
 from tests.cli.conftest import Clp
 
@@ -400,9 +402,19 @@ def test_options_of_old_scripts_change_nothing(agent: Agent, etc: Path, clp: Clp
 def test_logs_of_all_servers_are_collected(
     agent: Agent, etc: Path, clp: Clp, tmp_path: Path
 ) -> None:
-    ran = clp("clplogcc", "-o", str(tmp_path))
-    own, other = tmp_path / "server1-log.tar.gz", tmp_path / "server2-log.tar.gz"
-    assert (ran.code, ran.out) == (0, f"{own} written.\n{other} written.\n")
+    new = tmp_path / "of" / "today"
+    ran = clp("clplogcc", "-o", str(new))
+    own, other = new / "server1-log.tar.gz", new / "server2-log.tar.gz"
+    line = new / "timeline.txt"
+    assert ran.code == 0
+    assert ran.out.splitlines() == [
+        f"{own} written.",
+        f"{other} written.",
+        f"{line} written: what all servers recorded, in one order.",
+    ]
+    told = line.read_text().splitlines()
+    assert told[0].endswith("server1  INFO   rc 10  event 0")
+    assert len(told) == len(agent.backend.records)
     assert other.read_bytes() == b"what server2 packed"
     assert stat.S_IMODE(other.stat().st_mode) == 0o600
 
@@ -422,7 +434,7 @@ def test_logs_of_one_server_are_collected(
         (here / name).unlink()
         here.rmdir()
     assert clp("clplogcc", "-l", "-n", "server2").code == 2
-    assert "Known: server1, server2" in clp("clplogcc", "-n", "server9").err
+    assert "Known: server2, server1" in clp("clplogcc", "-n", "server9").err
 
 
 def test_a_server_that_does_not_answer_is_named_and_the_others_are_collected(
@@ -442,9 +454,10 @@ def test_without_an_agent_this_server_is_packed(etc: Path, clp: Clp, tmp_path: P
     assert ran.code == 0
     assert "server1-log.tar.gz written.\nWithout the present state" in ran.out
     assert clp("clplogcc", "-n", "server2").code == 3
-    nowhere = tmp_path / "nowhere"
+    nowhere = tmp_path / "a-file" / "nowhere"
+    nowhere.parent.write_text("")
     assert clp("clplogcc", "-l", "-o", str(nowhere)).err == (
-        f"clplogcc: {nowhere}: No such file or directory\nWrite somewhere else: -o DIR\n"
+        f"clplogcc: {nowhere}: Not a directory\nWrite somewhere else: -o DIR\n"
     )
 
 
@@ -470,6 +483,23 @@ def test_collected_logs_hold_no_secret(agent: Agent, etc: Path, clp: Clp, tmp_pa
     assert b"an alert" in held
     for secret in (b"the-authkey", b"the-password", b"the-community"):
         assert secret not in held
+
+
+def test_findings_are_folded_for_a_terminal_and_whole_in_a_pipe() -> None:
+    hint = "Write " + "address " * 12
+    report = Report(
+        severity="error",
+        file="/etc/clptools/clp.toml",
+        line=41,
+        key="",
+        message="m " * 60,
+        hint=hint,
+    )
+    narrow = render_text((report,), None, 60).splitlines()
+    assert max(map(len, narrow)) <= 60
+    assert narrow[0].startswith("clp.toml:41: m m")
+    assert narrow[1].startswith(" " * len("clp.toml:41: ") + "m")
+    assert len(render_text((report,), None).splitlines()) == 3
 
 
 def _without_watchdog(*servers: str) -> tuple[ServerFacts, ...]:

@@ -14,6 +14,8 @@ import pytest
 
 from clptools.cli import clpgrp
 from clptools.cli.command import Args
+from clptools.cli.registry import COMMANDS
+from clptools.version import VERSION
 from tests.api.fake import Agent
 from tests.cli.conftest import Clp
 from tests.conftest import LIMIT_S
@@ -168,3 +170,9 @@ def test_only_an_edit_loads_the_library_that_edits(module: str) -> None:
     look = f"import sys, clptools.{module}; assert not {{'tomlkit', 'tomli_w'}} & set(sys.modules)"
     ran = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, timeout=60)
     assert ran.returncode == 0, ran.stderr
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_says_its_version(node: Path, clp: Clp, name: str) -> None:
+    assert clp(name, "--version") == (0, f"{name} {VERSION}\n", "")
+    assert json.loads(clp(name, "--version", "--json").out) == {"schema": 1, "version": VERSION}

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from clptools import faults
 from clptools.core.model.view import MonitorOnServerView, StatusView
 from tests.api.fake import Agent, sample_status, socket_path
 from tests.cli.conftest import Clp
@@ -187,6 +188,7 @@ def test_the_probe_answers_as_the_original_does(agent: Agent, clp: Clp) -> None:
     for wrong in (("-t", "xx"), ("--bogus",), ("-t",), ("word",), ("--timeout", "soon")):
         assert clp("clphealthchk", *wrong).code == 4
     assert json.loads(clp("clphealthchk", "--bogus", "--json").out)["error"]["code"] == 4
+    assert clp("clphealthchk", "-t", "xx").err.startswith("clphealthchk: -t xx: not one of pm,")
     agent.change(cluster(suspended=True))
     assert clp("clphealthchk").code == 12
     agent.change(cluster(status="Stopped"))
@@ -195,3 +197,16 @@ def test_the_probe_answers_as_the_original_does(agent: Agent, clp: Clp) -> None:
 
 def test_the_probe_without_an_agent(clp: Clp) -> None:
     assert clp("clphealthchk").code == 11
+
+
+def test_a_list_of_names_that_is_cut_says_how_many_are_left_out(agent: Agent, clp: Clp) -> None:
+    state = sample_status()
+    [group] = state.groups
+    many = tuple(msgspec.structs.replace(group, name=f"failover{n}") for n in range(1, 21))
+    agent.backend.state = msgspec.structs.replace(state, groups=many)
+    ran = clp("clpgrp", "-n", "failovr7")
+    shown = ran.err.splitlines()[1]
+    assert shown.startswith("Known: failover7, ")
+    assert shown.endswith(" and 12 more")
+    assert faults.known(["a", "b"]) == "Known: a, b"
+    assert faults.known([]) == ""

@@ -48,3 +48,14 @@ def test_a_wait_is_not_cancelled_without_proof(agent: Agent, clp: Clp) -> None:
     error = json.loads(ran.out or ran.err)["error"]
     assert error["message"].startswith("server1 waits for server2: without a proof")
     assert error["hint"].endswith("clpnode confirm-down server2 --yes")
+
+
+def test_a_trap_that_was_typed_wrongly_is_wrong_usage(clp: Clp) -> None:
+    for words in (
+        ("--specific", "abc"),
+        ("--specific", "5", "--octets", "xyz"),
+        ("nothexadecimal",),
+    ):
+        ran = clp("clptrap", "decode", *words)
+        assert (ran.code, ran.out) == (2, "")
+        assert ran.err.startswith("clptrap: No trap: ")

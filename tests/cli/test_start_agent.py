@@ -116,3 +116,39 @@ def test_an_agent_that_cannot_start_is_told_with_its_log(started: Path, clp: Clp
     log = started / "var/log/clptools/clpnode.log"
     assert str(log) in ran.err
     assert "authkey" in log.read_text()
+
+
+def test_on_a_fresh_server_the_agent_waits_for_a_push_and_can_be_ended(
+    started: Path, clp: Clp
+) -> None:
+    assert clp("clpcfctrl", "--keygen").code == 0
+    first = clp("clpcl", "-s")
+    assert first.code == 0
+    assert first.out == (
+        "The node agent was started. server1 has no configuration yet: it waits for a first push.\n"
+        "From a server that has one: clpcfctrl --push\n"
+    )
+    again = clp("clpcl", "-s")
+    assert (again.code, again.out.partition(". ")[0]) == (0, "The node agent runs")
+    seen = clp("clpstat")
+    assert seen.out.splitlines()[-2:] == [
+        "server1 has no configuration yet: it waits for a first push.",
+        "A push of a configuration that names it takes it in: clpcfctrl --push",
+    ]
+    ended = clp("clpcl", "-t", "--agent")
+    assert (ended.code, ended.out) == (0, "The node agent has ended.\nCommand succeeded.\n")
+    assert not os.path.exists(socket_path(started))
+    assert clp("clpcl", "-t", "--agent") == (0, "No node agent runs here.\n", "")
+
+
+def test_the_agent_ends_after_its_service(started: Path, clp: Clp) -> None:
+    etc = started / "etc/clptools"
+    etc.mkdir(parents=True)
+    (etc / "clp.toml").write_text(CONFIG.format(port=free_port()))
+    (etc / "clp.toml").chmod(0o640)
+    assert clp("clpcfctrl", "--keygen").code == 0
+    assert clp("clpcl", "-s", "-w", "20").code == 0
+    assert clp("clpcl", "-t", "--agent").code == 0
+    assert clp("clphealthchk").code == 11
+    for wrong in (("-s", "--agent"), ("-t", "--agent", "-a"), ("-t", "--agent", "-h", "server2")):
+        assert clp("clpcl", *wrong).code == 2

@@ -398,3 +398,25 @@ def test_a_target_that_is_configured_away_while_granted_does_no_harm() -> None:
     )
     me.tell(e.SettingsChanged(settings=less))
     me.run(2 * S, lambda: me.votes("server3"))
+
+
+def test_a_group_that_does_not_go_back_says_why() -> None:
+    auto = Group(name="failover1", servers=names(3), failback="auto")
+    c = Cluster(settings(3, groups=(auto,)))
+    c.settle()
+
+    def why() -> str:
+        [group] = c.view("server3").groups
+        return group.failback
+
+    assert why() == ""
+    assert c.answer("server2", GroupMove(group="failover1", to="server2")).code == 0
+    c.run(2 * S)
+    assert why() == (
+        "It does not go back to server1 by itself (failback = auto): a command or a recovery "
+        "moved it. It will once server1 has been away and is back; or now: "
+        "clpgrp -m failover1 -a server1"
+    )
+    c.power_off("server1")
+    c.run(20 * S)
+    assert why().startswith("It goes back to server1 by itself (failback = auto) as soon as that")

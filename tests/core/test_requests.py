@@ -23,7 +23,7 @@ from clptools.core.model.requests import (
     ResourceStop,
     ServiceStop,
 )
-from clptools.core.model.settings import Monitor, Recovery
+from clptools.core.model.settings import Group, Monitor, Recovery
 from clptools.core.model.state import Phase
 from tests.core.cluster import Cluster, S, names, settings
 
@@ -302,3 +302,61 @@ def test_a_start_that_nobody_can_take_ends_instead_of_waiting_for_ever() -> None
     c.answer("server1", GroupStop(group="failover1"))
     outcome = c.answer("server1", GroupStart(group="failover1"), 30 * S)
     assert outcome.code == 1
+
+
+def test_what_was_done_is_told_with_where_and_how_many() -> None:
+    c = cluster()
+    assert c.answer("server2", GroupMove(group="failover1", to="server3")).did == (
+        "failover1 runs on server3 now; it came from server1."
+    )
+    assert c.answer("server1", GroupStop(group="failover1")).did == (
+        "failover1 has stopped on server3. It stays so until: clpgrp -s failover1"
+    )
+    assert c.answer("server1", GroupStart()).did == "failover1 runs on server1 now."
+    assert c.answer("server2", MonitorSuspend()).did == (
+        "userw, mrw1 and genw1 are suspended on server2 (3 monitors)."
+    )
+    assert c.answer("server2", MonitorResume(monitors=("genw1",))).did == (
+        "genw1 is running again on server2."
+    )
+    assert c.answer("server2", MonitorResume()).did == (
+        "userw and mrw1 are running again on server2 (2 monitors); 1 was so already."
+    )
+    assert c.answer("server2", MonitorClear()).did == (
+        "The recovery counters of userw, mrw1 and genw1 on server2 are zero."
+    )
+    assert c.answer("server2", MonitorFault(monitor="genw1")).did == (
+        "genw1 finds an error on server2 until: clpmonctrl -n -m genw1"
+    )
+    assert c.answer("server2", MonitorFault(on=False)).did == (
+        "genw1 checks in earnest again on server2."
+    )
+
+
+def test_several_groups_are_counted_and_named() -> None:
+    three = tuple(Group(name=f"failover{n}", servers=names(3)) for n in (1, 2, 3))
+    c = Cluster(settings(3, groups=three))
+    c.settle()
+    assert c.answer("server1", GroupMove(to="server2")).did == (
+        "3 groups moved: failover1 to server2, failover2 to server2, failover3 to server2."
+    )
+    assert c.answer("server1", GroupStop()).did == (
+        "3 groups stopped: failover1 on server2, failover2 on server2, failover3 on server2."
+    )
+    assert c.answer("server1", GroupStart()).did == (
+        "3 groups started: failover1 on server1, failover2 on server1, failover3 on server1."
+    )
+
+
+def test_where_nothing_runs_there_is_nothing_to_move_or_to_stop() -> None:
+    c = cluster()
+    moved = c.answer("server2", GroupMove())
+    assert (moved.code, moved.text) == (
+        0,
+        "No group runs on server2: there is nothing to move.",
+    )
+    stopped = c.answer("server1", GroupStop(server="server3"))
+    assert (stopped.code, stopped.text) == (
+        0,
+        "No group runs on server3: there is nothing to stop.",
+    )

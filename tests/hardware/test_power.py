@@ -378,9 +378,10 @@ async def test_a_bmc_without_identify_led_says_so(tmp_path: Path, kind: str) -> 
     with (
         simulated(tmp_path, kind) as bmc,
         client_of(bmc, tmp_path) as client,
-        pytest.raises(BmcError, match="identify on"),
+        pytest.raises(BmcError, match="identify on") as told,
     ):
         await power.identify(client, True)
+    assert "may have no identify LED" in told.value.hint
 
 
 def test_a_bmc_that_is_this_machines_and_not_that_servers_is_told(

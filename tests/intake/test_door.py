@@ -26,7 +26,7 @@ class Open:
         self.events: list[MessageSeen] = []
         self.durable = asyncio.Event()
         self.durable.set()
-        self.door = MessageDoor(bind_door(self.path), self._take)
+        self.door = MessageDoor(bind_door(self.path), self._take, lambda event: ("nicw",))
 
     async def _take(self, event: MessageSeen) -> None:
         await self.durable.wait()
@@ -64,7 +64,10 @@ def say(path: str, data: bytes) -> None:
 async def test_a_message_becomes_an_event_and_is_answered(tmp_path: Path) -> None:
     async with Open(tmp_path) as door:
         message = {"category": "NIC", "keyword": "eth0", "text": "link\n down"}
-        assert await ask(door.path, json.dumps(message).encode()) == {"accepted": True}
+        assert await ask(door.path, json.dumps(message).encode()) == {
+            "accepted": True,
+            "monitors": ["nicw"],
+        }
         (event,) = door.events
         assert (event.category, event.keyword, event.text) == ("NIC", "eth0", "link down")
         assert not event.recovered
@@ -80,7 +83,7 @@ async def test_the_answer_waits_for_the_disk(tmp_path: Path) -> None:
         await asyncio.sleep(0.02)
         assert not asked.done()
         door.durable.set()
-        assert await asked == {"accepted": True}
+        assert await asked == {"accepted": True, "monitors": ["nicw"]}
         assert door.events[0].recovered
 
 
@@ -118,7 +121,7 @@ async def test_what_is_no_message_is_refused_with_the_reason(
         assert answer["accepted"] is False
         assert reason in str(answer["error"])
         good = b'{"category": "NIC", "text": "x"}'
-        assert await ask(door.path, good) == {"accepted": True}
+        assert await ask(door.path, good) == {"accepted": True, "monitors": ["nicw"]}
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")

@@ -14,7 +14,7 @@ from clptools.cli.command import Command, Option
 from clptools.cli.requests import KINDS
 
 MADE = "# Made by python -m clptools.cli.generate; do not edit."
-LIVE = (*KINDS, "any")
+LIVE = (*KINDS, "any", "revision")
 ASK = "clpstat"
 """Says the live names for every command: clpnode and clpwitnessd do not answer."""
 
@@ -70,7 +70,7 @@ def bash(every: tuple[Command, ...]) -> str:
     for command in every:
         lines.append(f"        {command.name})")
         flags = " ".join(flag for option in command.options for flag in option.flags)
-        lines.append(f"            flags='{flags} --help'")
+        lines.append(f"            flags='{flags} --help --version'")
         kinds = [argument.complete for argument in command.arguments]
         if any(kinds):
             lines.append(f"            words=({' '.join(map(_quoted, kinds))})")
@@ -130,6 +130,7 @@ _clptools_by() {
     done
     case $kind in
         file) _files ;;
+        none) ;;
         *) _clptools_live $kind ;;
     esac
 }
@@ -144,6 +145,7 @@ def zsh(every: tuple[Command, ...]) -> str:
     for command in every:
         specs = [_zsh_option(option) for option in command.options]
         specs.append("'--help[Show a summary and exit.]'")
+        specs.append("'--version[Show the version and exit.]'")
         for argument in command.arguments:
             place = "*" if argument.many else ""
             action = _zsh_by_flag(command, argument.complete) or _zsh_action(argument.complete)
@@ -173,7 +175,7 @@ def _zsh_action(kind: str) -> str:
 def _zsh_by_flag(command: Command, kind: str) -> str:
     pairs = [f"{flag} {o.complete}" for o in _by_flag(command) for flag in o.flags]
     # The space in front keeps _arguments from putting options for compadd there.
-    return f" _clptools_by {kind} {' '.join(pairs)}" if pairs else ""
+    return f" _clptools_by {kind or 'none'} {' '.join(pairs)}" if pairs else ""
 
 
 def _zsh(text: str) -> str:
@@ -211,6 +213,7 @@ def fish(every: tuple[Command, ...]) -> str:
         lines += ["", f"complete -c {command.name} -f", *_fish_arguments(command)]
         lines += [_fish_option(command, option) for option in command.options]
         lines.append(f"complete -c {command.name} -l help -d 'Show a summary and exit.'")
+        lines.append(f"complete -c {command.name} -l version -d 'Show the version and exit.'")
     return "\n".join(lines) + "\n"
 
 

@@ -54,6 +54,7 @@ def page(command: Command, every: tuple[Command, ...]) -> str:
     for option in command.options:
         lines += [".TP", _flags(option), text(option.help)]
     lines += [".TP", r"\fB\-\-help\fR", "Show a summary and exit."]
+    lines += [".TP", r"\fB\-\-version\fR", "Show the version and exit."]
     lines.append(".SH EXIT STATUS")
     lines += _terms(command.exit_codes or EXIT_CODES)
     lines.append(".SH ENVIRONMENT")

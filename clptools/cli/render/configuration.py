@@ -60,16 +60,19 @@ WORDS = {
 
 
 def configuration(
-    settings: Settings, kinds: Iterable[Kind], name: str = "", *, detail: bool = False
+    settings: Settings, kinds: tuple[Kind, ...], name: str = "", *, detail: bool = False
 ) -> str:
     """The sections of `kinds`, all objects of each or the one called `name`."""
     lines = [HEADER]
     for kind in kinds:
+        before = len(lines)
         for title, found, pairs in SECTIONS[kind](settings, detail):
             if name and found != name:
                 continue
             lines.append(f"  [{title} : {clean(found)}]")
             lines += [f"    {key:<14} : {clean(value)}" for key, value in pairs if value]
+        if len(lines) == before and kinds == (kind,):
+            lines.append(f"  No {WORDS[kind]} is configured.")
     return "\n".join([*lines, FOOTER]) + "\n"
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from clptools.cli.render.text import width, wrap
 from clptools.config.safety import Case, Fault, Safety, seconds
 from clptools.reports import Report
 
@@ -90,8 +92,31 @@ def _safety_json(safety: Safety) -> SafetyFindings:
     )
 
 
-def render_text(reports: Iterable[Report], safety: Safety | None) -> str:
-    """What `clpcfchk` prints, without the last newline."""
+def render_text(reports: Iterable[Report], safety: Safety | None, columns: int = 0) -> str:
+    """What `clpcfchk` prints, without the last newline.
+
+    Lines are at most `columns` wide; 0: as long as they are, one a report, for `grep`.
+    """
+    return "\n".join(_folded(line, columns) for line in _text(reports, safety).splitlines())
+
+
+_PLACE = re.compile(r" *(?:\S+\.toml(?::\d+)?: )?")
+
+
+def _folded(line: str, columns: int) -> str:
+    """The line in several, each below the first one's text."""
+    if not columns or width(line) <= columns:
+        return line
+    found = _PLACE.match(line)
+    start = found.group() if found else ""
+    two_columns = re.match(r"  If .*?  +", line)  # `  If a server freezes     after 13.4 s`
+    if two_columns:
+        start = two_columns.group()
+    rest = line[len(start) :]
+    return "\n".join(wrap(rest, columns, " " * width(start), first=start))
+
+
+def _text(reports: Iterable[Report], safety: Safety | None) -> str:
     reports = tuple(reports)
     errors = _of("error", reports)
     if errors:

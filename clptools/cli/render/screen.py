@@ -94,7 +94,7 @@ def frame(
     lost: str = "",
 ) -> list[Line]:
     """The main screen.  `events`: newest last; `lost`: why the agent does not answer, if so."""
-    sections = [server_section(view), group_section(view, size), monitor_section(view, size)]
+    sections = [server_section(view, size), group_section(view, size), monitor_section(view, size)]
     if only_bad:
         sections = [Section(s.title, [r for r in s.rows if not r.well]) for s in sections]
     sections.append(event_section(events, now))
@@ -104,7 +104,7 @@ def frame(
     del told[max(size.lines - _LEAST_LINES, 0) :]
     body = fit(sections, size.lines - 2 - len(told))
     blank: list[Line] = [[] for _ in range(size.lines - 2 - len(told) - len(body))]
-    lines = [header(view, now, lost), *told, *body, *blank, footer(only_bad, paused)]
+    lines = [header(view, now, lost, size.columns), *told, *body, *blank, footer(only_bad, paused)]
     return [clip(line, size.columns) for line in lines[: max(size.lines, 1)]]
 
 
@@ -123,8 +123,8 @@ def text_frame(title: str, text: str, size: Size, now: float) -> list[Line]:
     return [clip(line, size.columns) for line in lines[: max(size.lines, 1)]]
 
 
-def header(view: StatusJson, now: float, lost: str) -> Line:
-    """Cluster, its word, who coordinates, quorum, time."""
+def header(view: StatusJson, now: float, lost: str, room: int = 80) -> Line:
+    """Cluster, its word, who coordinates, quorum, time; what does not fit goes, the last first."""
     cluster = view["cluster"]
     if lost:
         return [(f" {clean(cluster['name'])}  ", TITLE), (clean(lost), BAD)]
@@ -139,14 +139,20 @@ def header(view: StatusJson, now: float, lost: str) -> Line:
         state += f", time-outs x{ratio}"
     warn = cluster["suspended"] or ratio > 1
     style = WARN if warn else STYLES.get(cluster["status"], "")
-    return [
+    pieces = [
         (f" {clean(cluster['name'])}  ", TITLE),
-        (f"{state:<14}", style),
-        (f"coordinator {coordinator:<10}", "" if cluster["coordinator"] else BAD),
-        (f"quorum {alive}/{len(electorate)}".ljust(17), "" if cluster["quorate"] else BAD),
+        (f"{state:<13} ", style),
+        (f"coordinator {coordinator:<9} ", "" if cluster["coordinator"] else BAD),
+        (f"quorum {alive}/{len(electorate)}".ljust(16) + " ", "" if cluster["quorate"] else BAD),
         (clock(now, now)[:8], ""),
         (f"  rev {cluster['revision']}", FAINT),
     ]
+    if sum(width(text) for text, _ in pieces) > room:
+        pieces = [(f"{text.rstrip()}  ", style) for text, style in pieces]
+        pieces[0] = (f" {pieces[0][0].lstrip()}", TITLE)
+    while len(pieces) > 2 and sum(width(text) for text, _ in pieces) - 2 > room:
+        pieces.pop()
+    return pieces
 
 
 def footer(only_bad: bool, paused: bool) -> Line:
@@ -155,14 +161,24 @@ def footer(only_bad: bool, paused: bool) -> Line:
     return [(KEYS, FAINT), (f"   ({', '.join(on)})" if on else "", WARN)]
 
 
-def server_section(view: StatusJson) -> Section:
-    """Servers with the age of their heartbeats, their BMC and open hardware events."""
+def server_section(view: StatusJson, size: Size) -> Section:
+    """Servers with the age of their heartbeats, their BMC and open hardware events.
+
+    On a narrow screen the ages stand without the names of their paths, in their order.
+    """
     name = columns(s["name"] for s in view["servers"])
     state = columns((s["status"] for s in view["servers"]), 8)
-    beats = columns((ages(view, server) for server in view["servers"]), 26, 60)
-    title = (
-        f" {'SERVER':<{name}}{'STATE':<{state}}{'HEARTBEATS (age ms)':<{beats}}{'BMC':<16}HARDWARE"
+    beats, power, short = (
+        columns((ages(view, server) for server in view["servers"]), 26, 60),
+        16,
+        False,
     )
+    opened_at = max([8, *(width(hardware_word(server)) for server in view["servers"])])
+    if 1 + name + state + beats + power + opened_at > size.columns:
+        short, power = True, 12
+        beats = columns((ages(view, server, short=True) for server in view["servers"]), 9, 30)
+    heading = "AGE (ms)" if short else "HEARTBEATS (age ms)"
+    title = f" {'SERVER':<{name}}{'STATE':<{state}}{heading:<{beats}}{'BMC':<{power}}HARDWARE"
     rows = []
     for server in view["servers"]:
         opened = hardware_word(server)
@@ -173,8 +189,8 @@ def server_section(view: StatusJson) -> Section:
             ("*" if server["local"] else " ", TITLE),
             (field(server["name"], name), ""),
             (field(server["status"], state), STYLES.get(server["status"], "")),
-            (field(ages(view, server), beats), ""),
-            (f"{bmc_word(server):<16}", WARN if mute else ""),
+            (field(ages(view, server, short=short), beats), ""),
+            (f"{bmc_word(server):<{power}}", WARN if mute else ""),
             (opened or "-", WARN if opened else ""),
         ]
         rows.append(Row(line, well))
@@ -294,8 +310,10 @@ def columns(words: Iterable[str], least: int = 9, most: int = NAME_COLUMNS) -> i
     return min(max(widest + 1, least), most)
 
 
-def ages(view: StatusJson, server: ServerJson) -> str:
+def ages(view: StatusJson, server: ServerJson, *, short: bool = False) -> str:
     """`lankhb1 40  lanhb1 41`: the age of its newest heartbeat, as this server heard it.
+
+    `short`: without the names.
 
     If this server hears none, as the others did.  BMC heartbeats are in the column of the BMC.
     """
@@ -312,6 +330,8 @@ def ages(view: StatusJson, server: ServerJson) -> str:
             known = newest[beat["name"]]
             if known is None or age < known:
                 newest[beat["name"]] = age
+    if short:
+        return " ".join(milliseconds(age).strip() for age in newest.values())
     return "  ".join(f"{clean(name)} {milliseconds(age)}" for name, age in newest.items())
 
 
@@ -382,7 +402,18 @@ def since(seconds: float) -> str:
 
 
 def clip(line: Line, room: int) -> Line:
-    """The line, cut to the width of the screen."""
+    """The line, cut to the width of the screen; a mark at its end says that it goes on."""
+    if room > 1 and sum(width(text) for text, _ in line) > room:
+        text = "".join(piece for piece, _ in line).rstrip()
+        if width(text) > room:
+            return [*_cut(line, room - 1), (MORE, FAINT)]
+    return _cut(line, room)
+
+
+MORE = "…"
+
+
+def _cut(line: Line, room: int) -> Line:
     result: Line = []
     for text, style in line:
         if not text:

@@ -6,7 +6,21 @@ terminal.  Width is counted in terminal columns: a name in wide characters keeps
 
 from __future__ import annotations
 
+import os
+import sys
 import time
+
+PIPED_COLUMNS = 80
+NARROWEST, WIDEST = 40, 160
+
+
+def screen_columns(piped: int = PIPED_COLUMNS) -> int:
+    """How wide text may be: as the terminal is, within reason; `piped` where there is none."""
+    try:
+        shown = os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else 0
+    except (OSError, ValueError):
+        shown = 0
+    return min(max(shown, NARROWEST), WIDEST) if shown else piped
 
 
 def clean(text: str) -> str:

@@ -204,3 +204,5 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One plain sentence; empty where the original prints only `Command succeeded.`"""
     hint: str = ""
     """What would allow it, or what to do next."""
+    did: str = ""
+    """What was done, where, how many: one sentence, said before `Command succeeded.`"""

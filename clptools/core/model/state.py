@@ -131,6 +131,8 @@ class Pending(msgspec.Struct):
     epoch: int = 0
     groups: list[str] = []
     """The groups that it set in motion."""
+    held_by: dict[str, str] = {}
+    """Group -> the server that held it then; empty: none."""
     failed_at: int = NEVER
     """When a start of it was found to have failed: servers have a moment to tell why."""
     incarnation: str = ""

@@ -202,6 +202,8 @@ class GroupView(View, frozen=True, kw_only=True):
     """Servers that each say that they run it, if more than one does: its data is at risk."""
     on: dict[str, str] = {}
     """Server -> status word there, for the group map."""
+    failback: str = ""
+    """Why it does not go back by itself now, though failback is auto; empty: nothing keeps it."""
     comment: str = ""
 
 
@@ -236,6 +238,8 @@ class ClusterView(View, frozen=True, kw_only=True):
     toratio_by: str = ""
     toratio_left_s: float | None = None
     """After so long they are as configured again; None: they are."""
+    none: str = ""
+    """Why this server belongs to no cluster; empty: it does."""
 
 
 class StatusView(View, frozen=True, kw_only=True):

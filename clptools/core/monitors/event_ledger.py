@@ -11,7 +11,7 @@ from clptools.core import phrases as say
 from clptools.core.model.durable import LedgerFile
 from clptools.core.model.events import HardwareSeen, MessageSeen
 from clptools.core.model.monitor_state import LedgerState, OpenEvent, Unclaimed, open_of
-from clptools.core.model.settings import Monitor
+from clptools.core.model.settings import Monitor, Settings
 from clptools.core.model.words import EventClass, known_class
 from clptools.core.monitors.final_action import FinalActions
 from clptools.core.monitors.recovery import Recovery
@@ -97,17 +97,10 @@ class EventLedger:
 
     def message(self, event: MessageSeen) -> None:
         """A driver's or a program's message: to every monitor that matches."""
-        step = self.step
-        takers = [
-            m
-            for m in step.settings.monitors
-            if m.type == "mrw"
-            and step.me in m.servers
-            and matches(m, step.me, event.category, event.keyword)
-        ]
-        if not takers:
+        found = takers(self.step.settings, self.step.me, event)
+        if not found:
             self._unclaimed(event)
-        for monitor in takers:
+        for monitor in found:
             self.take(monitor, event)
 
     def take(self, monitor: Monitor, event: MessageSeen) -> None:
@@ -283,6 +276,17 @@ def key_of(event: MessageSeen) -> str:
     """Identity of a message's fault."""
     key = f"{event.category}/{event.keyword}"
     return f"{key}#{event.fault}" if event.fault else key
+
+
+def takers(settings: Settings, server: str, event: MessageSeen) -> list[Monitor]:
+    """The message receive monitors of a server that take a message."""
+    return [
+        monitor
+        for monitor in settings.monitors
+        if monitor.type == "mrw"
+        and server in monitor.servers
+        and matches(monitor, server, event.category, event.keyword)
+    ]
 
 
 def matches(monitor: Monitor, server: str, category: str, keyword: str) -> bool:

@@ -261,8 +261,21 @@ class Status:
             planned_move=self._planned_move(group.name),
             resources=resources,
             on=on,
+            failback=self._failback(group, newest.server, intent.stays),
             comment=group.comment,
         )
+
+    def _failback(self, group: Group, current: str, stays: bool) -> str:
+        """Why a group that is to go back to the best in its order does not; as `Placement` does."""
+        best = next(iter(group.servers), current)
+        if group.failback != "auto" or current == best:
+            return ""
+        if stays:
+            return say.stays_moved(group.name, best)
+        why = self.selection.not_eligible(best)
+        if not why and self.selection.is_barred(best):
+            why = say.open_fatal
+        return say.goes_back_when(best, why) if why else ""
 
     def _waiting(self, group: str) -> WaitingView | None:
         step = self.step

@@ -100,7 +100,26 @@ class GroupRequests:
                 return None
             if outcome.code > worst.code:
                 worst = outcome
-        return worst
+        return worst if worst.code else Outcome(did=self._did(pending))
+
+    def _did(self, pending: Pending) -> str:
+        """What it did to each group that it set in motion."""
+        before = [(name, pending.held_by.get(name, "")) for name in pending.groups]
+        now = [(name, self.holders.where(name)[0]) for name in pending.groups]
+        if isinstance(pending.request, GroupStop):
+            runs_on = next((server for _, server in now if server), "")
+            if pending.request.group and runs_on:
+                return replies.stopped_older(*before[0], runs_on)
+            return replies.stopped(before)
+        if isinstance(pending.request, GroupMove):
+            pairs = zip(before, now, strict=True)
+            return replies.moved([(name, old, server) for (name, old), (_, server) in pairs])
+        return replies.started(now)
+
+    def _begin(self, pending: Pending, group: Group, server: str) -> None:
+        """Notes a group that it sets in motion, and who holds it until then."""
+        pending.groups = [*pending.groups, group.name]
+        pending.held_by = {**pending.held_by, group.name: server}
 
     def _groups(self, name: str) -> list[Group]:
         return [g for g in self.step.settings.groups if name in ("", g.name)]
@@ -266,7 +285,7 @@ class GroupRequests:
                 if refused is not None:
                     return refused
             begun = True
-            pending.groups.append(group.name)
+            self._begin(pending, group, server)
             old = self.policy.intent_of(group.name)
             self.policy.amend(
                 Intent(
@@ -300,7 +319,7 @@ class GroupRequests:
                     continue
                 if self.placement.stop_older(group, request.server):
                     begun = True
-                    pending.groups.append(group.name)
+                    self._begin(pending, group, request.server)
                     continue
                 if server:
                     return _elsewhere(group.name, server)
@@ -314,7 +333,7 @@ class GroupRequests:
                     hint=f"clpgrp -t {group.name} -f",
                 )
             begun = True
-            pending.groups.append(group.name)
+            self._begin(pending, group, server)
             self.policy.amend(
                 Intent(
                     group=group.name,
@@ -324,7 +343,9 @@ class GroupRequests:
                     handled=old.handled,
                 )
             )
-        return None if begun else Outcome(text=said)
+        return (
+            None if begun else Outcome(text=said or replies.nothing_there(request.server, "stop"))
+        )
 
     def move(self, pending: Pending) -> Outcome | None:
         """Moves a group, or all of a server, to a named server or the next."""
@@ -355,10 +376,11 @@ class GroupRequests:
             if refused is not None:
                 return refused
             begun = True
-            pending.groups.append(group.name)
+            self._begin(pending, group, server)
             pending.server = to
             self.policy.amend(self._moved_to(to, group, server, pending, request))
-        return None if begun else Outcome(text=said)
+        asked = request.server or pending.origin or self.step.me
+        return None if begun else Outcome(text=said or replies.nothing_there(asked, "move"))
 
     def cancel(self, pending: Pending) -> Outcome | None:
         """Calls the planned move of a group off, also while the cluster is suspended."""

@@ -63,18 +63,20 @@ class MonitorRequests:
             return unknown
         on = isinstance(request, MonitorSuspend)
         changed = self._set_suspended(request.monitors, on, pending.user)
-        if changed:
-            return Outcome()
         here = [m.name for m in self.runs.here()]
+        if changed:
+            many = len(set(request.monitors) or here)
+            return Outcome(did=replies.monitors_changed(changed, many, self.step.me, on))
         return Outcome(text=replies.monitors_already(request.monitors or here, self.step.me, on))
 
     def clear(self, pending: Pending) -> Outcome | None:
         request = pending.request
         assert isinstance(request, MonitorClear)
         unknown = self._unknown_monitor(request.monitors)
-        if unknown is None:
-            self._clear_counters(request.monitors)
-        return unknown or Outcome()
+        if unknown is not None:
+            return unknown
+        cleared = self._clear_counters(request.monitors)
+        return Outcome(did=replies.counters_cleared(cleared, self.step.me) if cleared else "")
 
     def fault(self, pending: Pending) -> Outcome | None:
         request = pending.request
@@ -83,6 +85,7 @@ class MonitorRequests:
         unknown = self._unknown_monitor(names)
         if unknown is not None:
             return unknown
+        changed = []
         for monitor in self.runs.here():
             if names and monitor.name not in names:
                 continue
@@ -92,7 +95,8 @@ class MonitorRequests:
                     return Outcome(code=REFUSED, text=text)
                 continue
             self._set_fault(monitor, request.on)
-        return Outcome()
+            changed.append(monitor.name)
+        return Outcome(did=replies.dummy_failure(changed, self.step.me, request.on))
 
     def clear_halts(self, pending: Pending) -> Outcome | None:
         """Starts the count of final actions that ended this machine again."""
@@ -131,7 +135,10 @@ class MonitorRequests:
             self._counted_anew(monitor)
         if not closed and request.event:
             return Outcome(code=NO_SUCH, text=f"{monitor.name} has no open event {request.event}.")
-        return Outcome(text="" if closed else f"{monitor.name} has no open event.")
+        if not closed:
+            return Outcome(text=f"{monitor.name} has no open event.")
+        left = len(open_of(self.ledger.state.events, monitor.name))
+        return Outcome(did=replies.events_closed(monitor.name, step.me, closed, left))
 
     def _counted_anew(self, monitor: Monitor) -> None:
         """Once all events are closed by hand, the next fault is recovered like the first."""
