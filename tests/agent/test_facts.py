@@ -81,9 +81,12 @@ def test_what_is_no_configuration_is_refused(config: str) -> None:
 
 def test_who_asks_again_and_again_gets_one_look(monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[str] = []
-    monkeypatch.setattr(
-        MachineFacts, "_gathered", lambda self, config: (looks.append(config), Facts(server="a"))[1]
-    )
+
+    def looked(self: MachineFacts, config: str) -> tuple[Facts, None]:
+        looks.append(config)
+        return Facts(server="a"), None
+
+    monkeypatch.setattr(MachineFacts, "_gathered", looked)
 
     async def main() -> None:
         machine = _machine()
@@ -97,10 +100,10 @@ def test_a_look_that_hangs_begins_no_second_one(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(facts, "_LOOK_S", 0.05)
     ends, looks = threading.Event(), []
 
-    def hangs(self: MachineFacts, config: str) -> Facts:
+    def hangs(self: MachineFacts, config: str) -> tuple[Facts, None]:
         looks.append(config)
         ends.wait()
-        return Facts(server="a")
+        return Facts(server="a"), None
 
     monkeypatch.setattr(MachineFacts, "_gathered", hangs)
 
