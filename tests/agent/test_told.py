@@ -87,6 +87,26 @@ async def test_files_that_cannot_be_made_again_are_told_once(
         assert record.level == "ERROR" and "Read-only file system" in record.text
 
 
+async def test_a_lock_that_cannot_be_made_is_a_condition_until_it_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fails(_: lock.AgentLock) -> bool:
+        raise OSError(errno.EIO, "Input/output error", f"{paths.data_dir()}/lock")
+
+    def shown(agent: Agent) -> list[str]:
+        (own,) = (one for one in agent._backend.status(False).servers if one.local)
+        return [one.text for one in own.conditions]
+
+    async with running() as agent:
+        with monkeypatch.context() as broken:
+            broken.setattr(lock.AgentLock, "keep_disk", fails)
+            await until(lambda: shown(agent))
+        (text,) = shown(agent)
+        assert "Input/output error" in text
+        await until(lambda: not shown(agent))
+        assert len(told(agent, notices.LockNotMade)) == 1
+
+
 async def test_an_agent_without_room_starts_nothing_until_there_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
