@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+import socket
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -105,6 +106,24 @@ async def test_a_lock_that_cannot_be_made_is_a_condition_until_it_is_there(
         assert "Input/output error" in text
         await until(lambda: not shown(agent))
         assert len(told(agent, notices.LockNotMade)) == 1
+
+
+async def test_a_message_socket_that_could_not_be_made_is_made_once_there_is_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made, refused = surroundings.bind_door, [True, True]
+
+    def full(address: str) -> socket.socket:
+        if refused:
+            refused.pop()
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return made(address)
+
+    monkeypatch.setattr(surroundings, "bind_door", full)
+    async with running() as agent:
+        await until(lambda: told(agent, intake.NoMessageSocket))
+        await until(lambda: told(agent, notices.FilesMadeAgain))
+        assert not refused and Path(paths.message_socket_file()).is_socket()
 
 
 async def test_an_agent_without_room_starts_nothing_until_there_is(
