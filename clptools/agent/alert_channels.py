@@ -16,12 +16,11 @@ from clptools.config.files import read_secret
 from clptools.config.load import Alert
 from clptools.faults import ClpError
 from clptools.intake import ber, snmp
+from clptools.resources.operations import product_environment
+from clptools.resources.script import Script, ScriptRunner
 
 if TYPE_CHECKING:
     from smtplib import SMTP
-
-from clptools.resources.operations import product_environment
-from clptools.resources.script import Script, ScriptRunner
 
 STEP_S = 10.0
 """Each step of the dialogue with the relay."""

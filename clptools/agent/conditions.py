@@ -22,6 +22,7 @@ _BEGINS: dict[type[Notice], str] = {
     notices.StateUnwritten: "state",
     notices.StartWaits: "state",
     notices.FilesNotMade: "files",
+    notices.LockNotMade: "lock",
     notices.DiskHangs: "disk",
     notices.DiskFull: "room",
     NoMessageSocket: "files",
@@ -33,6 +34,7 @@ _ENDS: dict[type[Notice], str] = {
     notices.StateWritten: "state",
     notices.StartGoesOn: "state",
     notices.FilesMadeAgain: "files",
+    notices.LockMadeAgain: "lock",
     notices.DiskAnswers: "disk",
     notices.DiskHasRoom: "room",
 }

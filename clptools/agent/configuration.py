@@ -57,6 +57,18 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     """There is no history: the file is taken as it is, and becomes the first revision."""
 
 
+class Compared(msgspec.Struct, frozen=True, kw_only=True):
+    """What a server runs, as it is compared with others; all of one revision."""
+
+    revision: int
+    files: dict[str, str]
+    """Path -> SHA-256 in hex: of the `clp.toml` in force, and the scripts as they lie here."""
+    edit: str = ""
+    """How its `clp.toml` differs from what is in force; empty: it does not."""
+    before: tuple[str, ...] | None = None
+    """The servers of the revision before; None: it is not known here."""
+
+
 def exists() -> bool:
     """Whether this server has a configuration."""
     if history.is_removed():
@@ -153,9 +165,8 @@ def edit() -> str:
     return history.edit(number) if number else ""
 
 
-def names_before() -> tuple[str, ...] | None:
-    """The servers of the revision before the one in force; None: it is not known here."""
-    text = _remembered(history.in_force() - 1)
+def _names_before(number: int) -> tuple[str, ...] | None:
+    text = _remembered(number - 1)
     settings = None if text is None else loads(text, registries(), _MAIN).settings
     return None if settings is None else settings.names
 
@@ -188,13 +199,19 @@ def files() -> ConfigFiles:
     )
 
 
-def compared() -> ConfigFiles:
-    """What this server runs: the `clp.toml` in force, and the scripts as they lie on the disk."""
+def compared() -> Compared:
+    """What this server runs.  Raises ClpError when there is nothing, or it cannot be read."""
     number = history.in_force()
     if not number:
-        return _on_disk()
-    text = history.content(number)
-    return ConfigFiles(revision=number, files={_MAIN: text, **_scripts()})
+        found = _on_disk()
+        return Compared(revision=found.revision, files=hashes(found))
+    files = ConfigFiles(revision=number, files={_MAIN: history.content(number), **_scripts()})
+    return Compared(
+        revision=number,
+        files=hashes(files),
+        edit=history.edit(number),
+        before=_names_before(number),
+    )
 
 
 def _on_disk() -> ConfigFiles:

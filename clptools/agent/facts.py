@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -31,6 +32,8 @@ _LOOK_S = 3.0
 _LOGIN_S = 5.0
 _KEPT_S = 5.0
 _SHOWN_PROCESSES = 4096
+AskAccount = Callable[[], Awaitable[dict[str, AccountFault]]]
+"""What our account at the own BMC lacks, by a real login."""
 R = TypeVar("R")
 
 
@@ -51,7 +54,7 @@ class MachineFacts:
         self._lock = asyncio.Lock()
         self._kept: tuple[str, float, Facts] | None = None
         """Which configuration it was asked for, when, and the answer."""
-        self._looking: asyncio.Future[Facts] | None = None
+        self._looking: asyncio.Future[tuple[Facts, AskAccount | None]] | None = None
 
     async def own(self, config: str) -> Facts:
         """This machine, as that configuration would need it; empty: the one in force.
@@ -116,32 +119,28 @@ class MachineFacts:
         if not done:
             looking.add_done_callback(_taken)
             raise ClpError(ExitCode.FAILED, f"looking at its machine takes more than {_LOOK_S:g} s")
-        facts = looking.result()
-        settings = await asyncio.to_thread(self._settings, config)
-        return bounded(msgspec.structs.replace(facts, bmc=await self._own_account(settings)))
+        facts, ask_account = looking.result()
+        if ask_account is not None:
+            facts = msgspec.structs.replace(facts, bmc=await ask_account())
+        return bounded(facts)
 
-    def _gathered(self, config: str) -> Facts:
-        # Loaded by the first question: an idle agent needs none of it.
+    def _gathered(self, config: str) -> tuple[Facts, AskAccount | None]:
+        # Loaded by the first question, and in this thread: an idle agent needs none of it.
         from clptools.config.facts import gather
 
         settings = self._settings(config)
-        if settings.server(self._server) is None:
-            raise ClpError(ExitCode.REFUSED, f"{self._server} is none of its servers")
-        return gather(settings, registries())
-
-    async def _own_account(self, settings: Settings) -> dict[str, AccountFault]:
-        """By a real login, where the password is there."""
         own = settings.server(self._server)
-        if own is None or own.bmc is None:
-            return {}
-        if not os.access(paths.bmc_password_file(self._server), os.R_OK):
-            return {}
-        from clptools.hardware.accounts import account_faults
+        if own is None:
+            raise ClpError(ExitCode.REFUSED, f"{self._server} is none of its servers")
+        ask_account = None
+        if own.bmc is not None and os.access(paths.bmc_password_file(self._server), os.R_OK):
+            from clptools.hardware.accounts import account_faults
 
-        return await account_faults(settings, (self._server,), _LOGIN_S)
+            ask_account = partial(account_faults, settings, (self._server,), _LOGIN_S)
+        return gather(settings, registries()), ask_account
 
 
-def _taken(looked: asyncio.Future[Facts]) -> None:
+def _taken(looked: asyncio.Future[tuple[Facts, AskAccount | None]]) -> None:
     if not looked.cancelled():
         looked.exception()
 

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Awaitable, Callable
 
 from clptools import paths
-from clptools.agent.notices import FilesMadeAgain, FilesNotMade, LockMadeAgain
+from clptools.agent.notices import FilesMadeAgain, FilesNotMade, LockMadeAgain, LockNotMade
 from clptools.agent.slots import same_file
 from clptools.core.model.settings import Settings
 from clptools.core.notices.form import Notice
@@ -158,42 +158,42 @@ class FilesKept:
         self._tell = tell
 
     async def watch_run(self, remake: Callable[[], Awaitable[bool]]) -> None:
-        """For ever: call `remake`, which says whether anything was gone from `/run`.
-
-        It raises OSError or ClpError where a file cannot be made; said once each time.
-        """
-        told = ""
-        while True:
-            await asyncio.sleep(_RUN_S)
-            try:
-                made = await remake()
-            except (OSError, ClpError) as fault:
-                told = self._not_made(fault, told)
-            else:
-                if made or told:
-                    self._tell(FilesMadeAgain(paths.run_dir()))
-                told = ""
+        """For ever: call `remake`, which says whether anything was gone from `/run`."""
+        await self._watch(remake, _RUN_S, FilesNotMade, FilesMadeAgain(paths.run_dir()))
 
     async def watch_disk(self, remake: Callable[[], bool]) -> None:
         """The same for the lock below `/var/lib`; in a thread, since that disk may hang."""
+        made = LockMadeAgain(f"{paths.data_dir()}/lock")
+        await self._watch(lambda: asyncio.to_thread(remake), _DISK_S, LockNotMade, made)
+
+    async def _watch(
+        self,
+        remake: Callable[[], Awaitable[bool]],
+        every_s: float,
+        not_made: Callable[[str], Notice],
+        made: Notice,
+    ) -> None:
+        """`remake` raises OSError or ClpError where a file cannot be made; said once each time."""
         told = ""
         while True:
-            await asyncio.sleep(_DISK_S)
+            await asyncio.sleep(every_s)
             try:
-                if await asyncio.to_thread(remake):
-                    self._tell(LockMadeAgain(f"{paths.data_dir()}/lock"))
-                told = ""
+                was_gone = await remake()
             except (OSError, ClpError) as fault:
-                told = self._not_made(fault, told)
+                why = _why(fault)
+                if why != told:
+                    self._tell(not_made(why))
+                told = why
+            else:
+                if was_gone or told:
+                    self._tell(made)
+                told = ""
 
-    def _not_made(self, fault: OSError | ClpError, told: str) -> str:
-        if isinstance(fault, ClpError):
-            text = fault.message
-        else:
-            text = f"{fault.filename or paths.run_dir()}: {fault.strerror}"
-        if text != told:
-            self._tell(FilesNotMade(text))
-        return text
+
+def _why(fault: OSError | ClpError) -> str:
+    if isinstance(fault, ClpError):
+        return fault.message
+    return f"{fault.filename or paths.run_dir()}: {fault.strerror}"
 
 
 def described(pid: int | None) -> str:

@@ -230,13 +230,23 @@ class LockMadeAgain(Notice, frozen=True):
 
     entry = Entry("pm", 909, WARN)
     about = ("me",)
-    says = "{path} was removed; it is made again."
+    says = "{path} was gone; it is there again."
 
     path: str
 
 
+class LockNotMade(Notice, frozen=True):
+    """The file that keeps a second agent away is gone, and cannot be made."""
+
+    entry = Entry("pm", 909, ERROR)
+    about = ("me",)
+    says = "{why}; trying again until it can be made again"
+
+    why: str
+
+
 class FilesNotMade(Notice, frozen=True):
-    """A file of a running agent is gone, and cannot be made."""
+    """A file of a running agent in `/run` is gone, and cannot be made."""
 
     entry = Entry("pm", 909, ERROR)
     about = ("me",)

@@ -223,19 +223,17 @@ class Pushes:
         Raises ClpError (TIMED_OUT): its disk hangs.
         """
         try:
-            files = await self._disk.run(configuration.compared)
-            edit = await self._disk.run(configuration.edit)
-            before = await self._disk.run(configuration.names_before)
+            ours = await self._disk.run(configuration.compared)
         except ClpError as fault:
             if fault.code == ExitCode.TIMED_OUT:
                 raise
             return said.ConfigHash(revision=history.revision(), files={})
         return said.ConfigHash(
-            revision=files.revision,
-            files=await asyncio.to_thread(configuration.hashes, files),
+            revision=ours.revision,
+            files=ours.files,
             servers=self._names(),
-            edit=edit,
-            reached=self._here.reached(before, asker),
+            edit=ours.edit,
+            reached=self._here.reached(ours.before, asker),
         )
 
     def _names(self) -> tuple[str, ...]:

@@ -158,9 +158,10 @@ class Surroundings:
 
         Raises OSError where it cannot be made.
         """
-        path = paths.message_socket_file()
-        if self._traps is None or _file_of(path) == self._door_file:
+        if self._traps is None:
             return False  # without a configuration there is no door
+        if self._door is not None and _file_of(paths.message_socket_file()) == self._door_file:
+            return False
         made = self._bind_door()
         if self._door is not None:
             made.counters = self._door.counters

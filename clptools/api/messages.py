@@ -365,10 +365,5 @@ PeerRequest = (
 )
 """What `PeerChannel.call` takes."""
 
-PeerReply = (
-    Outcome | Records | ConfigHash | ConfigFiles | StatusView | Counters | ToldFacts | LogsPart
-)
-"""What an answered `PeerRequest` may bring back; the request says which."""
-
 OUTSIDE = (Transaction, TransactionScript)
 """The requests that a caller outside the cluster may send."""

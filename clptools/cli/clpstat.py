@@ -23,8 +23,6 @@ if TYPE_CHECKING:
         HardwareJson,
         StatusJson,
     )
-    from clptools.config.load import Loaded
-    from clptools.core.model.settings import Settings
 
 COMMAND = Command(
     "clpstat",
@@ -235,6 +233,8 @@ def run(args: Args) -> Answer:
     if view == "check":
         return check(args)
     if view == "i" or view in KINDS:
+        from clptools.cli.stat_configuration import configuration
+
         return configuration(args, view)
     return status(args, view)
 
@@ -366,6 +366,7 @@ def without_agent(args: Args, view: str, error: ClpError) -> Answer:
     import msgspec
 
     from clptools.cli.render.configuration import offline
+    from clptools.cli.stat_configuration import local_settings
     from clptools.paths import server_name
 
     try:
@@ -385,76 +386,6 @@ def without_agent(args: Args, view: str, error: ClpError) -> Answer:
     sys.stdout.flush()
     # One line: the answer is above; this only says where it came from.
     raise ClpError(error.code, f"{error.message} {error.hint}")
-
-
-def settings_in_force() -> Settings:
-    """What the agent runs with; without an agent, what the configuration file says.
-
-    Members of the group `clptools` get the file as well: the agent gives the configuration, with
-    its scripts, only to those who may change it, but the group may read the file.
-    """
-    from clptools.api.client import Client, SocketMissing
-
-    try:
-        with Client() as client:
-            reply = client.call("GetConfig")
-    except SocketMissing:
-        raise  # what it runs with may not be what the file says
-    except ClpError as error:
-        from clptools.paths import config_file
-
-        readable = os.access(config_file(), os.R_OK)
-        if error.code is not ExitCode.NO_AGENT and not (
-            error.code is ExitCode.NOT_PERMITTED and readable
-        ):
-            raise
-        return local_settings()
-    from clptools.config.load import loads
-    from clptools.registries import registries
-
-    text = cast("dict[str, str]", reply["files"]).get("clp.toml", "")
-    revision = cast("int", reply["revision"])
-    return settings_of(loads(text, registries(), "clp.toml"), revision)
-
-
-def local_settings() -> Settings:
-    """What an agent of this server would start with; of revision 0 where nothing was pushed."""
-    from clptools.config.history import content, in_force
-    from clptools.config.load import load, loads
-    from clptools.paths import config_file
-    from clptools.registries import registries
-
-    number = in_force()
-    if not number:
-        return settings_of(load(config_file(), registries()), 0)
-    return settings_of(loads(content(number), registries(), config_file()), number)
-
-
-def settings_of(loaded: Loaded, revision: int) -> Settings:
-    """The settings.  Raises `ClpError` (INVALID_CONFIG) with all that is wrong with them."""
-    import msgspec
-
-    if loaded.settings is not None:
-        return msgspec.structs.replace(loaded.settings, revision=revision)
-    raise ClpError(
-        ExitCode.INVALID_CONFIG,
-        "\n".join(str(report) for report in loaded.errors),
-        "Check it: clpcfchk",
-    )
-
-
-def configuration(args: Args, view: str) -> Answer:
-    """`-i`, `--cl` and the rest."""
-    from clptools.cli.render import configuration as page
-
-    settings = settings_in_force()
-    kinds = tuple(page.Kind) if view == "i" else (page.Kind(view),)
-    name = args.word()
-    if name and name not in page.names_of(settings, kinds[0]):
-        raise unknown(page.WORDS[kinds[0]], name, list(page.names_of(settings, kinds[0])))
-    if args.given("json"):
-        return Answer(fields=page.configuration_fields(settings, kinds, name))
-    return Answer(page.configuration(settings, kinds, name, detail=args.given("detail"))[:-1])
 
 
 def explain(args: Args) -> Answer:
@@ -517,8 +448,6 @@ def check(args: Args) -> Answer:
 
 def watch(args: Args) -> Answer:
     """`--watch`: on a terminal only; a program reads `--json` or `--events --follow`."""
-    import os
-
     if args.given("json") or not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
         raise ClpError(
             ExitCode.USAGE,

@@ -167,8 +167,8 @@ def _of_agent() -> tuple[str, StatusView, list[EventRecord]]:
 
 
 def _configured(fault: ClpError) -> StatusView:
-    from clptools.cli.clpstat import local_settings
     from clptools.cli.render.configuration import offline
+    from clptools.cli.stat_configuration import local_settings
 
     try:
         view = offline(local_settings(), paths.server_name())

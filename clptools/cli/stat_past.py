@@ -67,19 +67,12 @@ def wanted(args: Args) -> Wanted:
 
 def check_name(found: Past, name: str) -> None:
     """Raises ClpError (NO_SUCH) for a name that neither is configured nor was told of."""
-    known = names(found.present)
+    known = story_of.names(found.present)
     if name in known or tells_of(name, found.records):
         return
     from clptools.cli.clpstat import unknown
 
-    raise unknown("object", name, list(known))
-
-
-def names(status: StatusView) -> tuple[str, ...]:
-    """Every name that records may be about."""
-    heartbeats = (beat.name for server in status.servers for beat in server.heartbeats)
-    np = (one.name for server in status.servers for one in server.np)
-    return tuple(dict.fromkeys((*story_of.names(status), *heartbeats, *np)))
+    raise unknown("object", name, list(dict.fromkeys(known)))
 
 
 def remark(*lines: str) -> None:

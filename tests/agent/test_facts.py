@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from clptools import paths
 from clptools.agent import facts
 from clptools.agent.facts import MachineFacts, bounded
 from clptools.api import messages as said
-from clptools.core.model.machine import Facts
+from clptools.core.model.machine import AccountFault, Facts
+from clptools.core.model.settings import Settings
 from clptools.faults import ClpError, ExitCode
-from tests.config.sample import THREE, good
+from clptools.hardware import accounts
+from tests.config.sample import BMCS, THREE, good
 
 
 class Peers:
@@ -81,9 +85,12 @@ def test_what_is_no_configuration_is_refused(config: str) -> None:
 
 def test_who_asks_again_and_again_gets_one_look(monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[str] = []
-    monkeypatch.setattr(
-        MachineFacts, "_gathered", lambda self, config: (looks.append(config), Facts(server="a"))[1]
-    )
+
+    def looked(self: MachineFacts, config: str) -> tuple[Facts, None]:
+        looks.append(config)
+        return Facts(server="a"), None
+
+    monkeypatch.setattr(MachineFacts, "_gathered", looked)
 
     async def main() -> None:
         machine = _machine()
@@ -93,14 +100,38 @@ def test_who_asks_again_and_again_gets_one_look(monkeypatch: pytest.MonkeyPatch)
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("there", [True, False])
+async def test_the_own_account_is_asked_where_its_password_is_there(
+    there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLP_ROOT", str(tmp_path))
+    lacks = {"server1": AccountFault(text="it may switch no power", mend="Give it OPERATOR.")}
+    asked: list[tuple[str, ...]] = []
+
+    async def faults(
+        settings: Settings, servers: tuple[str, ...], within_s: float
+    ) -> dict[str, AccountFault]:
+        asked.append(servers)
+        return lacks
+
+    monkeypatch.setattr(accounts, "account_faults", faults)
+    if there:
+        password = Path(paths.bmc_password_file("server1"))
+        password.parent.mkdir(parents=True)
+        password.touch(mode=0o400)
+    monkeypatch.setenv("CLP_SERVER", "server1")
+    found = await MachineFacts("server1", lambda: good(BMCS), Peers()).own("")
+    assert (asked, found.bmc) == (([("server1",)], lacks) if there else ([], {}))
+
+
 def test_a_look_that_hangs_begins_no_second_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(facts, "_LOOK_S", 0.05)
     ends, looks = threading.Event(), []
 
-    def hangs(self: MachineFacts, config: str) -> Facts:
+    def hangs(self: MachineFacts, config: str) -> tuple[Facts, None]:
         looks.append(config)
         ends.wait()
-        return Facts(server="a")
+        return Facts(server="a"), None
 
     monkeypatch.setattr(MachineFacts, "_gathered", hangs)
 

@@ -11,9 +11,10 @@ import msgspec
 import pytest
 
 from clptools.agent import metrics as module
-from clptools.agent.metrics import Family, History, Metrics, written
+from clptools.agent.metrics import Family, Metrics, written
 from clptools.agent.metrics_server import MetricsServer
 from clptools.agent.notices import MetricsServed, MetricsUnserved
+from clptools.agent.service_history import History
 from clptools.api.messages import EventRecord
 from clptools.core.model.view import BmcView, GroupView
 from clptools.core.notices.cluster import ServerLost

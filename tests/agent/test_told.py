@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+import socket
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -86,6 +87,44 @@ async def test_files_that_cannot_be_made_again_are_told_once(
         await until(lambda: tries > 3)
         (record,) = told(agent, notices.FilesNotMade)
         assert record.level == "ERROR" and "Read-only file system" in record.text
+
+
+async def test_a_lock_that_cannot_be_made_is_a_condition_until_it_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fails(_: lock.AgentLock) -> bool:
+        raise OSError(errno.EIO, "Input/output error", f"{paths.data_dir()}/lock")
+
+    def shown(agent: Agent) -> list[str]:
+        (own,) = (one for one in agent._backend.status(False).servers if one.local)
+        return [one.text for one in own.conditions]
+
+    async with running() as agent:
+        with monkeypatch.context() as broken:
+            broken.setattr(lock.AgentLock, "keep_disk", fails)
+            await until(lambda: shown(agent))
+        (text,) = shown(agent)
+        assert "Input/output error" in text
+        await until(lambda: not shown(agent))
+        assert len(told(agent, notices.LockNotMade)) == 1
+
+
+async def test_a_message_socket_that_could_not_be_made_is_made_once_there_is_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made, refused = surroundings.bind_door, [True, True]
+
+    def full(address: str) -> socket.socket:
+        if refused:
+            refused.pop()
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return made(address)
+
+    monkeypatch.setattr(surroundings, "bind_door", full)
+    async with running() as agent:
+        await until(lambda: told(agent, intake.NoMessageSocket))
+        await until(lambda: told(agent, notices.FilesMadeAgain))
+        assert not refused and Path(paths.message_socket_file()).is_socket()
 
 
 async def test_an_agent_without_room_starts_nothing_until_there_is(

@@ -341,7 +341,7 @@ def test_members_of_the_group_read_the_configuration_from_its_file(
         def call(self, *_: object) -> None:
             raise ClpError(ExitCode.NOT_PERMITTED, "uid 7 may read, but not change it.")
 
-    monkeypatch.setattr("clptools.api.client.Client", Refusing)
+    monkeypatch.setattr("clptools.cli.stat_configuration.Client", Refusing)
     assert run("clpstat", ["-i"]) == 0
     assert "  [Server0 : server1]" in capsys.readouterr().out
     monkeypatch.setattr("os.access", lambda *_: False)  # root may read anything

@@ -19,7 +19,7 @@ from clptools.common import redfish as common
 from clptools.core.model.events import HardwareSeen
 from clptools.core.model.settings import Cluster, Monitor, Server, Settings, TrapProfile
 from clptools.hardware.redfish import send_test_event
-from clptools.intake import redfish as intake
+from clptools.intake import redfish_watch
 from clptools.intake.notices import RedfishEventsCome, RedfishEventsMissed, RedfishTestArrived
 from clptools.intake.redfish import RedfishEvents
 from tests.conftest import LIMIT_S
@@ -40,9 +40,9 @@ def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "etc/clptools/bmc/server1"
     file.write_text(PASSWORD)
     file.chmod(0o600)
-    monkeypatch.setattr(intake, "LOG_S", 0.4)
-    monkeypatch.setattr(intake, "SUBSCRIPTION_S", 0.4)
-    monkeypatch.setattr(intake, "AGAIN_S", (0.1, 0.5))
+    monkeypatch.setattr(redfish_watch, "LOG_S", 0.4)
+    monkeypatch.setattr(redfish_watch, "SUBSCRIPTION_S", 0.4)
+    monkeypatch.setattr(redfish_watch, "AGAIN_S", (0.1, 0.5))
 
 
 class Ears:
@@ -198,7 +198,7 @@ async def test_the_log_fills_what_the_stream_missed(tmp_path: Path) -> None:
 async def test_a_stream_that_hangs_is_begun_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(intake, "STUCK_S", 0.6)
+    monkeypatch.setattr(redfish_watch, "STUCK_S", 0.6)
     async with hearing(tmp_path) as ears:
         await ears.listening("stream")
         await asyncio.sleep(1)
@@ -222,7 +222,7 @@ async def test_a_stream_that_hangs_is_begun_anew(
 async def test_a_stream_that_sends_nonsense_is_begun_anew(
     tmp_path: Path, data: str, note: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(intake, "STUCK_S", 1.0)
+    monkeypatch.setattr(redfish_watch, "STUCK_S", 1.0)
     async with hearing(tmp_path, log=False) as ears:
         await ears.listening("stream")
         ears.bmc.do("raw", data=data)
@@ -268,7 +268,7 @@ async def test_a_service_that_answers_nonsense_stops_nothing(
 ) -> None:
     monkeypatch.setattr(common, "REFUSED_MS", 500)
     if mode == "hang":
-        monkeypatch.setattr(intake, "ANSWER_S", 1.0)
+        monkeypatch.setattr(redfish_watch, "ANSWER_S", 1.0)
 
     async with hearing(tmp_path) as ears:
         ears.bmc.do("set", mode=mode)

@@ -1,0 +1,73 @@
+"""`clpstat -i`, `--cl` and the rest: the configuration, also where no agent runs."""
+
+from __future__ import annotations
+
+import os
+from typing import cast
+
+import msgspec
+
+from clptools.api.client import Client, SocketMissing
+from clptools.cli.clpstat import unknown
+from clptools.cli.command import Answer, Args
+from clptools.cli.render import configuration as page
+from clptools.config.history import content, in_force
+from clptools.config.load import Loaded, load, loads
+from clptools.core.model.settings import Settings
+from clptools.faults import ClpError, ExitCode
+from clptools.paths import config_file
+from clptools.registries import registries
+
+
+def settings_in_force() -> Settings:
+    """What the agent runs with; without an agent, what one would start with.
+
+    Members of the group `clptools` get the file as well: the agent gives the configuration, with
+    its scripts, only to those who may change it, but the group may read the file.
+    """
+    try:
+        with Client() as client:
+            reply = client.call("GetConfig")
+    except SocketMissing:
+        raise  # what it runs with may not be what the file says
+    except ClpError as error:
+        readable = os.access(config_file(), os.R_OK)
+        if error.code is not ExitCode.NO_AGENT and not (
+            error.code is ExitCode.NOT_PERMITTED and readable
+        ):
+            raise
+        return local_settings()
+    text = cast("dict[str, str]", reply["files"]).get("clp.toml", "")
+    revision = cast("int", reply["revision"])
+    return settings_of(loads(text, registries(), "clp.toml"), revision)
+
+
+def local_settings() -> Settings:
+    """What an agent of this server would start with; of revision 0 where nothing was pushed."""
+    number = in_force()
+    if not number:
+        return settings_of(load(config_file(), registries()), 0)
+    return settings_of(loads(content(number), registries(), config_file()), number)
+
+
+def settings_of(loaded: Loaded, revision: int) -> Settings:
+    """The settings.  Raises `ClpError` (INVALID_CONFIG) with all that is wrong with them."""
+    if loaded.settings is not None:
+        return msgspec.structs.replace(loaded.settings, revision=revision)
+    raise ClpError(
+        ExitCode.INVALID_CONFIG,
+        "\n".join(str(report) for report in loaded.errors),
+        "Check it: clpcfchk",
+    )
+
+
+def configuration(args: Args, view: str) -> Answer:
+    """`-i`, `--cl` and the rest."""
+    settings = settings_in_force()
+    kinds = tuple(page.Kind) if view == "i" else (page.Kind(view),)
+    name = args.word()
+    if name and name not in page.names_of(settings, kinds[0]):
+        raise unknown(page.WORDS[kinds[0]], name, list(page.names_of(settings, kinds[0])))
+    if args.given("json"):
+        return Answer(fields=page.configuration_fields(settings, kinds, name))
+    return Answer(page.configuration(settings, kinds, name, detail=args.given("detail"))[:-1])
