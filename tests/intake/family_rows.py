@@ -556,6 +556,18 @@ IBMC_OLD: tuple[tuple[str, str], ...] = (
     ("9.113", "PREDICT"),  # by the row of IPMI alone: power unit, predictive failure
     ("1028.17", "PREDICT"),  # 4 + 256 * 4: fan, event type 04h, offset 1
 )
+IBMC_STATES: tuple[tuple[str, str, str], ...] = (
+    # A good state that ends is bad news, and its return ends that; it ends other states, too.
+    ("8.2", "REDUNDANCY", "8.1"),  # power supply: present
+    ("13.2", "REDUNDANCY", "13.1"),  # drive slot: present
+    ("7.114", "ERROR", "7.113"),  # processor: present
+    ("2824.2", "REDUNDANCY", "2824.1"),  # 8 + 256 * 0Bh: fully redundant
+    ("2824.17", "REDUNDANCY", "2824.1"),
+    ("257.145", "ERROR", "257.129"),  # 1 + 256 * 1: above the upper critical limit, and below it
+    ("258.33", "ERROR", "258.49"),
+    ("1803.33", "ERROR", "1803.1"),  # 0Bh + 256 * 7: critical, and OK again
+    ("1028.17", "PREDICT", "1028.1"),
+)
 _IBMC_PARTS = (((f"{IBMC}.1.2.0", "CPU1 Status"),), ((f"{IBMC}.1.2.0", "CPU2 Status"),))
 
 
@@ -585,6 +597,16 @@ def _ibmc() -> Iterator[Case]:
                     own_watchdog=(group in ("45", "35") and int(number) in (37, 39, 41, 21, 17, 33))
                     or name == "35.49",
                 )
+    for bad, event_class, good in IBMC_STATES:
+        yield Case(
+            what=f"ibmc 10.{bad} ended by 10.{good}",
+            said=ibmc(f"10.{bad}"),
+            event_class=event_class,
+            ends=(ibmc(f"10.{good}", 1),),
+            leaves=(ibmc("10.77.1", 1),),
+            quiet=(ibmc(f"10.{good}", 1), ibmc(f"10.{bad}", 1)),
+            parts=_IBMC_PARTS,
+        )
     yield Case(
         what="ibmc logical drive off",
         said=ibmc("11.69.1", 4),
