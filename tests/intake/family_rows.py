@@ -468,13 +468,21 @@ def _xcc() -> Iterator[Case]:
                     parts=part if event_class != "INFO" else None,
                     own_watchdog=number == 21,
                 )
-    yield Case(
-        what="xcc event taken back by 81",
-        said=xcc(XCC, 40, 0, ("18", _EVENTS[0].format(1))),
-        event_class="FATAL",
-        ends=(xcc(XCC, 40, 8, ("18", _EVENTS[1].format(1))),),
-        leaves=(xcc(XCC, 40, 8, ("18", _EVENTS[1].format(2))),),
-    )
+    for mark in ("", "0x", "0X"):
+        yield Case(
+            what=f"xcc event {mark}80 taken back by 81",
+            said=xcc(XCC, 40, 0, ("18", mark + _EVENTS[0].format(1))),
+            event_class="FATAL",
+            ends=tuple(
+                xcc(XCC, 40, 8, ("18", over))
+                for over in (
+                    mark + _EVENTS[1].format(1),
+                    mark + _EVENTS[1].format(1).lower(),
+                    "0x" + _EVENTS[1].format(1),
+                )
+            ),
+            leaves=(xcc(XCC, 40, 8, ("18", mark + _EVENTS[1].format(2))),),
+        )
 
 
 # -- Fujitsu iRMC -----------------------------------------------------------------------------
