@@ -395,6 +395,23 @@ def _hpe() -> Iterator[Case]:
             ends=(hpe(3038, OK, ("3.2.2.2.1.2.1", 3)),),
             parts=_CONTROLLER,
         )
+    for column, parts in (("6.2.77.1.4", _SUPPLY), ("3.2.77.1.4", _DRIVE)):
+        for row in ("1.1", "1.2"):
+            state = f"{column}.{row}"
+            other = f"{column}.{'1.2' if row == '1.1' else '1.1'}"
+            yield Case(
+                what=f"hpe new number, {state}",
+                said=hpe(6999, FAILED, (state, 4)),
+                event_class="ERROR",
+                ends=(hpe(6999, OK, (state, 2)),),
+                leaves=(
+                    hpe(6999, OK, (other, 2)),
+                    hpe(6998, OK, (state, 2)),
+                    hpe(6999, DEGRADED, (state, 3)),
+                ),
+                quiet=(hpe(6999, OK, (state, 2)), hpe(6999, DEGRADED, (state, 3))),
+                parts=parts,
+            )
     yield Case(
         what="hpe drive threshold",
         said=hpe(3037, DEGRADED),
@@ -423,6 +440,17 @@ def _hpe_states(
                 quiet=(good,),
                 parts=parts,
             )
+        # A state that no table knows yet: the flags say what it is.
+        new = (f"{variable}.1.1", 199)
+        yield Case(
+            what=f"hpe {number} in a new state",
+            said=hpe(number, FAILED, new),
+            event_class="ERROR",
+            ends=(good, hpe(number, OK, new)),
+            leaves=(hpe(number, DEGRADED, new), hpe(number, OLD, new)),
+            quiet=(hpe(number, DEGRADED, new), hpe(number, OK, new), hpe(number, OLD, new)),
+            parts=parts,
+        )
 
 
 # -- Lenovo XCC and IMM -----------------------------------------------------------------------
