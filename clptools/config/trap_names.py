@@ -6,6 +6,7 @@ A trap is named by its OID, by a range of the last arc, or by a prefix.
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 ARC = (1 << 32) - 1
 """The highest arc of an OID (RFC 2578, section 3.5)."""
@@ -15,11 +16,24 @@ EVERYTHING_BELOW = -1
 MOST = 4_096
 """Numbers that one range may have."""
 
-InstancePart = tuple[tuple[str, int], ...]
-"""Variables of which the first that says something counts: OID, characters left out."""
+
+class InstanceChoice(NamedTuple):
+    """A variable that names a part."""
+
+    oid: str
+    skip: int = 0
+    """Characters left out."""
+    hexadecimal: bool = False
+    """It is a number in hexadecimal: a 0x before it is no part of it, nor does the case matter."""
+    places: bool = False
+    """The places of the variables below the OID name the part, not their values."""
+
+
+InstancePart = tuple[InstanceChoice, ...]
+"""Variables of which the first that says something counts."""
 
 _OID = re.compile(r"\.?[0-9]+(?:\.[0-9]+)*")
-_PART = re.compile(r"(\.?[0-9]+(?:\.[0-9]+)*)(?:\[([0-9]{1,2}):\])?")
+_PART = re.compile(r"(\.?[0-9]+(?:\.[0-9]+)*)(?:\[(?:(0x)?([0-9]{1,2}):|(#))\])?")
 
 
 def oid_fault(oid: str) -> tuple[str, str] | None:
@@ -85,7 +99,11 @@ def instance_parts(instance: tuple[str, ...]) -> tuple[InstancePart, ...]:
     found: list[InstancePart] = []
     for item in instance:
         choices = (_PART.fullmatch(choice.strip()) for choice in item.split("|"))
-        found.append(tuple((c[1], int(c[2] or 0)) for c in choices if c))
+        found.append(
+            tuple(
+                InstanceChoice(c[1], int(c[3] or 0), bool(c[2]), bool(c[4])) for c in choices if c
+            )
+        )
     return tuple(found)
 
 

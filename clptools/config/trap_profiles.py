@@ -383,7 +383,7 @@ def _check_families(
 def _check_roots(table: Table, family: TrapFamily) -> None:
     """Without `enterprise`, every OID stands in full."""
     variables = [family.variable] if family.variable else []
-    variables += [oid for part in instance_parts(family.instance) for oid, _ in part]
+    variables += [choice.oid for part in instance_parts(family.instance) for choice in part]
     for name, oids in (("match", list(family.match)), ("variable", variables)):
         found = next((oid for oid in oids if oid != "*" and not is_whole(oid)), "")
         if found:

@@ -56,7 +56,7 @@ class DecodedTrap(msgspec.Struct, frozen=True, kw_only=True):
     profile: str = ""
     """The profile that the row came from."""
     closes: tuple[int, ...] = ()
-    """CLEAR: offsets of the same sensor and event type that are closed."""
+    """Offsets of the same sensor and event type that are closed."""
     fault_key: str = ""
     """Of a trap that is no PET: identity of the fault, where a family of traps knows it."""
     fault_closes: tuple[str, ...] = ()
@@ -99,7 +99,7 @@ class DecodedTrap(msgspec.Struct, frozen=True, kw_only=True):
         """Identity of the fault: what a deassertion of the same event closes."""
         if self.format != "pet":
             return self.fault_key or f"oid/{self.oid}"
-        if self.closes:
+        if self.closes and self.event_class is EventClass.CLEAR:
             return self.key_of(self.closes[0])
         if self.number is not None and self.event_class is not EventClass.CLEAR:
             return self._key(f"specific {self.number}")

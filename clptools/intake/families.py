@@ -269,18 +269,32 @@ class _Table:
         row = rows.row(None, sensor_type, event_type, offset)
         if way not in (1, 2) or row is None:
             return None
+        told = row.event_class if way == 1 else EventClass.CLEAR
+        opens = offset
+        if way == 2 and row.event_class is EventClass.CLEAR and row.closes:
+            # The end of a good state is bad news: the first state that the good one ends.
+            if row.deasserted:
+                told = row.deasserted
+            elif (lost := rows.row(None, sensor_type, event_type, row.closes[0])) is not None:
+                told, opens = lost.event_class, row.closes[0]
+        event_class, fixed = self._weighed(told, "", binds)
         words = [part.word(binds) for part in self.parts]
-        key = f"trap/{self.profile}/{head.removeprefix(self.root + '.')}.{offset}/16"
+
+        def key(of: int) -> str:
+            thing = f"trap/{self.profile}/{head.removeprefix(self.root + '.')}.{of}/16"
+            return f"{thing}/{'|'.join(words)}" if words else thing
+
         names = rows.names
         texts = names.sensor_events if event_type == 0x6F else names.events
         states = texts.get(sensor_type if event_type == 0x6F else event_type, ())
         state = states[offset] if offset < len(states) else f"offset {offset:X}h"
+        if way == 2 and event_class is not EventClass.CLEAR:
+            state = f"no longer {state}"
         meaning = f"{names.sensors.get(sensor_type, f'sensor type {sensor_type:02X}h')}: {state}"
-        told = row.event_class if way == 1 else EventClass.CLEAR
-        event_class, fixed = self._weighed(told, "", binds)
         return Told(
             event_class=event_class,
-            key=f"{key}/{'|'.join(words)}" if words else key,
+            key=key(opens),
+            closes=tuple(key(of) for of in row.closes) if way == 1 else (),
             meaning=f"{meaning} (cleared)" if event_class is EventClass.CLEAR else meaning,
             row=row.id,
             profile=row.profile,

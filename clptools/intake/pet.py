@@ -25,6 +25,8 @@ from clptools.intake.snmp import Trap
 SEVERITY_OK = 0x04
 CALM = (0x01, 0x02, SEVERITY_OK)
 """Severities without a fault: monitor, information, OK."""
+TWO_STATES = 0x03
+"""Event type of a sensor that has two states (IPMI 2.0, table 42-2); either may be the good one."""
 
 
 def decode_trap(trap: Trap, table: ClassTable, now: float) -> DecodedTrap:
@@ -196,7 +198,7 @@ class _Told(NamedTuple):
     clears: EventClass | None = None
     """CLEAR: the class that it ends, if that is a single one."""
     closes: tuple[int, ...] = ()
-    """CLEAR: the offsets that it ends, if these are more than its own."""
+    """The offsets that it ends: of a CLEAR, if these are more than its own."""
     opens: int | None = None
     """The offset under which a deassertion is open."""
 
@@ -219,6 +221,9 @@ def _classify(
             return _Told(EventClass.CLEAR, named)
         others = (other for other in range(0x0C) if other != offset)
         return _Told(EventClass.CLEAR, named, (offset, *others))
+    if row is None and severity in CALM and event.event_type == TWO_STATES:
+        # Which of the two is the bad one, the severity alone says: a calm one ends the other.
+        return _Told(told, closes=(1 - event.offset,) if event.offset in (0, 1) else ())
     return _Told(told)
 
 

@@ -195,7 +195,7 @@ def is_grave(decoded: DecodedTrap, grave: frozenset[str]) -> bool:
 
 def ends_grave(decoded: DecodedTrap, grave: frozenset[str]) -> bool:
     """Whether it may end a fault of these classes."""
-    ends = decoded.event_class is EventClass.CLEAR or bool(decoded.fault_closes)
+    ends = decoded.event_class is EventClass.CLEAR or bool(decoded.closed)
     return ends and (decoded.clears is None or decoded.clears in grave)
 
 

@@ -34,6 +34,11 @@ class Binds:
             self._words[oid] = found
         return found
 
+    def places(self, oid: str) -> str:
+        """Where the variables below `oid` stand: column and row of a table, not the values."""
+        below = oid + "."
+        return " ".join(b.oid.removeprefix(below) for b in self._binds if b.oid.startswith(below))
+
     def first(self, oid: str) -> VarBind | None:
         """The first variable at or below `oid`."""
         plain = self._by_oid.get(oid + ".0")
@@ -124,15 +129,17 @@ class Part:
     """One of the variables that name a part."""
 
     def __init__(self, part: InstancePart, root: str) -> None:
-        self._choices = tuple((in_full(root, oid), skip) for oid, skip in part)
+        self._choices = tuple((in_full(root, choice.oid), choice) for choice in part)
 
     def word(self, binds: Binds) -> str:
         """The part's name; empty: the trap does not say it."""
-        for oid, skip in self._choices:
-            word = binds.word(oid)
+        for oid, choice in self._choices:
+            word = binds.places(oid) if choice.places else binds.word(oid)
+            if choice.hexadecimal:
+                word = word.upper().removeprefix("0X")
             if word:
                 # A star at the end of a key would match several parts.
-                return (word[skip:] or word)[:INSTANCE_CHARS].replace("*", "_")
+                return (word[choice.skip :] or word)[:INSTANCE_CHARS].replace("*", "_")
         return ""
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from clptools.cli.pages.man_pages import TRAP_SAMPLE
 from clptools.config import trap_profiles
-from clptools.config.trap_names import pattern_bounds
+from clptools.config.trap_names import instance_parts, part_fault, pattern_bounds
 from clptools.core.model.settings import TrapSource
 from tests.config.sample import BMCS, TWO, read
 
@@ -212,3 +212,18 @@ def test_the_manuals_example_is_a_profile() -> None:
     assert loaded.settings is not None
     (profile,) = loaded.settings.trap_profiles
     assert [family.name for family in profile.traps] == ["supply", "drive", ""]
+
+
+def test_the_forms_of_a_variable_that_names_the_part() -> None:
+    ((plain,), (cut,), (hexadecimal, second), (places,)) = instance_parts(
+        ("1.6", "1.18[2:]", "1.18[0x2:] | 1.21", "6.2[#]")
+    )
+    assert (plain.oid, plain.skip, plain.hexadecimal, plain.places) == ("1.6", 0, False, False)
+    assert (cut.oid, cut.skip, cut.hexadecimal) == ("1.18", 2, False)
+    assert (hexadecimal.oid, hexadecimal.skip, hexadecimal.hexadecimal) == ("1.18", 2, True)
+    assert second.oid == "1.21"
+    assert (places.oid, places.places) == ("6.2", True)
+    for item in ("1.6", "1.18[2:]", "1.18[0x2:]|1.21", "6.2[#]"):
+        assert part_fault(item) is None
+    for item in ("6.2[", "6.2[##]", "1.18[0x:]", "1.18[x2:]", "1.18[0x#]"):
+        assert part_fault(item) is not None, item

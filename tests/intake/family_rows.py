@@ -395,6 +395,23 @@ def _hpe() -> Iterator[Case]:
             ends=(hpe(3038, OK, ("3.2.2.2.1.2.1", 3)),),
             parts=_CONTROLLER,
         )
+    for column, parts in (("6.2.77.1.4", _SUPPLY), ("3.2.77.1.4", _DRIVE)):
+        for row in ("1.1", "1.2"):
+            state = f"{column}.{row}"
+            other = f"{column}.{'1.2' if row == '1.1' else '1.1'}"
+            yield Case(
+                what=f"hpe new number, {state}",
+                said=hpe(6999, FAILED, (state, 4)),
+                event_class="ERROR",
+                ends=(hpe(6999, OK, (state, 2)),),
+                leaves=(
+                    hpe(6999, OK, (other, 2)),
+                    hpe(6998, OK, (state, 2)),
+                    hpe(6999, DEGRADED, (state, 3)),
+                ),
+                quiet=(hpe(6999, OK, (state, 2)), hpe(6999, DEGRADED, (state, 3))),
+                parts=parts,
+            )
     yield Case(
         what="hpe drive threshold",
         said=hpe(3037, DEGRADED),
@@ -423,6 +440,17 @@ def _hpe_states(
                 quiet=(good,),
                 parts=parts,
             )
+        # A state that no table knows yet: the flags say what it is.
+        new = (f"{variable}.1.1", 199)
+        yield Case(
+            what=f"hpe {number} in a new state",
+            said=hpe(number, FAILED, new),
+            event_class="ERROR",
+            ends=(good, hpe(number, OK, new)),
+            leaves=(hpe(number, DEGRADED, new), hpe(number, OLD, new)),
+            quiet=(hpe(number, DEGRADED, new), hpe(number, OK, new), hpe(number, OLD, new)),
+            parts=parts,
+        )
 
 
 # -- Lenovo XCC and IMM -----------------------------------------------------------------------
@@ -468,13 +496,21 @@ def _xcc() -> Iterator[Case]:
                     parts=part if event_class != "INFO" else None,
                     own_watchdog=number == 21,
                 )
-    yield Case(
-        what="xcc event taken back by 81",
-        said=xcc(XCC, 40, 0, ("18", _EVENTS[0].format(1))),
-        event_class="FATAL",
-        ends=(xcc(XCC, 40, 8, ("18", _EVENTS[1].format(1))),),
-        leaves=(xcc(XCC, 40, 8, ("18", _EVENTS[1].format(2))),),
-    )
+    for mark in ("", "0x", "0X"):
+        yield Case(
+            what=f"xcc event {mark}80 taken back by 81",
+            said=xcc(XCC, 40, 0, ("18", mark + _EVENTS[0].format(1))),
+            event_class="FATAL",
+            ends=tuple(
+                xcc(XCC, 40, 8, ("18", over))
+                for over in (
+                    mark + _EVENTS[1].format(1),
+                    mark + _EVENTS[1].format(1).lower(),
+                    "0x" + _EVENTS[1].format(1),
+                )
+            ),
+            leaves=(xcc(XCC, 40, 8, ("18", mark + _EVENTS[1].format(2))),),
+        )
 
 
 # -- Fujitsu iRMC -----------------------------------------------------------------------------
@@ -556,6 +592,18 @@ IBMC_OLD: tuple[tuple[str, str], ...] = (
     ("9.113", "PREDICT"),  # by the row of IPMI alone: power unit, predictive failure
     ("1028.17", "PREDICT"),  # 4 + 256 * 4: fan, event type 04h, offset 1
 )
+IBMC_STATES: tuple[tuple[str, str, str], ...] = (
+    # A good state that ends is bad news, and its return ends that; it ends other states, too.
+    ("8.2", "REDUNDANCY", "8.1"),  # power supply: present
+    ("13.2", "REDUNDANCY", "13.1"),  # drive slot: present
+    ("7.114", "ERROR", "7.113"),  # processor: present
+    ("2824.2", "REDUNDANCY", "2824.1"),  # 8 + 256 * 0Bh: fully redundant
+    ("2824.17", "REDUNDANCY", "2824.1"),
+    ("257.145", "ERROR", "257.129"),  # 1 + 256 * 1: above the upper critical limit, and below it
+    ("258.33", "ERROR", "258.49"),
+    ("1803.33", "ERROR", "1803.1"),  # 0Bh + 256 * 7: critical, and OK again
+    ("1028.17", "PREDICT", "1028.1"),
+)
 _IBMC_PARTS = (((f"{IBMC}.1.2.0", "CPU1 Status"),), ((f"{IBMC}.1.2.0", "CPU2 Status"),))
 
 
@@ -585,6 +633,16 @@ def _ibmc() -> Iterator[Case]:
                     own_watchdog=(group in ("45", "35") and int(number) in (37, 39, 41, 21, 17, 33))
                     or name == "35.49",
                 )
+    for bad, event_class, good in IBMC_STATES:
+        yield Case(
+            what=f"ibmc 10.{bad} ended by 10.{good}",
+            said=ibmc(f"10.{bad}"),
+            event_class=event_class,
+            ends=(ibmc(f"10.{good}", 1),),
+            leaves=(ibmc("10.77.1", 1),),
+            quiet=(ibmc(f"10.{good}", 1), ibmc(f"10.{bad}", 1)),
+            parts=_IBMC_PARTS,
+        )
     yield Case(
         what="ibmc logical drive off",
         said=ibmc("11.69.1", 4),

@@ -9,8 +9,11 @@ import pytest
 
 from clptools.core.model.events import HardwareSeen
 from clptools.intake import ber, snmp
+from clptools.intake.class_table import ClassTable
+from clptools.intake.pet import decode_pet
 from clptools.intake.rehearsal import PetEvent, build_pet_trap
 from clptools.intake.snmp import Version
+from clptools.intake.triage import ends_grave
 from tests.conftest import until
 from tests.core.alone import Alone
 from tests.core.cluster import settings
@@ -84,6 +87,10 @@ def pet(specific: int, severity: int = 0x10, maker: int = 0, sensor: int = 0x30)
         (pet(258817, maker=343), pet(15926017 | 0x80, maker=343), "ERROR"),
         (pet(0x136F01, 0x00), pet(0x136F81, 0x00), "ERROR"),
         (pet(0x0D6F05, 0x00), pet(0x0D6F85, 0x00), "REDUNDANCY"),
+        # Two states, of which the severity says which one is bad.
+        (pet(0x150301), pet(0x150300, 0x02), "ERROR"),
+        (pet(0x280300, 0x20), pet(0x280301, 0x01), "FATAL"),
+        (pet(0x010301), pet(0x010300, 0x04), "ERROR"),
         # Reserved bits: by its severity, and ended by nothing but OK for the same number.
         (pet(0x0D6FF0), pet(0x0D6FF0, 0x04), "ERROR"),
     ],
@@ -99,6 +106,25 @@ def test_a_fault_opens_and_its_end_alone_closes_it(
         [event_class] * 2,
         [event_class],
     ]
+
+
+@pytest.mark.parametrize("version", [V1, V2C])
+@pytest.mark.parametrize("severity", [0x00, 0x08, 0x10, 0x20])
+def test_the_other_of_two_states_ends_nothing_unless_it_is_calm(
+    severity: int, version: Version
+) -> None:
+    assert "ERROR" in opened(pet(0x150301), pet(0x150300, severity), version=version)[-1]
+
+
+@pytest.mark.parametrize("version", [V1, V2C])
+def test_a_calm_state_is_no_end_of_itself(version: Version) -> None:
+    assert opened(pet(0x150301), pet(0x150301, 0x02), version=version)[-1] == ["ERROR"]
+
+
+def test_what_may_end_a_fatal_event_does_not_wait_in_a_storm() -> None:
+    calm = decode_pet(0x150300, pet(0x150300, 0x02).octets(), ClassTable(), 0.0)
+    assert calm.event_class == "INFO"
+    assert ends_grave(calm, frozenset({"FATAL"}))
 
 
 @pytest.mark.parametrize("version", [V1, V2C])
