@@ -106,7 +106,7 @@ def home(cluster: Cluster) -> Iterator[None]:
     """Puts failover1 back on server1, with nothing open and nothing counted."""
     yield
     for node in cluster:
-        until("it takes part", lambda node=node: servers(node) == {"Online"}, 40)
+        until("it takes part", lambda node=node: servers(node) == {"Online"})
     for each in json.loads(cluster[2].ok("clpstat --hw --json"))["servers"]:
         for event in each["open"]:
             cluster[2].ok(f"clpmonctrl --acknowledge -m {event['monitor']} -h {each['name']}")
@@ -152,7 +152,7 @@ def test_rows_2_and_8_the_bmc_resets_only_after_the_recovery(cluster: Cluster) -
     told = " ".join(second.ok("clpstat --explain failover1").split())
     assert "does its reset now: recovery is done (after_recovery = reset)" in told
     # The dead-man that was armed for the case that the reset fails does not strike now.
-    until("its BMC heartbeat goes on", lambda: servers(second) == {"Online"}, 20)
+    until("its BMC heartbeat goes on", lambda: servers(second) == {"Online"})
     time.sleep(max(0.0, DEADLINE_S + 2 - since(second, "failover1")))
     assert incarnation(second, "server1") == reset
 

@@ -50,7 +50,7 @@ def whole(cluster: Cluster) -> Iterator[None]:
             node.ok("clpcl -s")
     if not all(is_whole(node) for node in cluster):
         cluster[1].run("clpgrp -s failover1")
-        until("the cluster is whole", lambda: all(is_whole(node) for node in cluster), 30)
+        until("the cluster is whole", lambda: all(is_whole(node) for node in cluster))
 
 
 def is_whole(node: Node) -> bool:

@@ -175,7 +175,7 @@ class Partitions:
     def start(self) -> None:
         """Start all agents; returns once every watchdog is armed and every group runs."""
         self.cluster.start()
-        until("all watchdogs are armed", self._whole, 60)
+        until("all watchdogs are armed", self._whole)
         self._until_in_service()
 
     def round(self, fault_s: tuple[float, float]) -> None:

@@ -133,7 +133,7 @@ def settled(cluster: Cluster) -> Node:
         servers = cluster[1].status().get("servers", ())
         return len(servers) == 2 and all(s["status"] == "Online" and s["armed"] for s in servers)
 
-    until("both take part", armed, 30)
+    until("both take part", armed)
     return first
 
 

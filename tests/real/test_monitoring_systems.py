@@ -86,7 +86,7 @@ def test_prometheus_scrapes_an_agent_and_its_alerts_fire(tmp_path: Path) -> None
                     (holder.name, "1")
                 ]
 
-            until("Prometheus knows where the group runs", runs_here, 60)
+            until("Prometheus knows where the group runs", runs_here)
             holder.ok("clpgrp -t failover1")
             holder.ok("clpmonctrl -s -m mrw1")
 
@@ -94,7 +94,7 @@ def test_prometheus_scrapes_an_agent_and_its_alerts_fire(tmp_path: Path) -> None
                 found = asked(holder, 'clptools_group_wanted{group="failover1"}')
                 return [one["value"][1] for one in found] == ["0"]
 
-            until("Prometheus knows that it was stopped by request", stopped, 60)
+            until("Prometheus knows that it was stopped by request", stopped)
             assert asked(holder, 'ALERTS{alertname="GroupDown"}') == []
             other = next(node for node in cluster if node is not holder)
             other.kill()
@@ -103,7 +103,7 @@ def test_prometheus_scrapes_an_agent_and_its_alerts_fire(tmp_path: Path) -> None
                 found = asked(holder, 'ALERTS{alertname="ServerDown"}')
                 return [one["metric"]["server"] for one in found] == [other.name]
 
-            until("the alert for the dead server is there", fires, 60)
+            until("the alert for the dead server is there", fires)
         finally:
             prometheus.terminate()
             prometheus.wait(30)

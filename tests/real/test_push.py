@@ -84,7 +84,7 @@ def test_a_push_in_which_an_agent_is_killed_heals_itself(
     assert victim.agent is not None
     victim.agent.wait(timeout=30)
     victim.start()
-    until("both are the same", lambda: alike(cluster), 60)
+    until("both are the same", lambda: alike(cluster))
     now = revision(other)
     assert now in (before, before + 1)
     text = (other.config / f"history/{now:04d}.toml").read_text()
@@ -113,7 +113,7 @@ def test_a_push_goes_on_without_a_server_that_left_and_it_has_it_when_it_is_back
     assert entry["pushed"]["without"] == ["server2"]
     assert entry["pushed"]["server"] == "server1"
     second.start()
-    until("it has it", lambda: alike(cluster), 60)
+    until("it has it", lambda: alike(cluster))
     assert "had missed revision" in second.ok("clpstat --events")
     second.ok("clpcl -s -w 60")
 

@@ -59,7 +59,7 @@ def monitor(node: Node, name: str) -> str:
 
 
 def becomes(node: Node, name: str, word: str) -> None:
-    until(f"{name} on {node.name} is {word}", lambda: monitor(node, name) == word, 40)
+    until(f"{name} on {node.name} is {word}", lambda: monitor(node, name) == word)
 
 
 def settled(cluster: Cluster) -> tuple[Node, Node]:
