@@ -1,29 +1,35 @@
 """`fip`: a floating address, moved by adding it to an interface and telling the neighbours.
 
-Addresses are changed over netlink through pyroute2, which is loaded by `warm_up()` or on the
-first use: it costs 12 MB and 80 ms, and is rarely needed.
+`interfaces` changes the address, `neighbours` tells of it, and `address_keeper` keeps it there.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import errno
-from collections.abc import AsyncIterator
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface
-from typing import TYPE_CHECKING, Any
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from clptools.common.threads import load
 from clptools.core.model.options import PerServer, VariantOptions, on_server, read
 from clptools.core.model.settings import Resource
 from clptools.faults import ClpError, ExitCode
 from clptools.resources.address_keeper import Seen, Taken, Wishes, keep, release
+from clptools.resources.interfaces import (
+    IFA_F_DADFAILED,
+    IFA_F_NODAD,
+    IFA_F_TENTATIVE,
+    IFF_LOWER_UP,
+    Held,
+    Link,
+    addresses_of,
+    change_address,
+    interface_for,
+    links_of,
+    netlink_socket,
+)
 from clptools.resources.neighbours import (
     PROBE_SPACING_S,
     PROBES,
-    Port,
     announce_often,
     holder_of,
     mac_text,
@@ -33,13 +39,6 @@ from clptools.resources.operations import ResourceContext, ResourceOutcome
 
 if TYPE_CHECKING:
     from pyroute2 import AsyncIPRoute
-
-IFF_UP = 0x1
-IFF_LOWER_UP = 0x10000
-ARPHRD_ETHER = 1
-IFA_F_NODAD = 0x02
-IFA_F_TENTATIVE = 0x40
-IFA_F_DADFAILED = 0x08
 
 DAD_POLL_S = 0.05
 DAD_LIMIT_S = 10.0
@@ -66,33 +65,6 @@ class Options(VariantOptions, frozen=True, kw_only=True):
     duplicate_check: bool = True
 
 
-class Link(msgspec.Struct, frozen=True, kw_only=True):
-    """A network interface."""
-
-    index: int
-    name: str
-    flags: int
-    type: int
-    mac: bytes
-
-    @property
-    def port(self) -> Port | None:
-        """Where frames to neighbours leave; None: this is no Ethernet."""
-        if self.type != ARPHRD_ETHER or len(self.mac) != 6:
-            return None
-        return Port(name=self.name, mac=self.mac)
-
-
-class Held(msgspec.Struct, frozen=True, kw_only=True):
-    """An address that an interface has."""
-
-    index: int
-    address: IPv4Interface | IPv6Interface
-    flags: int
-    scope: int
-    label: str
-
-
 def warm_up() -> None:
     """Load pyroute2, so that the first failover does not wait for it."""
     load("pyroute2")
@@ -102,10 +74,10 @@ async def start(resource: Resource, context: ResourceContext) -> ResourceOutcome
     """Add the address, unless another host has it, announce it, and keep it from then on."""
     wanted = _wanted(resource)
     await release(wanted.ip)
-    async with asyncio.timeout(resource.start_timeout_ms / 1000), _netlink() as netlink:
-        links = await _links(netlink)
-        held = await _held(netlink)
-        link = _choose(links, held, wanted, _interface(resource, context.server))
+    async with asyncio.timeout(resource.start_timeout_ms / 1000), netlink_socket() as netlink:
+        links = await links_of(netlink)
+        held = await addresses_of(netlink)
+        link = interface_for(links, held, wanted, _interface(resource, context.server))
         present = next((h for h in held if h.address.ip == wanted.ip), None)
         if present is not None and present.index != link.index:
             elsewhere = next((x.name for x in links if x.index == present.index), "?")
@@ -132,14 +104,14 @@ async def stop(resource: Resource, context: ResourceContext) -> ResourceOutcome:
     wanted = _wanted(resource)
     await release(wanted.ip)
     stop_announcing(wanted.ip)
-    async with asyncio.timeout(resource.stop_timeout_ms / 1000), _netlink() as netlink:
-        before = await _held(netlink)
+    async with asyncio.timeout(resource.stop_timeout_ms / 1000), netlink_socket() as netlink:
+        before = await addresses_of(netlink)
         present = [h for h in before if h.address.ip == wanted.ip]
         for one in present:
-            await _change(netlink, "del", one)
+            await change_address(netlink, "del", one)
         if not present:
             return ResourceOutcome(ok=True, text=f"{wanted.ip} was not here")
-        after = await _held(netlink)
+        after = await addresses_of(netlink)
         if any(h.address.ip == wanted.ip for h in after):
             raise ClpError(ExitCode.FAILED, f"{wanted.ip} is still here after its removal")
         await _restore(netlink, before, after, present, context)
@@ -179,18 +151,18 @@ async def _look(resource: Resource, context: ResourceContext, place: str) -> See
     Raises ClpError and OSError.
     """
     wanted = _wanted(resource)
-    async with asyncio.timeout(LOOK_S), _netlink() as netlink:
-        links = await _links(netlink)
-        held = await _held(netlink)
+    async with asyncio.timeout(LOOK_S), netlink_socket() as netlink:
+        links = await links_of(netlink)
+        held = await addresses_of(netlink)
         present = next((h for h in held if h.address.ip == wanted.ip), None)
         link = next((x for x in links if present is not None and x.index == present.index), None)
         if present is not None and link is not None and not present.flags & IFA_F_DADFAILED:
             return _seen(link)
         # Without its own address the interface cannot be found by its network.
         name = _interface(resource, context.server) or place
-        link = _choose(links, held, wanted, name)
+        link = interface_for(links, held, wanted, name)
         if present is not None:
-            await _change(netlink, "del", present)
+            await change_address(netlink, "del", present)
         mac = await _try(netlink, resource, link, wanted)
         if mac is not None:
             raise _taken(link, wanted, mac)
@@ -209,103 +181,6 @@ def _wanted(resource: Resource) -> IPv4Interface | IPv6Interface:
 def _interface(resource: Resource, server: str) -> str:
     """The configured interface on this server, or nothing."""
     return on_server(read(Options, resource.options).interface, server)
-
-
-@contextlib.asynccontextmanager
-async def _netlink() -> AsyncIterator[AsyncIPRoute]:
-    """A netlink socket; its faults become `ClpError`."""
-    from pyroute2 import AsyncIPRoute, NetlinkError
-
-    try:
-        async with AsyncIPRoute() as netlink:
-            yield netlink
-    except NetlinkError as fault:
-        hint = ""
-        if fault.code in (errno.EPERM, errno.EACCES):
-            hint = "addresses can only be changed by root or with CAP_NET_ADMIN"
-        raise ClpError(ExitCode.FAILED, f"the kernel refused it: {fault.args[1]}", hint) from fault
-
-
-async def _links(netlink: AsyncIPRoute) -> tuple[Link, ...]:
-    found = []
-    async for message in await netlink.link("dump"):
-        mac = str(message.get("address") or "").replace(":", "")
-        link = Link(
-            index=message["index"],
-            name=message.get("ifname"),
-            flags=message["flags"],
-            type=message["ifi_type"],
-            mac=bytes.fromhex(mac),
-        )
-        found.append(link)
-    return tuple(found)
-
-
-async def _held(netlink: AsyncIPRoute) -> tuple[Held, ...]:
-    found = []
-    async for message in await netlink.addr("dump"):
-        # On a point-to-point link IFA_ADDRESS is the other end's.
-        address = message.get("local") or message.get("address")
-        held = Held(
-            index=message["index"],
-            address=ip_interface(f"{address}/{message['prefixlen']}"),
-            # The header has room for eight flags only.
-            flags=message.get("flags") or message["flags"],
-            scope=message["scope"],
-            label=message.get("label") or "",
-        )
-        found.append(held)
-    return tuple(found)
-
-
-def _choose(
-    links: tuple[Link, ...],
-    held: tuple[Held, ...],
-    wanted: IPv4Interface | IPv6Interface,
-    name: str,
-) -> Link:
-    """The interface that is to carry the address."""
-    if name:
-        named = next((link for link in links if link.name == name), None)
-        if named is None:
-            known = ", ".join(sorted(link.name for link in links))
-            raise ClpError(
-                ExitCode.FAILED,
-                f"there is no interface {name} on this server",
-                f"it has {known}; `interface` may be a table with one name per server",
-            )
-        return _up(named)
-    # The interface with the narrowest network that fits is the right one.
-    fitting = [
-        h
-        for h in held
-        if h.address.version == wanted.version
-        and wanted.ip in h.address.network
-        and h.address.ip != wanted.ip
-        and h.address.network.prefixlen < h.address.max_prefixlen
-    ]
-    by_index = {link.index: link for link in links}
-    fitting.sort(key=lambda h: (not by_index[h.index].flags & IFF_UP, -h.address.network.prefixlen))
-    if not fitting:
-        own = next((h for h in held if h.address.ip == wanted.ip), None)
-        if own is not None:
-            return by_index[own.index]
-        raise ClpError(
-            ExitCode.FAILED,
-            f"no interface of this server has an address in {wanted.network}",
-            'give that network to one, or name the interface: `interface = "…"`',
-        )
-    return _up(by_index[fitting[0].index])
-
-
-def _up(link: Link) -> Link:
-    if not link.flags & IFF_UP:
-        raise ClpError(
-            ExitCode.FAILED,
-            f"interface {link.name} is down",
-            f"ip link set {link.name} up",
-        )
-    return link
 
 
 async def _take(
@@ -371,7 +246,7 @@ async def _try(
 async def _add(
     netlink: AsyncIPRoute, link: Link, wanted: IPv4Interface | IPv6Interface, flags: int
 ) -> None:
-    await _change(
+    await change_address(
         netlink, "add", Held(index=link.index, address=wanted, flags=flags, scope=0, label="")
     )
 
@@ -382,37 +257,6 @@ def _taken(link: Link, wanted: IPv4Interface | IPv6Interface, mac: bytes) -> Tak
         f"{wanted.ip} is in use already: {mac_text(mac)} answers for it on {link.name}",
         "find that machine, or set `duplicate_check = false` if a switch answers for others",
     )
-
-
-async def _change(netlink: AsyncIPRoute, op: str, held: Held) -> None:
-    """Add or delete one address; it is no fault if that is done already."""
-    from pyroute2 import NetlinkError
-
-    wanted: dict[str, Any] = {
-        "index": held.index,
-        "address": str(held.address.ip),
-        "prefixlen": held.address.network.prefixlen,
-    }
-    if op == "add":
-        wanted["scope"] = held.scope
-        if held.flags & IFA_F_NODAD and held.address.version == 6:
-            wanted["flags"] = IFA_F_NODAD
-        if held.label:
-            wanted["label"] = held.label
-        if held.address.version == 4 and held.address.network.prefixlen < 31:
-            wanted["broadcast"] = str(held.address.network.broadcast_address)
-    change = asyncio.ensure_future(netlink.addr(op, **wanted))
-    try:
-        await asyncio.shield(change)
-    except asyncio.CancelledError:
-        # Even if cancelled, this is completed: the next operation must see what the kernel did.
-        await asyncio.wait({change})
-        with contextlib.suppress(NetlinkError):
-            change.result()
-        raise
-    except NetlinkError as fault:
-        if fault.code != (errno.EEXIST if op == "add" else errno.EADDRNOTAVAIL):
-            raise
 
 
 async def _restore(
@@ -432,7 +276,7 @@ async def _restore(
         gone = (held.index, held.address) not in left
         if gone and held not in removed and held.address.version == 4:
             context.log(f"{held.address} would have gone with {removed[0].address}: put back")
-            await _change(netlink, "add", held)
+            await change_address(netlink, "add", held)
 
 
 async def _await_dad(
@@ -446,11 +290,11 @@ async def _await_dad(
         return None
     waited = 0.0
     while True:
-        mine = [h for h in await _held(netlink) if h.address.ip == wanted.ip]
+        mine = [h for h in await addresses_of(netlink) if h.address.ip == wanted.ip]
         flags = mine[0].flags if mine else 0
         if not mine or flags & IFA_F_DADFAILED:
             for one in mine:
-                await _change(netlink, "del", one)
+                await change_address(netlink, "del", one)
             mac = None if link.port is None else await holder_of(link.port, wanted.ip)
             if mac is not None:
                 return mac
@@ -462,7 +306,7 @@ async def _await_dad(
             return None
         if waited >= DAD_LIMIT_S:
             for one in mine:
-                await _change(netlink, "del", one)
+                await change_address(netlink, "del", one)
             raise ClpError(
                 ExitCode.FAILED,
                 f"{wanted.ip} could not be checked for duplicates on {link.name} "
