@@ -120,16 +120,42 @@ def test_every_file_of_the_core_has_its_business() -> None:
     assert files - values - named == set(), "these are not named"
 
 
-def test_a_trap_passes_through_code_that_exists() -> None:
-    for _, where, _ in rows("ARCHITECTURE.md", "One trap, from socket to script"):
+@pytest.mark.parametrize(
+    "title",
+    [
+        "One trap, from socket to script",
+        "One heartbeat, from socket to authority",
+        "One move, by hand",
+        "One push",
+    ],
+)
+def test_what_is_followed_hop_by_hop_passes_through_code_that_exists(title: str) -> None:
+    hops = rows("ARCHITECTURE.md", title)
+    assert hops
+    for _, where, _ in hops:
         file, name = re.findall(r"`([^`]+)`", where)
-        tree = ast.parse((ROOT / "clptools" / file).read_text())
-        kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
-        found = {node.name for node in tree.body if isinstance(node, kinds)}
-        for node in tree.body:
-            if isinstance(node, ast.ClassDef):
-                found |= {f"{node.name}.{f.name}" for f in node.body if isinstance(f, kinds)}
-        assert name in found, f"{file}: {name}"
+        assert name in _functions(file), f"{file}: {name}"
+
+
+def _functions(file: str) -> set[str]:
+    """Functions of a file of the package, and methods as `Class.method`."""
+    tree = ast.parse((ROOT / "clptools" / file).read_text())
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
+    found = {node.name for node in tree.body if isinstance(node, kinds)}
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef):
+            found |= {f"{node.name}.{f.name}" for f in node.body if isinstance(f, kinds)}
+    return found
+
+
+def test_where_something_hangs_or_fills_up_is_code_that_exists() -> None:
+    table = section("ARCHITECTURE.md", "When something hangs or is full")
+    named = re.findall(r"`([a-z]+/[\w/]+\.py)`(?: `(\w+(?:\.\w+)?)`)?", table)
+    assert named
+    for file, name in named:
+        source = (ROOT / "clptools" / file).read_text()
+        defined = {node.name for node in ast.parse(source).body if isinstance(node, ast.ClassDef)}
+        assert not name or name in defined | _functions(file), f"{file}: {name}"
 
 
 def test_places_to_add_something_exist() -> None:

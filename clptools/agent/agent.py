@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from clptools import paths
-from clptools.agent import clock, configuration, notices
+from clptools.agent import clock, configuration, notices, staging
 from clptools.agent.alerts import Alerts
 from clptools.agent.backend import AgentBackend
 from clptools.agent.conditions import Conditions
@@ -116,7 +116,7 @@ class Agent:
         self._backend = AgentBackend(
             self, self._around, self._peers, self._records, self._replies, pushes
         )
-        self._answers = PeerAnswers(self.server, self._backend, self._records, pushes)
+        self._answers = PeerAnswers(self.server, self._backend, self._records, pushes.received)
         self._socket = Server(self._backend)
         self._opening = False
         """Between the files and the core, which alone knows what is to be stopped."""
@@ -181,7 +181,7 @@ class Agent:
 
         Only now: another agent of this server would be in the midst of it.
         """
-        configuration.drop_all()
+        staging.drop_all()
         if found is not None and found.is_first:
             configuration.adopt(found.loaded.text, self.server)
         return configuration.mend()

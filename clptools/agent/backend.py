@@ -387,7 +387,7 @@ class AgentBackend:
 
     async def config(self) -> ConfigFiles:
         """The configuration in force.  Raises ClpError."""
-        return await self._pushes.files()
+        return await self._pushes.received.files()
 
     async def push_config(self, files: ConfigFiles, pushed: Pushed, dry_run: bool) -> Outcome:
         """Distribute, or only compare."""

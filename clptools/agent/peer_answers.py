@@ -15,7 +15,7 @@ import msgspec
 from clptools.agent import clock
 from clptools.agent.backend import AgentBackend
 from clptools.agent.notices import KnockDenied, OutsideDenied, OutsideDone, OutsideFailed
-from clptools.agent.push import Pushes
+from clptools.agent.push_receiver import PushReceiver
 from clptools.agent.records import Records, one_line
 from clptools.api import messages as said
 from clptools.api.messages import LogsPart
@@ -35,11 +35,11 @@ class PeerAnswers:
     """The answers of this agent to its peers, and to callers outside the cluster with the key."""
 
     def __init__(
-        self, server: str, backend: AgentBackend, records: Records, pushes: Pushes
+        self, server: str, backend: AgentBackend, records: Records, received: PushReceiver
     ) -> None:
         self._backend = backend
         self._records = records
-        self._pushes = pushes
+        self._received = received
         self.outside = Outside(server, records)
         """What was asked from outside the cluster."""
 
@@ -59,19 +59,19 @@ class PeerAnswers:
         return said.Records(records=lacking)
 
     async def _push_prepare(self, _: str, asked: said.PushPrepare) -> msgspec.Struct:
-        return await self._pushes.prepare(asked)
+        return await self._received.prepare(asked)
 
     async def _push_commit(self, _: str, asked: said.PushCommit) -> msgspec.Struct:
-        return await self._pushes.commit(asked)
+        return await self._received.commit(asked)
 
     async def _push_abort(self, _: str, asked: said.PushAbort) -> msgspec.Struct:
-        return await self._pushes.abort(asked)
+        return await self._received.abort(asked)
 
     async def _push_removed(self, sender: str, asked: said.PushRemoved) -> msgspec.Struct:
-        return self._pushes.removed(asked, sender)
+        return self._received.removed(asked, sender)
 
     async def _config_hash(self, sender: str, _: said.AskConfigHash) -> msgspec.Struct:
-        return await self._pushes.hashes(sender)
+        return await self._received.hashes(sender)
 
     async def _config(self, _: str, __: said.AskConfig) -> msgspec.Struct:
         return await self._backend.config()

@@ -1,5 +1,7 @@
 """Distributing a configuration: prepared on every server, then put in force on all, or on none.
 
+What each server does with it, this one too, is in `push_receiver.py`.
+
 A server that finds an error, or cannot be reached and is not proven down, stops the push before
 anything changed.  Who missed a push takes it over from another server that has it (`catch_up`),
 whether it was down, or the push was cut short: one that came into force anywhere is never undone.
@@ -8,10 +10,7 @@ whether it was down, or the push was cut short: one that came into force anywher
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import os
-import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
@@ -19,10 +18,18 @@ import msgspec
 
 from clptools import paths
 from clptools.agent import clock, configuration, notices
+from clptools.agent.push_receiver import (
+    Here,
+    PushReceiver,
+    busy,
+    invalid,
+    names_in_force,
+    new_name,
+)
 from clptools.api import messages as said
 from clptools.api.messages import ConfigFiles
 from clptools.config import history
-from clptools.core.cluster.revision import OFFER_MS, joining
+from clptools.core.cluster.revision import joining
 from clptools.core.model.requests import Outcome
 from clptools.core.model.settings import FIRST_START, Pushed, Settings
 from clptools.core.notices.form import Notice
@@ -35,8 +42,6 @@ COMMIT_TIMEOUT_S = 20.0
 REMOVED_TIMEOUT_S = 5.0
 DOWN_TIMEOUT_S = 2.0
 """For a server that is proven down, and need not answer."""
-_COMMIT_MARGIN_MS = 10_000
-"""Before the core forgets that it was offered, it is too late to put it in force."""
 
 R = TypeVar("R")
 M = TypeVar("M", bound=msgspec.Struct)
@@ -57,61 +62,6 @@ class Calls(Protocol):
         """Ask a server."""
 
 
-class Receiver(Protocol):
-    """`service.Service`, as far as a push needs it: where a configuration takes effect."""
-
-    @property
-    def server(self) -> str:
-        """Its name."""
-
-    def settings_in_force(self) -> Settings | None:
-        """The configuration in force; None: there is none yet."""
-
-    def runs(self) -> bool:
-        """Whether the cluster service runs on this server."""
-
-    def online(self) -> set[str]:
-        """Other servers that run now."""
-
-    def refuses(self, settings: Settings) -> str:
-        """Why these cannot take effect now; empty: they can."""
-
-    def unready(self, settings: Settings, server: str, vouched: bool) -> str:
-        """Why they may not be put in force without a server that does not answer.
-
-        Empty: they may.  `vouched`: whoever pushes takes that upon himself.
-        """
-
-    def reached(self, before: tuple[str, ...] | None, asker: str) -> bool:
-        """Whether the servers of the revision before, or all, have ours, but for who asks."""
-
-    async def offered(self, settings: Settings) -> None:
-        """They are prepared here: returns when the core knows of it.  Raises ClpError."""
-
-    def out_of_the_cluster(self, by: str, revision: int) -> None:
-        """A push of `by` took this server out of the cluster."""
-
-    def took_effect(self, settings: Settings, pushed: Pushed) -> None:
-        """They are on this disk, and in force."""
-
-    def tell(self, notice: Notice) -> None:
-        """Records something."""
-
-
-class Staged(msgspec.Struct, frozen=True, kw_only=True):
-    """A configuration that is prepared here."""
-
-    files: ConfigFiles
-    settings: Settings
-    prepared_ms: int
-    """Time since boot."""
-
-    @property
-    def pushed(self) -> Pushed:
-        """By whom."""
-        return self.files.pushed or Pushed()
-
-
 class Reach(msgspec.Struct, frozen=True, kw_only=True):
     """Whom a push reaches."""
 
@@ -123,149 +73,25 @@ class Reach(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pushes:
-    """Both sides of a push: the server that distributes, and those that receive."""
+    """The pushes that this server distributes, and what it takes over from other servers."""
 
-    def __init__(self, receiver: Receiver, calls: Calls) -> None:
-        self._here = receiver
-        self._server = receiver.server
+    def __init__(self, here: Here, calls: Calls) -> None:
+        self._here = here
+        self._server = here.server
+        self.received = PushReceiver(here)
+        """What this server does with a push: its own, or another server's."""
         self._calls = calls
-        self._staged: dict[str, Staged] = {}
         self._changing = asyncio.Lock()
         """Held while the configuration of this server is pushed or taken over."""
-        self._placing = asyncio.Lock()
-        """Held while files are put in their places."""
         self._under_way: Pushed | None = None
         """The push that this server distributes."""
         self._said: Notice | None = None
         """What was told last of a revision that could not be taken over."""
-        self._disk = configuration.Disk()
-
-    # Receiving
-
-    async def prepare(self, message: said.PushPrepare) -> Outcome:
-        """Check it and keep it aside."""
-        files = _signed(message)
-        for push in [p for p, staged in self._staged.items() if _is_late(staged)]:
-            await self.abort(said.PushAbort(push=push))
-        for other in self._staged.values():
-            return _busy(other.pushed, self._server)
-        settings, reports = await self._disk.stage(message.push, files)
-        if settings is None:
-            return _invalid(reports)
-        refusal = self._here.refuses(settings)
-        if refusal:
-            await self._disk.drop(message.push)
-            return Outcome(
-                code=ExitCode.REFUSED,
-                text=refusal,
-                hint="stop it first (clpgrp -t), or leave its resources as they are",
-            )
-        for other in self._staged.values():
-            # Prepared while this one was written aside.
-            await self._disk.drop(message.push)
-            return _busy(other.pushed, self._server)
-        self._staged[message.push] = Staged(
-            files=files, settings=settings, prepared_ms=clock.boot_ms()
-        )
-        await self._here.offered(settings)
-        return Outcome()
-
-    async def commit(self, message: said.PushCommit) -> Outcome:
-        """Put it in force here."""
-        found = self._staged.pop(message.push, None)
-        if found is None or _is_late(found):
-            await self._disk.drop(message.push)
-            return Outcome(
-                code=ExitCode.FAILED, text="it is no longer prepared here; push it again"
-            )
-        async with self._placing:
-            return self._take(message.push, found)
-
-    def _take(self, push: str, found: Staged) -> Outcome:
-        number = found.files.revision
-        refusal = self._here.refuses(found.settings)
-        if history.revision() >= number:
-            refusal = f"revision {history.revision()} came into force meanwhile; push it again"
-        if refusal:
-            # A group began to run since it was prepared.
-            configuration.drop(push)
-            return Outcome(code=ExitCode.REFUSED, text=refusal)
-        try:
-            kept = configuration.put_in_force(push, found.files)
-        except OSError as error:
-            return Outcome(code=ExitCode.FAILED, text=f"{error.filename}: {error.strerror}")
-        if kept:
-            self._here.tell(notices.EditKept(kept, number))
-        self._here.took_effect(found.settings, found.pushed)
-        return Outcome(text=" ".join(_without_password(found.settings)))
-
-    async def abort(self, message: said.PushAbort) -> Outcome:
-        """Forget it."""
-        if self._staged.pop(message.push, None) is not None:
-            await self._disk.drop(message.push)
-        return Outcome()
-
-    async def files(self) -> ConfigFiles:
-        """The configuration in force here.  Raises ClpError."""
-        return await self._disk.run(configuration.files)
-
-    async def mend(self) -> None:
-        """Put in place what an interrupted push left."""
-        async with self._placing:
-            with contextlib.suppress(ClpError):
-                number = await self._disk.run(configuration.mend)
-                if number:
-                    self._here.tell(notices.PushMended(number))
-
-    async def hashes(self, asker: str = "") -> said.ConfigHash:
-        """This server's answer to `AskConfigHash`; without a configuration it has no files.
-
-        Raises ClpError (TIMED_OUT): its disk hangs.
-        """
-        try:
-            ours = await self._disk.run(configuration.compared)
-        except ClpError as fault:
-            if fault.code == ExitCode.TIMED_OUT:
-                raise
-            return said.ConfigHash(revision=history.revision(), files={})
-        return said.ConfigHash(
-            revision=ours.revision,
-            files=ours.files,
-            servers=self._names(),
-            edit=ours.edit,
-            reached=self._here.reached(ours.before, asker),
-        )
-
-    def _names(self) -> tuple[str, ...]:
-        """The servers of the configuration in force here; none without one."""
-        current = self._here.settings_in_force()
-        return () if current is None else current.names
-
-    def removed(self, message: said.PushRemoved, by: str) -> Outcome:
-        """We are out of the cluster: booted with its configuration, we could rule beside it.
-
-        The server that pushed did not see our cluster service run.  Where it runs all the same,
-        they do not hear each other, and a service must not lose its configuration.
-        """
-        if self._here.runs():
-            return Outcome(code=ExitCode.REFUSED, text="its cluster service runs")
-        try:
-            configuration.forget()
-        except OSError as error:
-            return Outcome(code=ExitCode.FAILED, text=f"{error.filename}: {error.strerror}")
-        logger.warning(
-            "%s took %s out of the cluster (revision %d): %s is not there any more",
-            *(by, self._server, message.revision, paths.config_file()),
-        )
-        self._here.out_of_the_cluster(by, message.revision)
-        return Outcome()
-
-    # Distributing
 
     async def distribute(self, files: ConfigFiles, pushed: Pushed) -> Outcome:
         """All or none; the outcome says which server was in the way."""
         if self._under_way is not None:
-            return _busy(self._under_way, self._server)
+            return busy(self._under_way, self._server)
         pushed = msgspec.structs.replace(pushed, server=self._server, at=clock.wall_s())
         self._under_way = pushed
         try:
@@ -277,7 +103,7 @@ class Pushes:
     async def _distribute(self, files: ConfigFiles, pushed: Pushed) -> Outcome:
         settings, reports = await self._checked(files)
         if settings is None:
-            return _invalid(reports)
+            return invalid(reports)
         removed = self._here.online() - set(settings.names)
         if removed:
             server = min(removed)
@@ -314,33 +140,23 @@ class Pushes:
     async def _catch_up(self, server: str) -> None:
         ask = said.AskConfigHash()
         there = await self._calls.call(server, ask, said.ConfigHash, PREPARE_TIMEOUT_S)
-        number = await self._disk.run(history.revision)
+        number = await self.received.disk.run(history.revision)
         if there.revision == number and number:
-            text, _ = await self._disk.run(history.text_in_force)
+            text, _ = await self.received.disk.run(history.text_in_force)
             if there.files.get(history.MAIN, "") not in ("", history.digest(text)):
                 self._tell_once(notices.TwoRevisions(server, number))
         if there.revision <= number or self._server not in there.servers:
             return
-        joins = self._server not in self._names()
+        joins = self._server not in names_in_force(self._here)
         if joins and not there.reached:
             return
         files = await self._calls.call(server, said.AskConfig(), ConfigFiles, PREPARE_TIMEOUT_S)
         # What an agent found at its very first start, or an earlier version, nobody pushed.
         if files.revision <= number or files.pushed is None or files.pushed.how == FIRST_START:
             return
-        push = _name()
-        settings, reports = await self._disk.stage(push, files)
-        if settings is None or self._server not in settings.names:
-            why = str(reports[0]) if reports else f"{self._server} is none of its servers"
-            await self._disk.drop(push)
-            self._tell_once(notices.NotTakenOver(server, files.revision, why))
-            return
-        await self._here.offered(settings)
-        staged = Staged(files=files, settings=settings, prepared_ms=clock.boot_ms())
-        async with self._placing:
-            outcome = self._take(push, staged)
-        if outcome.code:
-            self._tell_once(notices.NotTakenOver(server, files.revision, outcome.text))
+        why_not = await self.received.take_over(files)
+        if why_not:
+            self._tell_once(notices.NotTakenOver(server, files.revision, why_not))
         else:
             self._here.tell(notices.TakenOver(server, files.revision))
 
@@ -353,7 +169,7 @@ class Pushes:
         """Which servers have another configuration than `files`; nothing is changed."""
         settings, reports = await self._checked(files)
         if settings is None:
-            return _invalid(reports)
+            return invalid(reports)
         wanted = configuration.hashes(files)
         lines = []
         self._calls.introduce(settings)
@@ -377,10 +193,10 @@ class Pushes:
         )
 
     async def _checked(self, files: ConfigFiles) -> tuple[Settings | None, tuple[Report, ...]]:
-        push = _name()
-        found = await self._disk.stage(push, files)
+        push = new_name()
+        found = await self.received.disk.stage(push, files)
         if found[0] is not None:
-            await self._disk.drop(push)
+            await self.received.disk.drop(push)
         return found
 
     def _others(self, settings: Settings) -> list[str]:
@@ -393,7 +209,7 @@ class Pushes:
         number = max(files.revision, *reach.revisions) + 1
         pushed = msgspec.structs.replace(pushed, without=tuple(reach.down))
         files = msgspec.structs.replace(files, revision=number, pushed=pushed)
-        push = _name()
+        push = new_name()
         refused = await self._prepare_all(push, files, sorted(reach.known))
         if refused is not None:
             return refused
@@ -405,8 +221,8 @@ class Pushes:
     async def _reach(self, new: Settings, pushed: Pushed) -> Reach | Outcome:
         """What each server has; or which one is in the way."""
         reach = Reach(
-            known={self._server: self._names()},
-            revisions=[await self._disk.run(history.revision)],
+            known={self._server: names_in_force(self._here)},
+            revisions=[await self.received.disk.run(history.revision)],
             down={},
         )
         others = self._others(new)
@@ -437,7 +253,9 @@ class Pushes:
         pushed = files.pushed or Pushed()
         prepared = said.PushPrepare(push=push, files=files, user=pushed.user)
         for names in (servers[:1], servers[1:]):
-            outcomes = await self._everywhere(names, prepared, PREPARE_TIMEOUT_S, self.prepare)
+            outcomes = await self._everywhere(
+                names, prepared, PREPARE_TIMEOUT_S, self.received.prepare
+            )
             refused = [(server, outcome) for server, outcome in outcomes if outcome.code]
             if refused:
                 await self._forget(push, servers)
@@ -480,7 +298,7 @@ class Pushes:
         `mute` gets the servers whose BMC has no password there: BMC's server -> where.
         """
         commit = said.PushCommit(push=push)
-        outcomes = await self._everywhere(servers, commit, COMMIT_TIMEOUT_S, self.commit)
+        outcomes = await self._everywhere(servers, commit, COMMIT_TIMEOUT_S, self.received.commit)
         for server, outcome in outcomes:
             for bmc in () if outcome.code else outcome.text.split():
                 mute.setdefault(bmc, []).append(server)
@@ -492,7 +310,7 @@ class Pushes:
         if not removed:
             return outcome
         self._calls.introduce(before)
-        message = said.PushRemoved(revision=await self._disk.run(history.revision))
+        message = said.PushRemoved(revision=await self.received.disk.run(history.revision))
         told = await self._everywhere(removed, message, REMOVED_TIMEOUT_S)
         lines = [
             f"{server} has no configuration any more."
@@ -505,7 +323,7 @@ class Pushes:
 
     async def _forget(self, push: str, servers: Iterable[str]) -> None:
         """What is prepared there is not put in force."""
-        await self._everywhere(servers, said.PushAbort(push=push), 2.0, self.abort)
+        await self._everywhere(servers, said.PushAbort(push=push), 2.0, self.received.abort)
 
     async def _everywhere(
         self,
@@ -552,37 +370,8 @@ class Pushes:
         return await asyncio.gather(*(ask(server) for server in others))
 
 
-def _signed(message: said.PushPrepare) -> ConfigFiles:
-    """Its files; an earlier version says the user alone."""
-    if message.files.pushed is not None:
-        return message.files
-    return msgspec.structs.replace(message.files, pushed=Pushed(user=message.user))
-
-
-def _is_late(staged: Staged) -> bool:
-    return clock.boot_ms() > staged.prepared_ms + OFFER_MS - _COMMIT_MARGIN_MS
-
-
-def _busy(other: Pushed, server: str) -> Outcome:
-    return Outcome(
-        code=ExitCode.REFUSED,
-        text=f"a push by {other.user or 'somebody'} from {other.server or server} is under way",
-        hint=f"Nothing of yours is lost.  Push again in a moment; if that one was cut short, in "
-        f"{(OFFER_MS - _COMMIT_MARGIN_MS) // 1000} s.",
-    )
-
-
-def _invalid(reports: Iterable[Report]) -> Outcome:
-    errors = [str(report) for report in reports if report.severity == "error"]
-    return Outcome(code=ExitCode.INVALID_CONFIG, text="\n".join(errors))
-
-
 def _stopped(text: str, code: int = ExitCode.FAILED, hint: str = "") -> Outcome:
     return Outcome(code=code, text=f"nothing was changed: {text}", hint=hint)
-
-
-def _name() -> str:
-    return secrets.token_hex(8)
 
 
 def _worth_knowing(
@@ -606,12 +395,3 @@ def _worth_knowing(
         for bmc, there in mute.items()
     ]
     return told
-
-
-def _without_password(settings: Settings) -> list[str]:
-    """The servers whose BMC cannot be asked from here, as its password is not there."""
-    return [
-        server.name
-        for server in settings.servers
-        if server.bmc is not None and not os.path.lexists(paths.bmc_password_file(server.name))
-    ]

@@ -21,6 +21,7 @@ from clptools.agent.executor import Executor
 from clptools.agent.journal import Journal
 from clptools.agent.lock import check_alone
 from clptools.agent.loop import Loop
+from clptools.agent.push import Pushes
 from clptools.agent.quiet_windows import QuietWindows
 from clptools.agent.records import Records
 from clptools.agent.store import Store
@@ -75,16 +76,6 @@ class Owner(Protocol):
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run a task until the agent closes."""
-
-
-class Pushes(Protocol):
-    """`push.Pushes`, as a service needs it."""
-
-    async def mend(self) -> None:
-        """Put in place what an interrupted push left."""
-
-    async def catch_up(self, server: str) -> None:
-        """Take over what another server has in force."""
 
 
 class Core:
@@ -384,7 +375,7 @@ class Service:
                 for server in connected():
                     await pushes.catch_up(server)
                 continue
-            await pushes.mend()
+            await pushes.received.mend()
             self.found_edit(await asyncio.to_thread(configuration.edit))
             ours = self.core.settings.revision
             newer = (s.name for s in self.core.view().servers if s.revision > ours and not s.local)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from clptools.agent import configuration
+from clptools.agent import configuration, staging
 from clptools.api.messages import ConfigFiles
 from clptools.config import history
 from clptools.core.model.settings import Pushed
@@ -32,11 +32,11 @@ def etc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def staged(number: int, files: dict[str, str]) -> ConfigFiles:
     config = ConfigFiles(revision=number, files=files, pushed=Pushed(user="anna"))
-    settings, reports = configuration.stage("p", config)
+    settings, reports = staging.stage("p", config)
     assert settings is None, "it has no server"
     assert reports
     for path, text in files.items():  # dropped, as it has errors
-        configuration._write(os.path.join(configuration._staged("p"), path), text, 0o640)
+        staging._write(os.path.join(staging.folder_of("p"), path), text, 0o640)
     return config
 
 

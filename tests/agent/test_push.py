@@ -12,8 +12,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from clptools.agent import configuration, notices
+from clptools.agent import configuration, notices, staging
 from clptools.agent.push import Pushes
+from clptools.agent.push_receiver import PushReceiver
 from clptools.api import messages as said
 from clptools.api.messages import ConfigFiles
 from clptools.config import history
@@ -213,7 +214,7 @@ async def test_a_file_that_would_lie_elsewhere_is_refused_by_every_receiver(path
 
     pushes = Pushes(Here(), Others({}))
     with pytest.raises(ClpError) as raised:
-        await pushes.prepare(said.PushPrepare(push="a", files=files, user="root"))
+        await pushes.received.prepare(said.PushPrepare(push="a", files=files, user="root"))
     assert raised.value.code == ExitCode.INVALID_CONFIG
     assert raised.value.message.startswith("configuration refused: ")
     assert "\n" not in raised.value.message
@@ -229,7 +230,7 @@ async def test_a_folder_that_leads_elsewhere_is_refused(node_root: Path, kind: s
     pushes = Pushes(Here(), Others({}))
     why = "is a symbolic link" if kind == "link" else "is no folder"
     with pytest.raises(ClpError, match=f"{scripts}/a {why}"):
-        await pushes.prepare(said.PushPrepare(push="a", files=files, user="root"))
+        await pushes.received.prepare(said.PushPrepare(push="a", files=files, user="root"))
 
 
 # ---------------------------------------------------------------------- without a server
@@ -306,14 +307,14 @@ async def test_of_two_pushes_at_once_a_server_prepares_one() -> None:
     here = Here(ALL)
     pushes = Pushes(here, Others({}))
     one, two = prepared("a", "anna", "server1"), prepared("b", "bert", "server2")
-    outcomes = await asyncio.gather(pushes.prepare(one), pushes.prepare(two))
+    outcomes = await asyncio.gather(pushes.received.prepare(one), pushes.received.prepare(two))
     assert sorted(outcome.code for outcome in outcomes) == [0, ExitCode.REFUSED]
     (refused,) = (outcome for outcome in outcomes if outcome.code)
     assert "is under way" in refused.text
     winner = "a" if not outcomes[0].code else "b"
-    assert (await pushes.commit(said.PushCommit(push=winner))).code == 0
-    assert (await pushes.prepare(two)).code == 0
-    late = await pushes.commit(said.PushCommit(push="b"))
+    assert (await pushes.received.commit(said.PushCommit(push=winner))).code == 0
+    assert (await pushes.received.prepare(two)).code == 0
+    late = await pushes.received.commit(said.PushCommit(push="b"))
     assert late.text == "revision 2 came into force meanwhile; push it again"
 
 
@@ -397,10 +398,10 @@ def test_two_texts_under_one_number_are_told_once_and_neither_is_replaced() -> N
 def test_what_is_refused_here_alone_keeps_its_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
     """As when a group began to run since it was prepared."""
 
-    async def refuse(self: Pushes, message: said.PushCommit) -> Outcome:
+    async def refuse(self: PushReceiver, message: said.PushCommit) -> Outcome:
         return Outcome(code=ExitCode.REFUSED, text="web runs", hint="clpgrp -t web")
 
-    monkeypatch.setattr(Pushes, "commit", refuse)
+    monkeypatch.setattr(PushReceiver, "commit", refuse)
     others = Others({"server2": (), "server3": ()})
     outcome, _ = push(others, ("server1",))
     assert (outcome.code, outcome.text) == (6, "nothing was changed: server1: web runs")
@@ -431,7 +432,7 @@ async def test_a_server_whose_service_runs_is_not_taken_out(
     file.write_text(CONFIG)
 
     here = Here(("server1", "server2"), run)
-    outcome = Pushes(here, Others({})).removed(said.PushRemoved(revision=2), "server2")
+    outcome = Pushes(here, Others({})).received.removed(said.PushRemoved(revision=2), "server2")
     assert here.taken_out == ("" if run else "server2 2")
     assert file.exists() is bool(run)
     assert (outcome.code, outcome.text) == ((6, "its cluster service runs") if run else (0, ""))
@@ -442,15 +443,15 @@ async def test_a_disk_that_hangs_stops_a_push_with_its_name(
 ) -> None:
     """Before anything is asked of the others; a second push does not hold a second thread."""
     goes_on, threads = threading.Event(), []
-    staged = configuration.stage
+    staged = staging.stage
 
     def hanging_disk(*given: Any) -> Any:
         threads.append(threading.current_thread())
         goes_on.wait(60)
         return staged(*given)
 
-    monkeypatch.setattr(configuration, "stage", hanging_disk)
-    monkeypatch.setattr(configuration, "DISK_S", 0.05)
+    monkeypatch.setattr(staging, "stage", hanging_disk)
+    monkeypatch.setattr(staging, "DISK_S", 0.05)
     others = Others({"server2": (), "server3": ()})
 
     pushes = Pushes(Here(), others)
@@ -464,8 +465,8 @@ async def test_a_disk_that_hangs_stops_a_push_with_its_name(
         )
         assert raised.value.hint.startswith("See on server1: dmesg; mount.")
     with pytest.raises(ClpError, match="its disk hangs"):
-        await pushes.prepare(said.PushPrepare(push="a", files=files, user="root"))
-    for asked in (pushes.hashes(), pushes.files()):
+        await pushes.received.prepare(said.PushPrepare(push="a", files=files, user="root"))
+    for asked in (pushes.received.hashes(), pushes.received.files()):
         with pytest.raises(ClpError, match="its disk hangs"):
             await asked
     assert len(threads) == 1
@@ -500,7 +501,7 @@ async def test_the_agent_goes_on_while_files_are_written_aside(
 ) -> None:
     loops: list[asyncio.AbstractEventLoop] = []
     went_on: list[bool] = []
-    staged = configuration.stage
+    staged = staging.stage
 
     def slow_disk(*given: Any) -> Any:
         # The disk answers only when the loop has had a turn.
@@ -509,7 +510,7 @@ async def test_the_agent_goes_on_while_files_are_written_aside(
         went_on.append(turn.wait(LIMIT_S))
         return staged(*given)
 
-    monkeypatch.setattr(configuration, "stage", slow_disk)
+    monkeypatch.setattr(staging, "stage", slow_disk)
     loops.append(asyncio.get_running_loop())
     one = Others({"server2": (), "server3": ()})
     pushes = Pushes(Here(), one)
@@ -536,9 +537,9 @@ def test_a_push_that_was_cut_short_is_finished_and_told(node_root: Path) -> None
     history.begin(3)
     history.remember(3, CONFIG)
     here = Here(ALL)
-    asyncio.run(Pushes(here, Others({})).mend())
+    asyncio.run(Pushes(here, Others({})).received.mend())
     assert here.told == [notices.PushMended(3)]
     assert (node_root / "etc/clptools/scripts/start.sh").read_text() == SCRIPT
     (node_root / "etc/clptools/clp.toml").unlink()
-    asyncio.run(Pushes(here, Others({})).mend())
+    asyncio.run(Pushes(here, Others({})).received.mend())
     assert len(here.told) == 1, "there is nothing left to do"
