@@ -1,9 +1,9 @@
 """The configuration on this server's disk: read, put in force, mended.
 
 What is in force is the newest revision in `history/` (`config/history.py`); `clp.toml` and
-`scripts/` are copies of it that people edit.  A pushed configuration (`staging.py`) is in force from
-the instant at which its `clp.toml` is renamed into `history/`, before anything else changes; an
-agent that ends before its files are in their places puts them there when it starts again.
+`scripts/` are copies of it that people edit.  A pushed configuration (`staging.py`) is in force
+from the instant at which its `clp.toml` is renamed into `history/`, before anything else changes;
+an agent that ends before its files are in their places puts them there when it starts again.
 """
 
 from __future__ import annotations
