@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from clptools.cli.pages.man_pages import TRAP_SAMPLE
-from clptools.config import trap_profiles
+from clptools.config import trap_checks
 from clptools.config.trap_names import instance_parts, part_fault, pattern_bounds
 from clptools.core.model.settings import TrapSource
 from tests.config.sample import BMCS, TWO, read
@@ -154,7 +154,7 @@ def test_a_profile_of_thousands_of_traps_is_compared_by_its_names(
         looked.append(pattern)
         return pattern_bounds(pattern)
 
-    monkeypatch.setattr(trap_profiles, "pattern_bounds", bounds)
+    monkeypatch.setattr(trap_checks, "pattern_bounds", bounds)
     tables = (f'match = ["{n}.0.1"]\nclass = "ERROR"\n' for n in range(1, 501))
     loaded = read(FLUX + MORE.join(tables))
     assert not loaded.errors
