@@ -365,15 +365,13 @@ def without_agent(args: Args, view: str, error: ClpError) -> Answer:
 
     import msgspec
 
-    from clptools.cli.render.configuration import offline
-    from clptools.cli.stat_configuration import local_settings
-    from clptools.paths import server_name
+    from clptools.cli.stat_configuration import offline
 
     try:
-        settings = local_settings()
+        configured = offline()
     except ClpError:
         raise error from None
-    found = cast("StatusJson", json.loads(msgspec.json.encode(offline(settings, server_name()))))
+    found = cast("StatusJson", json.loads(msgspec.json.encode(configured)))
     if args.given("json"):
         told = {
             "code": int(error.code),

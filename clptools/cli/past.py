@@ -167,11 +167,10 @@ def _of_agent() -> tuple[str, StatusView, list[EventRecord]]:
 
 
 def _configured(fault: ClpError) -> StatusView:
-    from clptools.cli.render.configuration import offline
-    from clptools.cli.stat_configuration import local_settings
+    from clptools.cli.stat_configuration import offline
 
     try:
-        view = offline(local_settings(), paths.server_name())
+        view = offline()
     except (ClpError, OSError):
         raise fault from None
     # Nobody says how it is now, so it says nothing of how it was.

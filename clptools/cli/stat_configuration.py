@@ -1,4 +1,7 @@
-"""`clpstat -i`, `--cl` and the rest: the configuration, also where no agent runs."""
+"""`clpstat -i`, `--cl` and the rest: the configuration, also where no agent runs.
+
+And the status there: what is configured, all of it Offline.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,10 @@ from clptools.cli.command import Answer, Args
 from clptools.cli.render import configuration as page
 from clptools.config.history import content, in_force
 from clptools.config.load import Loaded, load, loads
+from clptools.core.model import view
 from clptools.core.model.settings import Settings
 from clptools.faults import ClpError, ExitCode
-from clptools.paths import config_file
+from clptools.paths import config_file, server_name
 from clptools.registries import registries
 
 
@@ -61,13 +65,81 @@ def settings_of(loaded: Loaded, revision: int) -> Settings:
     )
 
 
-def configuration(args: Args, view: str) -> Answer:
+def configuration(args: Args, asked: str) -> Answer:
     """`-i`, `--cl` and the rest."""
     settings = settings_in_force()
-    kinds = tuple(page.Kind) if view == "i" else (page.Kind(view),)
+    kinds = tuple(page.Kind) if asked == "i" else (page.Kind(asked),)
     name = args.word()
     if name and name not in page.names_of(settings, kinds[0]):
         raise unknown(page.WORDS[kinds[0]], name, list(page.names_of(settings, kinds[0])))
     if args.given("json"):
         return Answer(fields=page.configuration_fields(settings, kinds, name))
     return Answer(page.configuration(settings, kinds, name, detail=args.given("detail"))[:-1])
+
+
+# ---------------------------------------------------------------------- the status without an agent
+
+
+OFFLINE = "Offline"
+
+
+def offline() -> view.StatusView:
+    """The view in which all that is configured is Offline.  Raises `ClpError`."""
+    settings, server = local_settings(), server_name()
+    return view.StatusView(
+        cluster=view.ClusterView(
+            name=settings.cluster.name, status="Stopped", revision=settings.revision
+        ),
+        servers=tuple(
+            view.ServerView(
+                name=name,
+                status=OFFLINE,
+                local=name == server,
+                heartbeats=tuple(
+                    view.HeartbeatView(
+                        name=path.name,
+                        type=path.type,
+                        status=OFFLINE,
+                        peers={
+                            peer: view.PeerView(status=OFFLINE)
+                            for peer in settings.names
+                            if peer != name
+                        },
+                    )
+                    for path in settings.interconnects
+                ),
+                np=tuple(
+                    view.ArbiterView(name=arbiter.name, type=arbiter.type, status=OFFLINE)
+                    for arbiter in settings.arbiters
+                ),
+            )
+            for name in settings.names
+        ),
+        groups=tuple(
+            view.GroupView(
+                name=group.name,
+                status=OFFLINE,
+                current=None,
+                comment=group.comment,
+                resources=tuple(
+                    view.ResourceView(
+                        name=found.name, type=found.type, status=OFFLINE, comment=found.comment
+                    )
+                    for found in group.resources
+                ),
+            )
+            for group in settings.groups
+        ),
+        monitors=tuple(
+            view.MonitorView(
+                name=monitor.name,
+                type=monitor.type,
+                status=OFFLINE,
+                comment=monitor.comment,
+                servers={
+                    name: view.MonitorOnServerView(status=OFFLINE) for name in monitor.servers
+                },
+            )
+            for monitor in settings.monitors
+        ),
+    )

@@ -1,8 +1,7 @@
 """`clpstat -i` and `--cl --sv --hb --np --svg --grp --rsc --mon`: what is configured.
 
 One bracketed section an object, one `Key : value` line a property, durations in milliseconds
-as the original prints them.  `--detail` adds the keys that are seldom looked for.  `offline` is the
-status of a cluster whose agent does not answer: what is configured, all of it `Offline`.
+as the original prints them.  `--detail` adds the keys that are seldom looked for.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ import msgspec
 from clptools.cli.render.status import COMMENTS, FOOTER, NP_COMMENTS
 from clptools.cli.render.text import clean
 from clptools.config.quiet_window import in_text
-from clptools.core.model import view
 from clptools.core.model.options import WatchdogOptions, read
 from clptools.core.model.settings import (
     Arbiter,
@@ -335,70 +333,3 @@ def _text(value: Option) -> str:
 
 def _onoff(value: bool) -> str:
     return "on" if value else "off"
-
-
-# ---------------------------------------------------------------------- the status without an agent
-
-
-OFFLINE = "Offline"
-
-
-def offline(settings: Settings, server: str) -> view.StatusView:
-    """The view in which nothing runs; `server` is the one that answers, this one."""
-    return view.StatusView(
-        cluster=view.ClusterView(
-            name=settings.cluster.name, status="Stopped", revision=settings.revision
-        ),
-        servers=tuple(
-            view.ServerView(
-                name=name,
-                status=OFFLINE,
-                local=name == server,
-                heartbeats=tuple(
-                    view.HeartbeatView(
-                        name=path.name,
-                        type=path.type,
-                        status=OFFLINE,
-                        peers={
-                            peer: view.PeerView(status=OFFLINE)
-                            for peer in settings.names
-                            if peer != name
-                        },
-                    )
-                    for path in settings.interconnects
-                ),
-                np=tuple(
-                    view.ArbiterView(name=arbiter.name, type=arbiter.type, status=OFFLINE)
-                    for arbiter in settings.arbiters
-                ),
-            )
-            for name in settings.names
-        ),
-        groups=tuple(
-            view.GroupView(
-                name=group.name,
-                status=OFFLINE,
-                current=None,
-                comment=group.comment,
-                resources=tuple(
-                    view.ResourceView(
-                        name=found.name, type=found.type, status=OFFLINE, comment=found.comment
-                    )
-                    for found in group.resources
-                ),
-            )
-            for group in settings.groups
-        ),
-        monitors=tuple(
-            view.MonitorView(
-                name=monitor.name,
-                type=monitor.type,
-                status=OFFLINE,
-                comment=monitor.comment,
-                servers={
-                    name: view.MonitorOnServerView(status=OFFLINE) for name in monitor.servers
-                },
-            )
-            for monitor in settings.monitors
-        ),
-    )
