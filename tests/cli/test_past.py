@@ -19,7 +19,7 @@ import pytest
 from clptools import paths
 from clptools.agent.records import log_line
 from clptools.api.messages import EventRecord
-from clptools.cli import past
+from clptools.cli import past_files
 from clptools.cli.main import run
 from clptools.core.report.journal import MAGIC, Entry, Head
 from clptools.core.report.journal import record as packed
@@ -224,7 +224,7 @@ def test_older_files_that_only_root_may_read_are_named(
     def refused() -> list[EventRecord]:
         raise PermissionError(13, "Permission denied", "/var/lib/clptools/records.ndjson")
 
-    monkeypatch.setattr(past, "_kept", refused)
+    monkeypatch.setattr(past_files, "_kept", refused)
     assert run("clpstat", ["--events", "--from", f"@{T - 1:.0f}", "--text"]) == 0
     said = capsys.readouterr()
     assert len(texts(said.out)) == len(failover.told)
