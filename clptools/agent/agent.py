@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import secrets
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -22,8 +21,9 @@ from clptools.agent import clock, configuration, notices, staging
 from clptools.agent.alerts import Alerts
 from clptools.agent.backend import AgentBackend
 from clptools.agent.conditions import Conditions
+from clptools.agent.disk_watch import DiskWatch, FilesKept
 from clptools.agent.executor import Executor
-from clptools.agent.lock import FilesKept, check_alone
+from clptools.agent.lock import check_alone
 from clptools.agent.peer_answers import PeerAnswers
 from clptools.agent.push import Pushes
 from clptools.agent.records import Records
@@ -56,15 +56,6 @@ _END_AT_ONCE_S = 0.5
 within seconds unless the next agent feeds it."""
 _ROOM_S = 0.5
 """How often an agent that found no room in `/run` at its start looks again."""
-
-
-_DISK_LOOK_S = 2.0
-_DISK_HANGS_S = 10.0
-"""A disk that writes for so long hangs, or will not be able to keep up."""
-
-
-_FULL_BYTES, _ROOM_BYTES = 64 * 1024, 512 * 1024
-"""With less free than the first a disk is full, with the second it has room again."""
 
 
 class Agent:
@@ -173,8 +164,8 @@ class Agent:
         self.spawn(self._service.watch_configuration(self._pushes, lambda: self._peers.connected))
         self.spawn(self._service.watch_windows())
         self.spawn(files.watch_run(self._keep_run))
-        self.spawn(files.watch_disk(self._store.keep_disk))
-        self.spawn(self._watch_disk_thread())
+        self.spawn(files.watch_lock(self._store.keep_disk))
+        self.spawn(DiskWatch(self._worker, self.note).watch(self._write_again))
 
     def _look_after(self, found: configuration.Found | None) -> int:
         """What an earlier agent left of a push; returns the number of one that was mended.
@@ -382,31 +373,14 @@ class Agent:
         made = self._socket.keep() or made
         return await self._around.keep_door() or made
 
-    async def _watch_disk_thread(self) -> None:
-        """For ever: tell when the disk hangs or is full, and write what it did not take."""
+    async def _write_again(self) -> None:
+        """Write what the disk did not take before."""
+        await self._records.try_again()
         loop = asyncio.get_running_loop()
-        is_full = False
-        while True:
-            await asyncio.sleep(_DISK_LOOK_S)
-            began = loop.time()
-            answered = loop.run_in_executor(self._worker, _room)
-            done, _ = await asyncio.wait({answered}, timeout=_DISK_HANGS_S)
-            if not done:
-                self.note(notices.DiskHangs(paths.data_dir(), _since_ms(began)))
-                await asyncio.wait({answered})
-                self.note(notices.DiskAnswers(paths.data_dir(), _since_ms(began)))
-            room = answered.result()
-            if not is_full and room < _FULL_BYTES:
-                is_full = True
-                self.note(notices.DiskFull(paths.data_dir()))
-            elif is_full and room >= _ROOM_BYTES:
-                is_full = False
-                self.note(notices.DiskHasRoom(paths.data_dir()))
-            await self._records.try_again()
-            with contextlib.suppress(OSError):
-                if await loop.run_in_executor(self._worker, self._store.note_boot_again):
-                    self.tell(BootNoted())
-                    self.note(notices.BootNotedLate())
+        with contextlib.suppress(OSError):
+            if await loop.run_in_executor(self._worker, self._store.note_boot_again):
+                self.tell(BootNoted())
+                self.note(notices.BootNotedLate())
 
     def _tell_place(self, notice: Notice) -> None:
         logger.warning(notice.told())
@@ -417,16 +391,3 @@ class Agent:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _room() -> int:
-    """Free bytes where journal and records lie; in the disk thread, which shows if it hangs."""
-    try:
-        found = os.statvfs(paths.data_dir())
-    except OSError:
-        return _ROOM_BYTES  # whoever writes there tells
-    return found.f_bfree * found.f_frsize
-
-
-def _since_ms(began: float) -> int:
-    return round((asyncio.get_running_loop().time() - began) * 1000)

@@ -7,26 +7,19 @@ Unix socket, which nobody can unlink, but which other network namespaces do not 
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
 import fcntl
 import os
 import socket
 import sys
-from collections.abc import Awaitable, Callable
 
 from clptools import paths
-from clptools.agent.notices import FilesMadeAgain, FilesNotMade, LockMadeAgain, LockNotMade
 from clptools.agent.slots import same_file
 from clptools.core.model.settings import Settings
-from clptools.core.notices.form import Notice
 from clptools.faults import ClpError, ExitCode
 
 _TRIES = 10
-_RUN_S = 0.5
-"""How often what the agent has in `/run` is looked for."""
-_DISK_S = 5.0
 
 
 class AgentLock:
@@ -149,51 +142,6 @@ def check_alone(server: str, settings: Settings) -> None:
         if path.is_lan and address is not None and _in_use(address, port):
             where = f"{address} port {port}/udp of {path.name} is in use"
             raise taken(where, _holder_of_port(address, port))
-
-
-class FilesKept:
-    """Makes files of a running agent again where something removed them, and says so."""
-
-    def __init__(self, tell: Callable[[Notice], None]) -> None:
-        self._tell = tell
-
-    async def watch_run(self, remake: Callable[[], Awaitable[bool]]) -> None:
-        """For ever: call `remake`, which says whether anything was gone from `/run`."""
-        await self._watch(remake, _RUN_S, FilesNotMade, FilesMadeAgain(paths.run_dir()))
-
-    async def watch_disk(self, remake: Callable[[], bool]) -> None:
-        """The same for the lock below `/var/lib`; in a thread, since that disk may hang."""
-        made = LockMadeAgain(f"{paths.data_dir()}/lock")
-        await self._watch(lambda: asyncio.to_thread(remake), _DISK_S, LockNotMade, made)
-
-    async def _watch(
-        self,
-        remake: Callable[[], Awaitable[bool]],
-        every_s: float,
-        not_made: Callable[[str], Notice],
-        made: Notice,
-    ) -> None:
-        """`remake` raises OSError or ClpError where a file cannot be made; said once each time."""
-        told = ""
-        while True:
-            await asyncio.sleep(every_s)
-            try:
-                was_gone = await remake()
-            except (OSError, ClpError) as fault:
-                why = _why(fault)
-                if why != told:
-                    self._tell(not_made(why))
-                told = why
-            else:
-                if was_gone or told:
-                    self._tell(made)
-                told = ""
-
-
-def _why(fault: OSError | ClpError) -> str:
-    if isinstance(fault, ClpError):
-        return fault.message
-    return f"{fault.filename or paths.run_dir()}: {fault.strerror}"
 
 
 def described(pid: int | None) -> str:

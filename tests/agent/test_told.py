@@ -14,8 +14,9 @@ import pytest
 
 from clptools import paths
 from clptools.agent import agent as agents
-from clptools.agent import lock, notices, service, surroundings
+from clptools.agent import disk_watch, notices, service, surroundings
 from clptools.agent.agent import Agent
+from clptools.agent.lock import AgentLock
 from clptools.agent.store import NoRoom, Store
 from clptools.api.messages import EventRecord
 from clptools.core.model.settings import Pushed
@@ -35,8 +36,8 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """It looks at its places more often."""
     monkeypatch.setattr(agents, "_ROOM_S", 0.01)
     monkeypatch.setattr(service, "_LOOK_S", 0.01)
-    monkeypatch.setattr(lock, "_RUN_S", 0.01)
-    monkeypatch.setattr(lock, "_DISK_S", 0.01)
+    monkeypatch.setattr(disk_watch, "_RUN_S", 0.01)
+    monkeypatch.setattr(disk_watch, "_LOCK_S", 0.01)
 
 
 def told(agent: Agent, kind: type[Notice]) -> list[EventRecord]:
@@ -92,7 +93,7 @@ async def test_files_that_cannot_be_made_again_are_told_once(
 async def test_a_lock_that_cannot_be_made_is_a_condition_until_it_is_there(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def fails(_: lock.AgentLock) -> bool:
+    def fails(_: AgentLock) -> bool:
         raise OSError(errno.EIO, "Input/output error", f"{paths.data_dir()}/lock")
 
     def shown(agent: Agent) -> list[str]:
@@ -101,7 +102,7 @@ async def test_a_lock_that_cannot_be_made_is_a_condition_until_it_is_there(
 
     async with running() as agent:
         with monkeypatch.context() as broken:
-            broken.setattr(lock.AgentLock, "keep_disk", fails)
+            broken.setattr(AgentLock, "keep_disk", fails)
             await until(lambda: shown(agent))
         (text,) = shown(agent)
         assert "Input/output error" in text
@@ -253,8 +254,8 @@ async def test_a_receiver_that_is_deaf_shows_in_the_status_until_it_hears() -> N
 async def test_a_disk_that_hangs_is_told_and_so_is_its_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(agents, "_DISK_LOOK_S", 0.01)
-    monkeypatch.setattr(agents, "_DISK_HANGS_S", 0.05)
+    monkeypatch.setattr(disk_watch, "_DISK_LOOK_S", 0.01)
+    monkeypatch.setattr(disk_watch, "_DISK_HANGS_S", 0.05)
     answers = threading.Event()
     try:
         async with running() as agent:
@@ -272,9 +273,9 @@ async def test_a_disk_that_hangs_is_told_and_so_is_its_answer(
 async def test_a_disk_without_room_is_told_and_so_is_its_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(agents, "_DISK_LOOK_S", 0.01)
+    monkeypatch.setattr(disk_watch, "_DISK_LOOK_S", 0.01)
     room = 1 << 30
-    monkeypatch.setattr(agents, "_room", lambda: room)
+    monkeypatch.setattr(disk_watch, "_room", lambda: room)
     async with running() as agent:
         room = 0
         await until(lambda: told(agent, notices.DiskFull))
@@ -286,7 +287,7 @@ async def test_a_disk_without_room_is_told_and_so_is_its_end(
 async def test_a_boot_that_is_noted_late_is_told_to_people_and_to_the_core(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(agents, "_DISK_LOOK_S", 0.05)
+    monkeypatch.setattr(disk_watch, "_DISK_LOOK_S", 0.05)
     async with running() as agent:
         core = agent.core_now()
         assert core is not None
