@@ -14,9 +14,8 @@ from typing import NamedTuple
 
 from clptools.config.address import Endpoint
 from clptools.config.trap_names import row_fault
-from clptools.core.model.settings import Settings, SnmpUser, TrapSource
+from clptools.core.model.settings import Settings, TrapSource
 from clptools.core.monitors.status import grave_classes
-from clptools.faults import ClpError
 from clptools.intake import pet, pet_fields, snmp
 from clptools.intake.admission import (
     FOREIGN_RATE,
@@ -34,6 +33,7 @@ from clptools.intake.listener import Listener
 from clptools.intake.pace import JUDGE_S, REST_S
 from clptools.intake.rehearsal import RehearsalGate, is_rehearsal
 from clptools.intake.snmp import Trap, V3Message
+from clptools.intake.snmp_users import ReadUserKeys, SnmpUsers
 from clptools.intake.trap_delivery import (
     Answer,
     InformAnswer,
@@ -44,18 +44,13 @@ from clptools.intake.trap_delivery import (
 )
 from clptools.intake.trap_notes import OnCondition, OnNote, TrapNotes
 from clptools.intake.triage import Triage, WaitingQueue, sensor_of
-from clptools.intake.usm import Engine, Refused, UserKeys, Usm, engine_id
+from clptools.intake.usm import Engine, Refused, Usm, engine_id
 from clptools.intake.variables import Binds, words_of
 
 AT_ONCE, AT_ONCE_BURST = 200, 64
 """Traps a second that may wait but are judged at once: without a storm, that is all of them."""
-KEYS_AGAIN_S = 5.0
-"""Until keys that cannot be used are read again."""
 LONG_REST_S = 0.05
 """The pause after a trap that may not wait: its recovery gets the loop to itself."""
-
-
-ReadUserKeys = Callable[[SnmpUser], UserKeys]
 
 
 class TrapReceiver:
@@ -81,9 +76,6 @@ class TrapReceiver:
     ) -> None:
         self._on_pet = on_pet
         self._on_condition = on_condition
-        self._key_faults: dict[str, str] = {}
-        """SNMPv3 user -> why its keys cannot be used."""
-        self._keys_again: asyncio.TimerHandle | None = None
         self._counters = Counters()
         self.presence_at_ms: dict[str, int] = {}
         """BMC -> when (loop time) its last presence trap came: for the BMC heartbeat."""
@@ -95,10 +87,9 @@ class TrapReceiver:
         self._boots = boots
         self._read_user_keys = read_user_keys
         self._listeners: dict[Endpoint, Listener] = {}
-        self._usms: dict[Endpoint, tuple[list[tuple[SnmpUser, UserKeys]], Usm | None]] = {}
         self._table = ClassTable(settings.trap_profiles)
         self._table.families.load()
-        self._engine: Engine | None = None
+        self._users: SnmpUsers | None = None
         grave = grave_classes(settings.monitors)
         self._triage = Triage(self._table, grave)
         self._delivery = TrapDelivery(on_event, self._notes, self._counters, grave)
@@ -115,9 +106,13 @@ class TrapReceiver:
     def start(self) -> None:
         """Opens the sockets in the running loop; an address that cannot be bound is retried."""
         self._loop = asyncio.get_running_loop()
-        self._engine = Engine(
-            id=engine_id(self._server), boots=self._boots, started_ms=self._now_ms()
-        )
+        if self._read_user_keys is not None:
+            engine = Engine(
+                id=engine_id(self._server), boots=self._boots, started_ms=self._now_ms()
+            )
+            self._users = SnmpUsers(
+                engine, self._read_user_keys, self._notes, self._on_condition, self._read_keys_again
+            )
         self.apply(self._settings)
 
     def apply(self, settings: Settings) -> None:
@@ -146,9 +141,10 @@ class TrapReceiver:
             else:
                 listener.admit(admission, usm)
         self._delivery.open = bool(self._listeners)
-        users = {user.user for admission in wanted.values() for user in admission.users}
-        for gone in self._key_faults.keys() - users:
-            self._keyed(gone)
+        if self._users is not None:
+            self._users.keep(
+                {user.user for admission in wanted.values() for user in admission.users}
+            )
 
     @property
     def counters(self) -> Counters:
@@ -161,9 +157,10 @@ class TrapReceiver:
         """Closes the sockets and waits until what was taken is durable, and answered."""
         for listener in self._listeners.values():
             listener.stop_reading()
-        for timer in (self._turn, self._keys_again):
-            if timer is not None:
-                timer.cancel()
+        if self._turn is not None:
+            self._turn.cancel()
+        if self._users is not None:
+            self._users.close()
         while (waiting := self._waiting.next()) is not None:
             self._judged(waiting, waited=True)
         await self._delivery.done()
@@ -331,53 +328,12 @@ class TrapReceiver:
         self._refuse("not_allowed", source, f"it is not the BMC of {self._server}")
 
     def _usm(self, admission: Admission) -> Usm | None:
-        if self._engine is None or self._read_user_keys is None:
-            return None
-        usable: list[tuple[SnmpUser, UserKeys]] = []
-        for user in admission.users:
-            try:
-                usable.append((user, self._read_user_keys(user)))
-            except ClpError as error:
-                self._keyless(admission, user.user, str(error))
-            else:
-                self._keyed(user.user)
-        earlier = self._usms.get(admission.address)
-        if earlier is not None and earlier[0] == usable:
-            # The clocks of the senders' engines stay known, so a replay stays one.
-            return earlier[1]
-        try:
-            usm = Usm(usable, self._engine) if usable else None
-        except ClpError as error:
-            self._notes.note("keys", error.message)
-            return None
-        self._usms[admission.address] = (usable, usm)
-        return usm
+        return self._users.usm(admission) if self._users is not None else None
 
-    def _keyless(self, admission: Admission, user: str, why: str) -> None:
-        """The keys of a user cannot be used: told once, and tried again."""
-        if self._key_faults.get(user) != why:
-            self._key_faults[user] = why
-            text = f"SNMPv3 user {user} cannot be used: {why}"
-            self._notes.note("keys", text)
-            names = tuple(
-                monitor.name
-                for monitor in admission.monitors
-                if any(one.user == user for one in monitor.snmpv3_users)
-            )
-            self._on_condition(f"snmp user {user}", text, names)
-        if self._keys_again is None:
-            self._keys_again = self._running().call_later(KEYS_AGAIN_S, self._try_keys)
-
-    def _keyed(self, user: str) -> None:
-        if self._key_faults.pop(user, None) is not None:
-            self._notes.note("keyed", f"SNMPv3 user {user} can be used now")
-            self._on_condition(f"snmp user {user}", "", ())
-
-    def _try_keys(self) -> None:
-        """Read keys again that could not be used: somebody may have mended them."""
-        self._keys_again = None
+    def _read_keys_again(self) -> None:
+        """Somebody may have mended them."""
         for listener in self._listeners.values():
-            if any(user.user in self._key_faults for user in listener.admission.users):
+            if self._users is not None and self._users.lacks_keys(listener.admission):
                 listener.admit(listener.admission, self._usm(listener.admission))
 
     def _bound(self, address: Endpoint, text: str, heard: bool) -> None:

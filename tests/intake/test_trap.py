@@ -212,7 +212,7 @@ async def test_an_address_that_comes_later_is_heard_then() -> None:
 async def test_keys_that_cannot_be_used_are_read_again_until_they_can(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("clptools.intake.trap_receiver.KEYS_AGAIN_S", 0.01)
+    monkeypatch.setattr("clptools.intake.snmp_users.KEYS_AGAIN_S", 0.01)
     users = (SnmpUser(user="nagios"),)
     async with hear(snmpv3_users=users) as heard:
         (note,) = heard.notes
