@@ -56,7 +56,8 @@ class RedfishEvents:
             return
         table = EventTable(settings.trap_profiles)
         if self._watch is not None and self._bmc == bmc and self._watch.address == address:
-            self._watch.monitors, self._watch.table = monitors, table
+            delivery = self._watch.delivery
+            delivery.monitors, delivery.table = monitors, table
             return
         self._end()
         self._bmc = bmc

@@ -1,14 +1,13 @@
-"""The log of a Redfish service, and which events came already.
+"""The log of a Redfish service.
 
-It says which log has hardware events, what its newest entries are, which of them an earlier agent
-had seen a moment ago, and which events came by another way or were overtaken.
+It says which log has hardware events, what its newest entries are, and which of them an earlier
+agent had seen a moment ago.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -27,15 +26,8 @@ _MOST = 2
 
 Get = Callable[[str], Awaitable[Json]]
 
-KEPT = 2048
-"""Events, and faults, that are remembered."""
 ROWS = 1024
 """So many of the newest entries of a log are looked at, where a service gives all at once."""
-_ALIKE = 8 * KEPT
-"""Events that are remembered by their ids, alike ones among them."""
-LATE_S = 60.0
-"""An event that is so much older than the newest of its fault, and comes as shortly after that,
-was overtaken; a greater difference is a clock that was set."""
 
 
 async def find_logs(get: Get, system: str) -> list[str]:
@@ -152,105 +144,3 @@ def _age(told: Told) -> tuple[float, int]:
     """Oldest first; within a second by number."""
     number = int(told.id) if told.id.isascii() and told.id.isdigit() and len(told.id) < 18 else 0
     return (told.at_s or 0.0, number)
-
-
-class _Ids:
-    """The ids under which one way told events that are alike."""
-
-    def __init__(self) -> None:
-        self.last: OrderedDict[str, None] = OrderedDict()
-        """The last `KEPT` of them."""
-        self.count = 0
-        """Of all: a service without a clock says the same for ever."""
-
-    def knew(self, id: str) -> bool:
-        """Whether that one came already; remembers it."""
-        known = id in self.last
-        self.last[id] = None
-        self.last.move_to_end(id)
-        if not known:
-            self.count += 1
-        if len(self.last) > KEPT:
-            self.last.popitem(last=False)
-        return known
-
-
-class Seen:
-    """Events that came.
-
-    Two events of one second may be alike.  Then a channel that reported both, under two ids, is
-    right, and a channel that reported one has reported one of the two.
-    """
-
-    def __init__(self) -> None:
-        self._events: OrderedDict[str, dict[str, _Ids]] = OrderedDict()
-        self._ids = 0
-        """How many there are in all."""
-        self._taken: dict[str, int] = {}
-        self._newest: OrderedDict[str, tuple[float, float]] = OrderedDict()
-        """Fault -> the BMC's and our own time of its newest event."""
-
-    def first(self, way: str, told: Told) -> bool:
-        """Whether it is news; remembers it.
-
-        What has neither a time nor an id cannot be told from the next of its kind, which must not
-        be lost: it is always news.
-        """
-        if not told.id and not told.stamp:
-            return True
-        ids, known = self._noted(way, told)
-        if known or ids.count <= self._taken.get(told.identity, 0):
-            return False
-        self._taken[told.identity] = ids.count
-        return True
-
-    def remember(self, way: str, told: Told) -> None:
-        """It is no news by this way; another that tells it as it happens is believed."""
-        self._noted(way, told)
-
-    def _noted(self, way: str, told: Told) -> tuple[_Ids, bool]:
-        """The ids by that way, and whether this one was among them."""
-        ways = self._events.setdefault(told.identity, {})
-        ids = ways.setdefault(way, _Ids())
-        before = len(ids.last)
-        known = ids.knew(told.id)
-        self._ids += len(ids.last) - before
-        self._events.move_to_end(told.identity)
-        while len(self._events) > KEPT or (self._ids > _ALIKE and len(self._events) > 1):
-            self._drop(next(iter(self._events)))
-        return ids, known
-
-    def knows(self, way: str, told: Told) -> bool:
-        """Whether it came by that way."""
-        ids = self._events.get(told.identity, {}).get(way)
-        return ids is not None and told.id in ids.last
-
-    def tells(self, way: str, told: Told) -> bool:
-        """Whether one like it came by that way, under whatever id."""
-        return way in self._events.get(told.identity, {})
-
-    def forget(self, told: Told) -> None:
-        """As if it had never come."""
-        self._drop(told.identity)
-
-    def _drop(self, identity: str) -> None:
-        ways = self._events.pop(identity, {})
-        self._ids -= sum(len(ids.last) for ids in ways.values())
-        self._taken.pop(identity, None)
-
-    def count(self, told: Told) -> int:
-        """How many alike were taken."""
-        return self._taken.get(told.identity, 0)
-
-    def is_late(self, key: str, told: Told, now_s: float) -> bool:
-        """Whether a newer event of that fault has overtaken it."""
-        if told.at_s is None:
-            return False
-        last = self._newest.get(key)
-        if last is not None and 0 < last[0] - told.at_s <= LATE_S and now_s - last[1] <= LATE_S:
-            return True
-        self._newest[key] = (told.at_s, now_s)
-        self._newest.move_to_end(key)
-        if len(self._newest) > KEPT:
-            self._newest.popitem(last=False)
-        return False

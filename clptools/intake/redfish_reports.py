@@ -12,8 +12,9 @@ from clptools.core.model.words import EventClass
 from clptools.core.notices.form import Notice
 from clptools.intake.notices import RedfishEventsCome, RedfishEventsMissed, RedfishMessageUnknown
 from clptools.intake.redfish_events import Judged, Told
-from clptools.intake.redfish_log import KEPT
 
+KEPT = 2048
+"""Events, faults and unknown messages that are remembered."""
 AGAIN_TOLD_S = 3600.0
 """How often a lasting fault, or a message that no row knows, is reported."""
 WAYS = {"stream": "the stream", "push": "pushes", "log": "the log"}

@@ -15,7 +15,6 @@ import asyncio
 import contextlib
 import math
 from collections.abc import Awaitable, Callable
-from typing import Protocol
 
 import msgspec
 
@@ -34,22 +33,16 @@ from clptools.common.redfish import (
 )
 from clptools.config.address import Endpoint
 from clptools.config.files import read_bmc_password
-from clptools.core.model.events import HardwareSeen
 from clptools.core.model.settings import Bmc
-from clptools.core.model.words import EventClass
-from clptools.core.notices.form import Notice
-from clptools.intake.admission import BURST, RATE, Bucket
-from clptools.intake.notices import RedfishTestArrived
 from clptools.intake.pace import Pace
-from clptools.intake.redfish_events import EventTable, Told, events_of, makers_of, unread_of
+from clptools.intake.redfish_delivery import Owner, RedfishDelivery
+from clptools.intake.redfish_events import EventTable, events_of, makers_of, unread_of
 from clptools.intake.redfish_identity import listener_tls
-from clptools.intake.redfish_log import Known, Seen, find_logs, name_of, newest
+from clptools.intake.redfish_log import Known, find_logs, name_of, newest
 from clptools.intake.redfish_push import PushHandler, StreamParser, subscribe
 from clptools.intake.redfish_reports import (
     WAYS,
-    RedfishCounters,
     RedfishNotes,
-    event_of,
 )
 
 LOG_S = 10.0
@@ -68,25 +61,6 @@ STREAM_FAULTS = 3
 """After this many streams that failed or ended soon, pushes are subscribed to as well."""
 SHORT_S = 10.0
 """A stream that ends within this ends soon."""
-PENDING, GRAVE_PENDING = 256, 4096
-"""Events taken and not yet durable: all, and fatal ones and ends."""
-_GRAVE = (EventClass.FATAL, EventClass.CLEAR)
-
-
-class Owner(Protocol):
-    """`redfish.RedfishEvents`, as the watch of its BMC needs it."""
-
-    counters: RedfishCounters
-
-    @property
-    def server(self) -> str:
-        """Whose BMC it is."""
-
-    def note(self, notice: Notice) -> None:
-        """One line for people."""
-
-    async def deliver(self, event: HardwareSeen) -> None:
-        """Returns once it is durable.  Raises OSError."""
 
 
 class BmcWatch:
@@ -102,8 +76,6 @@ class BmcWatch:
         table: EventTable,
     ) -> None:
         self.address = address
-        self.monitors = monitors
-        self.table = table
         self._owner = owner
         self._counters = owner.counters
         self._bmc = bmc
@@ -117,14 +89,11 @@ class BmcWatch:
             ca=bmc.ca,
         )
         self._service = Service(access, lambda: read_bmc_password(owner.server), self._now_ms)
-        self._makers: frozenset[int] | None = None
-        """Who made the BMC; None: not asked yet."""
         self._tasks: list[asyncio.Task[None]] = []
-        self._pending: set[asyncio.Task[bool]] = set()
-        self._seen = Seen()
-        self._bucket = Bucket(RATE, BURST)
         self._pace = Pace(self._loop)
         self._notes = RedfishNotes(owner.note, bmc.where, self._loop.time)
+        self.delivery = RedfishDelivery(owner, self._notes, bmc.address, monitors, table)
+        self._seen = self.delivery.seen
         self._stream: KeptConnection | None = None
         self._stream_since = 0.0
         self._streams_failed = 0
@@ -156,7 +125,7 @@ class BmcWatch:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.gather(*self._pending, return_exceptions=True)
+        await self.delivery.done()
         if self._listener is not None:
             await self._listener.close()
         self._service.close()
@@ -204,7 +173,7 @@ class BmcWatch:
 
     async def _learn_maker(self) -> None:
         """Where rows depend on it: known before the first event is judged.  Raises RedfishError."""
-        if self._makers is not None or not self.table.asks_maker:
+        if self.delivery.makers is not None or not self.delivery.table.asks_maker:
             return
         root = await self._get(ROOT)
         oem = root.get("Oem")
@@ -213,7 +182,7 @@ class BmcWatch:
             async with asyncio.timeout(ANSWER_S):
                 path = await system_path(self._service, self._bmc.system)
             makers = makers_of([(await self._get(path)).get("Manufacturer")])
-        self._makers = makers
+        self.delivery.makers = makers
 
     # ------------------------------------------------------------------ the stream
 
@@ -287,7 +256,9 @@ class BmcWatch:
         kept: list[asyncio.Task[bool] | None] = []
         for told in events_of(body):
             await self._pace.turn()
-            kept.append(self._take(told, way))
+            if way == "stream":
+                self._owed.pop(told.identity, None)
+            kept.append(self.delivery.take(told, way))
         return all(await asyncio.gather(*(task for task in kept if task is not None)))
 
     # ------------------------------------------------------------------ pushes
@@ -370,7 +341,8 @@ class BmcWatch:
                 continue
             if whole and not self._seen.tells("stream", told):
                 self._owed.setdefault(told.identity, self._loop.time())
-            self._take(told, "log")
+            others = self._stream is not None or self._listener is not None
+            self.delivery.take(told, "log", fills=others)
         self._read.add(path)
         self._known.read(path, entries)
 
@@ -386,59 +358,6 @@ class BmcWatch:
             text = "the stream: it does not tell what the log has, and is begun anew"
             self._notes.seldom("silent", text)
             self._stream.close()
-
-    # ------------------------------------------------------------------ what was told
-
-    def _take(self, told: Told, way: str) -> asyncio.Task[bool] | None:
-        """Judges one event; the task that makes it durable, or None: there is nothing to keep."""
-        self._counters.received += 1
-        if way == "stream":
-            self._owed.pop(told.identity, None)
-        if not self._seen.first(way, told):
-            self._counters.duplicate += 1
-            return None
-        if way == "log" and (self._stream is not None or self._listener is not None):
-            self._counters.log_filled += 1
-        judged = self.table.judge(told, self._makers or frozenset())
-        if self._seen.is_late(judged.key, told, self._loop.time()):
-            self._counters.late += 1
-            return None
-        if told.test:
-            self._counters.test += 1
-            self._owner.note(RedfishTestArrived(told.test))
-        if judged.event_class is EventClass.UNKNOWN:
-            self._counters.unknown += 1
-        if not judged.known and judged.event_class is not EventClass.CLEAR:
-            self._notes.unknown(told, judged.event_class)
-        grave = judged.event_class in _GRAVE
-        calm = self._bucket.take(self._now_ms())
-        most = GRAVE_PENDING if grave else PENDING
-        if not (calm or grave) or len(self._pending) >= most:
-            self._counters.storm += 1
-            text = "more events at once than are taken: those below FATAL are dropped"
-            self._notes.seldom("storm", text)
-            return None
-        self._counters.accepted += 1
-        count = self._seen.count(told)
-        events = tuple(
-            event_of(monitor, told, judged, count, self._bmc.address, way)
-            for monitor in self.monitors
-        )
-        task = self._loop.create_task(self._deliver(told, events))
-        self._pending.add(task)
-        task.add_done_callback(self._pending.discard)
-        return task
-
-    async def _deliver(self, told: Told, events: tuple[HardwareSeen, ...]) -> bool:
-        try:
-            for event in events:
-                await self._owner.deliver(event)
-        except OSError:
-            # It is told again: pushed by the BMC, or read from its log.
-            self._seen.forget(told)
-            self._counters.undelivered += 1
-            return False
-        return True
 
     def _now_ms(self) -> int:
         return int(self._loop.time() * 1000)

@@ -16,6 +16,7 @@ from clptools.core.model.trap_profiles import TrapProfile
 from clptools.core.model.words import EventClass
 from clptools.intake import redfish_events
 from clptools.intake.pace import JUDGE_S, Pace
+from clptools.intake.redfish_delivery import Seen
 from clptools.intake.redfish_events import (
     EventTable,
     Judged,
@@ -25,8 +26,8 @@ from clptools.intake.redfish_events import (
     makers_of,
     unread_of,
 )
-from clptools.intake.redfish_log import KEPT, Seen
 from clptools.intake.redfish_push import StreamParser
+from clptools.intake.redfish_reports import KEPT
 from tests.intake.family_rows import DELL_IDS
 
 CPU = "/redfish/v1/Systems/1/Processors/CPU0"
