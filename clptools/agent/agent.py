@@ -361,6 +361,7 @@ class Agent:
             self._peers.send(peer, said.Records(records=(record,)))
 
     def _connected(self, peer: str) -> None:
+        self._records.wait_for(peer)
         self.spawn(self._catch_up(peer))
         self.spawn(self._pushes.catch_up(peer))
 
@@ -371,8 +372,9 @@ class Agent:
             missed = await self._peers.call(peer, ask, said.Records, 5.0)
         except ClpError as error:
             logger.debug("no records from %s: %s", peer, error.message)
+            self._records.give_up(peer)
         else:
-            self._records.take_back(missed.records)
+            self._records.take_back(missed.records, peer)
 
     # Beside the core
 
