@@ -352,6 +352,7 @@ class Agent:
             self._peers.send(peer, said.Records(records=(record,)))
 
     def _connected(self, peer: str) -> None:
+        self._records.wait_for(peer)
         self.spawn(self._catch_up(peer))
         self.spawn(self._pushes.catch_up(peer))
 
@@ -362,8 +363,9 @@ class Agent:
             missed = await self._peers.call(peer, ask, said.Records, 5.0)
         except ClpError as error:
             logger.debug("no records from %s: %s", peer, error.message)
+            self._records.give_up(peer)
         else:
-            self._records.take_back(missed.records)
+            self._records.take_back(missed.records, peer)
 
     # Beside the core
 

@@ -58,6 +58,8 @@ class Records:
         self._last_before = ""
         """Cursor of the last record of this server that its earlier agents kept."""
         self._known: set[str] = set()
+        self._waiting: dict[str, list[EventRecord]] = {}
+        """Peer -> what it told since it is asked for what we missed of it, which goes before."""
         self._added = 0
         self._news = asyncio.Event()
         self._unwritten: list[EventRecord] = []
@@ -113,21 +115,41 @@ class Records:
         for record in records:
             if record.server != self._server:
                 slim = _slim(record, heard=clock.wall_s())
-                if self._take(slim):
-                    self._write_soon(slim)
-                    self.on_new(slim)
+                if record.server in self._waiting:
+                    self._waiting[record.server].append(slim)
+                else:
+                    self._take_live(slim)
 
-    def take_back(self, records: Iterable[EventRecord]) -> None:
-        """Take a peer's reply to `AskRecords`: the records that we lack.
+    def wait_for(self, peer: str) -> None:
+        """What `peer` tells from now on waits for `take_back` or `give_up`.
+
+        Taken at once it would stand before what we missed of it, and hide that anything is missed.
+        """
+        self._waiting.setdefault(peer, [])
+
+    def take_back(self, records: Iterable[EventRecord], peer: str) -> None:
+        """Take the reply of `peer` to `AskRecords`: the records that we lack.
 
         They may be this server's own, which its last agent shared before it died and before they
         were on the disk.  Those of this agent are never taken.
         """
+        live = {record.cursor for record in self._waiting.get(peer, ())}
         for record in records:
-            if not record.cursor.startswith(self._prefix):
+            if not record.cursor.startswith(self._prefix) and record.cursor not in live:
                 slim = _slim(record, heard=CAUGHT_UP)
                 if self._take(slim):
                     self._write_soon(slim)
+        self.give_up(peer)
+
+    def give_up(self, peer: str) -> None:
+        """Take what `peer` told meanwhile: it does not say what we missed."""
+        for record in self._waiting.pop(peer, ()):
+            self._take_live(record)
+
+    def _take_live(self, record: EventRecord) -> None:
+        if self._take(record):
+            self._write_soon(record)
+            self.on_new(record)
 
     def lacking(self) -> tuple[dict[str, str], str]:
         """What `AskRecords` says that we have.

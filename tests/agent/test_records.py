@@ -93,6 +93,37 @@ async def test_a_peer_that_was_away_gets_what_it_lacks_and_nothing_twice() -> No
     await two.close()
 
 
+async def test_what_a_peer_tells_as_it_comes_back_hides_nothing_that_was_missed() -> None:
+    """Its first news are quicker than our question: a "CRITICAL" from before was never known."""
+    here, peer = records(), records("server2", "xyz")
+    peer.add(said("known"))
+    here.merge(peer.all())
+    for text in ("missed 1", "missed 2", "live"):
+        peer.add(said(text))
+    here.wait_for("server2")
+    here.merge(peer.all()[-1:])
+    cursors, present = here.lacking()
+    here.take_back(peer.after(cursors, 500, "server1", present), "server2")
+    peer.add(said("after"))
+    here.merge(peer.all()[-1:])
+    assert [r.text for r in here.all()] == ["known", "missed 1", "missed 2", "live", "after"]
+    assert [r.heard > 0 for r in here.all()] == [True, False, False, True, True]
+    await here.close()
+    await peer.close()
+
+
+async def test_a_peer_that_does_not_say_what_was_missed_is_heard_all_the_same() -> None:
+    here, peer = records(), records("server2", "xyz")
+    peer.add(said("live"))
+    here.wait_for("server2")
+    here.merge(peer.all())
+    assert here.all() == ()
+    here.give_up("server2")
+    assert [r.text for r in here.all()] == ["live"]
+    await here.close()
+    await peer.close()
+
+
 async def test_what_an_agent_told_before_it_was_killed_comes_back_from_a_peer() -> None:
     killed, peer = records(), records("server2", "xyz")
     killed.add(said("on the disk"))
@@ -106,7 +137,7 @@ async def test_what_an_agent_told_before_it_was_killed_comes_back_from_a_peer() 
     peer.merge(again.all())
     back = peer.after(after, 500, "server1", present)
     assert [r.text for r in back] == ["only told"]
-    again.take_back(back)
+    again.take_back(back, "server2")
     assert {r.text for r in again.all()} == {"on the disk", "only told", "since then"}
     await again.close()
     third = records(incarnation="ghi")
@@ -128,7 +159,7 @@ async def test_what_came_live_has_our_time_and_what_was_caught_up_has_none() -> 
     two = records("server2", "xyz")
     before = time.time()
     two.merge([live])
-    two.take_back([missed])
+    two.take_back([missed], "server1")
     two.add(said("own"))
     await two.close()
     again = records("server2", "uvw")
@@ -146,7 +177,7 @@ async def test_a_peer_cannot_write_records_in_our_name() -> None:
         level="INFO", text="forged",
     )  # fmt: skip
     one.merge([forged])
-    one.take_back([forged])
+    one.take_back([forged], "server2")
     assert one.all() == ()
 
 

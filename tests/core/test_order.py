@@ -94,6 +94,39 @@ def test_a_release_that_came_after_the_grant_it_led_to_stands_before_it() -> Non
     assert [r.time for r in found] == [100.0, 100.0]
 
 
+def test_two_copies_after_a_wrong_word_are_told_in_their_order() -> None:
+    """A person vouched for server1, which still ran the group: its release came later."""
+    granted = record(
+        *("server2", 1, 100.0),
+        code="GroupGranted",
+        text="server2 (coordinator) granted epoch 9 of failover1 to server2: next in order.",
+        because=("server1 is proven not to run failover1: operator.",),
+    )
+    released = record(
+        *("server1", 1, 5_000.0),
+        heard=103.5,
+        code="GroupReleased",
+        text="server1 stopped exec1 (0.3 s) and released epoch 8 of failover1.",
+    )
+    found = in_order([granted, released], "server2")
+    assert [(r.server, r.time) for r in found] == [("server2", 100.0), ("server1", 103.5)]
+
+
+def test_an_agent_s_run_that_nobody_had_heard_of_stands_before_the_present_one() -> None:
+    """server2 ran for a while with a wrong authkey, then again: its first news came before that."""
+    came = [
+        record("server2", 9, 10.0, cursor="server2:a:9", heard=10.0),
+        record("server2", 1, 40.0, cursor="server2:c:1", heard=40.0),
+        record("server2", 1, 20.0, cursor="server2:b:1", heard=CAUGHT_UP),
+        record("server2", 2, 30.0, cursor="server2:b:2", heard=CAUGHT_UP),
+        record("server2", 2, 200.0, cursor="server2:c:2", heard=200.0),
+    ]
+    found = in_order(came, "server1")
+    assert [(r.cursor[8:], r.time) for r in found] == [
+        ("a:9", 10.0), ("b:1", 20.0), ("b:2", 30.0), ("c:1", 40.0), ("c:2", 200.0),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("ahead", CLOCKS, ids=str)
 def test_what_was_caught_up_stands_where_it_happened(ahead: dict[str, float]) -> None:
     servers = Servers("3bmc", ahead)

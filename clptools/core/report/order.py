@@ -4,7 +4,8 @@ Clocks of different servers are never compared.  What is known for certain is
 
 - the order of each server's own records: their cursors count;
 - when a record of another server arrived here, live, by our own clock;
-- that a group is released before its next epoch is granted, and granted before it is started.
+- that a group is released before its next epoch is granted, and granted before it is started; but
+  not that a server released it first for which a person had vouched.
 
 So own records and those that came live stand as they came, by our clock.  What was caught up
 after a time apart stands where its server's clock puts it, less the difference that live records
@@ -62,6 +63,10 @@ class Recorded(Protocol):
     @property
     def text(self) -> str:
         """Its sentence."""
+
+    @property
+    def because(self) -> tuple[str, ...]:
+        """Evidence."""
 
 
 R = TypeVar("R", bound=Recorded)
@@ -182,14 +187,38 @@ def _sorted(records: Sequence[Recorded], times: list[float]) -> list[int]:
 def _of_servers(records: Sequence[Recorded]) -> list[list[int]]:
     """The records of each server as its cursors count; its runs as the first of each came."""
     runs: dict[str, dict[str, list[tuple[int, int]]]] = {}
+    late: set[str] = set()
     for index, record in enumerate(records):
         run, _, count = record.cursor.rpartition(":")
         place = int(count) if count.isascii() and count.isdigit() else index
-        runs.setdefault(record.server, {}).setdefault(run, []).append((place, index))
+        of_server = runs.setdefault(record.server, {})
+        if run not in of_server and record.heard < 0 and of_server:
+            late.add(run)
+        of_server.setdefault(run, []).append((place, index))
+        if record.heard >= 0:
+            late.discard(run)
     return [
-        [index for run in of_server.values() for _, index in sorted(run)]
+        [index for run in _one_after_another(of_server, late) for _, index in sorted(run)]
         for of_server in runs.values()
     ]
+
+
+def _one_after_another(
+    runs: dict[str, list[tuple[int, int]]], late: set[str]
+) -> list[list[tuple[int, int]]]:
+    """The runs of one server.
+
+    One of `late` was caught up as a whole: if a run that was known before it goes on after it, that
+    is the newer one.
+    """
+    came = {name: (run[0][1], run[-1][1]) for name, run in runs.items()}
+
+    def key(name: str) -> tuple[int, bool, int]:
+        first, last = came[name]
+        around = [a for a, z in came.values() if a < first and last < z] if name in late else []
+        return min(around, default=first), not around, first
+
+    return [runs[name] for name in sorted(runs, key=key)]
 
 
 def _of_epochs(records: Sequence[Recorded], times: Sequence[float]) -> list[tuple[int, int]]:
@@ -208,6 +237,19 @@ def _of_epochs(records: Sequence[Recorded], times: Sequence[float]) -> list[tupl
         of_group.sort()
         for (epoch, stage, first), (next_epoch, next_stage, then) in pairwise(of_group):
             near = abs(times[first] - times[then]) <= LATE_S
-            if epoch == next_epoch and stage < next_stage and near:
+            vouched = not stage and _is_vouched_for(records[first], records[then])
+            if epoch == next_epoch and stage < next_stage and near and not vouched:
                 found.append((first, then))
     return found
+
+
+def _is_vouched_for(released: Recorded, granted: Recorded) -> bool:
+    """Whether nothing but a person's word, or no proof at all, stood for the server that released.
+
+    If the word was wrong, two servers ran the group, and the release came after the grant.
+    """
+    about = f"{released.server} is proven not to run "
+    return any(
+        why.startswith(about) and why.endswith((": operator.", ": no proof."))
+        for why in granted.because
+    )
