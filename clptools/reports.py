@@ -5,7 +5,28 @@ Only `clptools.cli.main` turns a `Report` into a line on stderr and an exit stat
 
 from __future__ import annotations
 
+import re
+
 import msgspec
+
+_MESSAGE = 2_000
+"""Longer messages are cut."""
+_WORD, _HEAD, _TAIL = re.compile(r"\S{161,}"), 100, 20
+"""Longer words are no names: their beginning and their end are enough to find them."""
+
+
+def legible(text: str) -> str:
+    """One line of bounded length, with nothing in it that a terminal would obey.
+
+    For messages that repeat what stands in a file, where anything may stand.
+    """
+    text = text[: 100 * _MESSAGE]
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    if len(text) <= 160:
+        return text
+    text = _WORD.sub(lambda found: f"{found[0][:_HEAD]}…{found[0][-_TAIL:]}", text)
+    return text if len(text) <= _MESSAGE else f"{text[: _MESSAGE - 1]}…"
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):

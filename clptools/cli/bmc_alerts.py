@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from clptools.cli.redfish_alerts import RedfishAlerts
     from clptools.core.model.settings import Bmc, Settings
 
+_CHANNELS = {"stream": "event stream", "log": "log"}
 PATIENCE_S = 60.0
 """For all requests to one BMC: up to 200, of 0.1 s each where it is slow."""
 
@@ -38,11 +39,20 @@ class Way(msgspec.Struct, frozen=True, kw_only=True):
     """What a person can do about that; empty: nothing is known."""
     tells: str = "trap"
     """What comes this way: `trap`, or `event` of Redfish."""
+    channel: str = "push"
+    """As `AlertWay` has it."""
 
     @property
     def clear(self) -> bool:
         """Whether a trap would arrive."""
         return not self.findings and not self.fault
+
+    @property
+    def arrival(self) -> str:
+        """How what it tells arrives, where nothing is in the way."""
+        if self.channel == "push":
+            return f"its {self.tells}s are sent to {self.address}"
+        return f"the agent reads its {self.tells}s from its {_CHANNELS[self.channel]}"
 
 
 def wanted_of(settings: Settings, server: str) -> tuple[Wanted, ...]:
@@ -169,6 +179,7 @@ async def looked_at(way: AlertWay, wanted: Wanted) -> Way:
         fault=fault,
         mend=hint,
         tells=way.tells,
+        channel=way.channel,
     )
 
 
@@ -203,7 +214,7 @@ def as_text(way: Way) -> str:
     if way.fault:
         return f"{head}cannot be told. {way.fault}." + (f"\n    {way.mend}" if way.mend else "")
     if way.clear:
-        return f"{head}its {way.tells}s are sent there."
+        return f"{way.server} (BMC {way.bmc}): {way.arrival}."
     lines = [f"{head}"]
     lines[0] += f"{len(way.findings)} thing{'s' * (len(way.findings) > 1)} in the way."
     for finding in way.findings:
@@ -220,6 +231,7 @@ def as_object(way: Way) -> dict[str, object]:
         "bmc": way.bmc,
         "address": way.address,
         "sends": None if way.fault else way.clear,
+        "channel": way.channel if way.clear else None,
         "error": way.fault or None,
         "findings": [
             {"text": f.text, "can_be_set": bool(f.changes), "hint": f.hint or None}

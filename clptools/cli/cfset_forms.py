@@ -223,8 +223,25 @@ def overview(config: Configuration) -> Answer:
 
 def keys(config: Configuration, path: str) -> Answer:
     """Every key of one object: what is set, then what is not, with its default."""
-    table = config.tables.get(path, {}) if path in SINGLE else config.object_at(path)[0].table
-    return Answer("\n".join(lines_of(config, path)), {"path": path, "keys": table})
+    lines = lines_of(config, path)
+    if path in SINGLE:
+        return Answer("\n".join(lines), {"path": path, "keys": config.tables.get(path, {})})
+    found, _ = config.object_at(path)
+    lines += _within(config, found)
+    return Answer("\n".join(lines), {"path": path, "keys": found.table})
+
+
+def _within(config: Configuration, owner: Found) -> list[str]:
+    """The objects in it, by what follows its own PATH in theirs; they are shown one by one."""
+    lines = []
+    for kind, sort in SORTS.items():
+        if sort.within != owner.kind:
+            continue
+        for one in config.all_of(kind):
+            if one.owner == owner.name:
+                said = "; ".join(f"{key} = {written(value)}" for key, value in one.table.items())
+                lines.append(f"{f'{kind}.{one.name}':<38}  # {said}")
+    return lines
 
 
 def lines_of(config: Configuration, path: str) -> list[str]:

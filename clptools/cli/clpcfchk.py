@@ -220,9 +220,7 @@ def _alerts(loaded: Loaded, settings: Settings, bmc: dict[str, AccountFault]) ->
                 places.warn(name, f"{head} cannot be told: {way.fault}", hint, table=table)
             )
         elif way.clear:
-            found.append(
-                places.note(name, f"its {way.tells}s are sent to {way.address}", "", table=table)
-            )
+            found.append(places.note(name, way.arrival, "", table=table))
         else:
             what = "; ".join(finding.text for finding in way.findings)
             hints = [finding.hint for finding in way.findings if finding.hint]

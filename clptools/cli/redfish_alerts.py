@@ -29,6 +29,7 @@ class RedfishAlerts:
     def __init__(self, server: str, bmc: Bmc) -> None:
         self._server = server
         self._bmc = bmc
+        self.channel = "stream"
         self._service = Service(access_of(bmc), lambda: read_bmc_password(server), _now_ms)
 
     @property
@@ -41,9 +42,8 @@ class RedfishAlerts:
         try:
             events = await self._event_service()
             log = await self._has_log()
-            direct = bool(path_of(events.get("ServerSentEventUri"))) or (
-                not log and await self._is_subscribed(events, wanted)
-            )
+            stream = bool(path_of(events.get("ServerSentEventUri")))
+            pushed = not stream and await self._is_subscribed(events, wanted)
         except RedfishError as error:
             raise BmcError(
                 self._server, self.where, "event service", 1, str(error), error.status
@@ -53,7 +53,8 @@ class RedfishAlerts:
             text += ": its log alone tells, up to 10 s late" if log else ", and it has no log"
             hint = "Switch EventService (Redfish events) on in the BMC's own interface."
             return (Finding(text=text, hint=hint),)
-        if log or direct:
+        self.channel = "stream" if stream else "push" if pushed else "log"
+        if log or stream or pushed:
             return ()
         if not events:
             text = "it has no event service, and no log of events"
@@ -100,7 +101,13 @@ class RedfishAlerts:
         if not path:
             return False
         head = f"https://{wanted.where}/redfish/"
-        for each in links(await self._service.get(path), "Members")[:_SUBSCRIPTIONS_MOST]:
+        try:
+            members = links(await self._service.get(path), "Members")
+        except RedfishError as error:
+            if not error.status or error.is_credentials:
+                raise
+            return False
+        for each in members[:_SUBSCRIPTIONS_MOST]:
             with contextlib.suppress(RedfishError):
                 found = (await self._service.get(each)).get("Destination")
                 if isinstance(found, str) and found.startswith(head):

@@ -17,7 +17,7 @@ from clptools.config.monitors import BMCNOTICE, CATEGORIES
 from clptools.core.model.options import WatchdogOptions, read
 from clptools.core.model.settings import Monitor, Settings
 from clptools.core.model.words import BmcAction
-from clptools.reports import Report
+from clptools.reports import Report, legible
 
 STARTUP_WAIT_MS = 120_000
 """A minute for the boot, and one for the BMC's session."""
@@ -290,8 +290,8 @@ class Places:
         dotted = table.replace(":", ".") + (f".{key}" if key else "")
         return Report(
             severity="warning",
-            message=f"{label}: {message}." if label else f"{message}.",
-            hint=hint,
+            message=legible(f"{label}: {message}." if label else f"{message}."),
+            hint=legible(hint),
             file=self._file if table else "",
             line=self._lines.line(path) if table else 0,
             key=dotted,

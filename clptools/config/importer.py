@@ -19,7 +19,7 @@ from clptools.config.document import rendered
 from clptools.config.groups import ALL_GROUPS
 from clptools.config.original import Meant, NotCarried
 from clptools.config.variants import REFUSED
-from clptools.reports import Report
+from clptools.reports import Report, legible
 
 _SECTIONS = ("heartbeat", "networkpartition", "resource", "monitor")
 """Sections of objects; servers and groups have none."""
@@ -82,7 +82,7 @@ class _Import:
 
     def warn(self, message: str, hint: str = "") -> None:
         self.reports.append(
-            Report(severity="warning", message=f"{message}.", hint=hint, file=self.file)
+            Report(severity="warning", message=legible(f"{message}."), hint=hint, file=self.file)
         )
 
     def _refuse(self, what: str, kind: str, label: str) -> None:

@@ -32,7 +32,7 @@ from clptools.core.model.settings import Arbiter, Cluster, Interconnect, Monitor
 from clptools.core.model.timing import Times, times
 from clptools.core.model.words import Level
 from clptools.faults import ClpError, ExitCode
-from clptools.reports import Report
+from clptools.reports import Report, legible
 
 MAX_BYTES = 4 << 20
 """No cluster of 32 servers needs more; a device or a log given by mistake is refused."""
@@ -126,6 +126,7 @@ def load(path: str, registries: Registries) -> Loaded:
 
 
 def _unreadable(file: str, message: str, hint: str = "", line: int = 0, text: str = "") -> Loaded:
+    message = legible(message)
     report = Report(severity="error", message=message, hint=hint, file=file, line=line)
     return Loaded(settings=None, reports=(report,), file=file, text=text)
 

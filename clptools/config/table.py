@@ -21,7 +21,7 @@ from clptools.config.lines import Json, Lines, Path
 from clptools.config.variants import Registries
 from clptools.core.model.settings import Option
 from clptools.faults import ClpError, ExitCode
-from clptools.reports import Report
+from clptools.reports import Report, legible
 
 _SHOWN = 60
 """Longer values are cut in messages."""
@@ -54,8 +54,8 @@ class Source:
         """Note an `error`, `warning` or `note` on what stands at `path`."""
         report = Report(
             severity=severity,
-            message=message,
-            hint=hint,
+            message=legible(message),
+            hint=legible(hint),
             file=self.file,
             line=self.lines.line(path),
             key=key,

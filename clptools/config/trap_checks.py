@@ -206,7 +206,7 @@ def check_family(table: Table, family: TrapFamily) -> bool:
     parts = instance_parts(family.instance)
     for found in _MEANING_PLACE.findall(family.meaning):
         if not re.fullmatch(r"\d+(?:\.\d+)*", found) or (
-            "." not in found and int(found) >= len(parts)
+            "." not in found and (len(found) > 3 or int(found) >= len(parts))
         ):
             hint = "{0} is the first of instance, {1.2} the variable of that OID."
             table.error("meaning", f"{{{found}}} stands for nothing", hint)

@@ -45,12 +45,17 @@ def oid_fault(oid: str) -> tuple[str, str] | None:
         )
     if not _OID.fullmatch(oid):
         return "no OID: numbers with dots between", 'Write it as "0.6050" or "1.3.6.1.4.1.232".'
-    high = next((arc for arc in oid.strip(".").split(".") if int(arc) > ARC), "")
+    high = next((arc for arc in oid.strip(".").split(".") if _above(arc)), "")
     if high:
         return f"{high} is no arc of an OID: they end at {ARC}", "Compare it with the MIB."
     if len(oid.split(".")) > 128:
         return "more than 128 arcs", "Compare it with the MIB."
     return None
+
+
+def _above(arc: str) -> bool:
+    """Whether a number of any length is no arc."""
+    return len(arc.lstrip("0")) > len(str(ARC)) or int(arc) > ARC
 
 
 def pattern_fault(pattern: str) -> tuple[str, str] | None:
@@ -65,7 +70,7 @@ def pattern_fault(pattern: str) -> tuple[str, str] | None:
         return fault
     if not last.isascii() or not last.isdecimal():
         return "a range ends with the last number alone", 'Write it as "0.6050..6069".'
-    if int(last) > ARC:
+    if _above(last):
         return f"{last} is no arc of an OID: they end at {ARC}", "Compare it with the MIB."
     if int(last) < int(first.rpartition(".")[2]):
         return "a range that ends before it begins", "This row can never match: turn it round."

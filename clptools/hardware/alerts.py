@@ -74,6 +74,9 @@ class AlertWay(Protocol):
 
     tells: str
     """What it sends: `trap` or `event`."""
+    channel: str
+    """How that comes, as the last `check` found it: `push` (it is sent to the keyword address), or
+    a `stream` or a `log` that the agent reads."""
 
     @property
     def where(self) -> str:

@@ -150,6 +150,7 @@ class IpmiAlerts:
     """The alerts of a BMC by IPMI, over whichever way `bmc` takes requests."""
 
     tells = "trap"
+    channel = "push"
 
     def __init__(self, bmc: Asked, address: str) -> None:
         """`address`: the BMC's own; in band, it says which LAN channel is meant."""

@@ -91,6 +91,7 @@ class Listener:
         self._drops: list[tuple[str, Drops]] = []
         """Name of the counter, and the drops of the socket that it counts."""
         self._timers: dict[object, asyncio.TimerHandle] = {}
+        self._paused = False
         self._loop = asyncio.get_running_loop()
 
     def open(self) -> None:
@@ -128,6 +129,18 @@ class Listener:
         for name, drops in self._drops:
             self._counters.count(name, drops.more())
 
+    def pause(self) -> None:
+        """Leaves what the own BMC sends in the kernel's queue, until `read_on`."""
+        if self._socket is not None and not self._paused:
+            self._paused = True
+            self._loop.remove_reader(self._socket.fileno())
+
+    def read_on(self) -> None:
+        """Reads again what the own BMC sends."""
+        if self._socket is not None and self._paused:
+            self._loop.add_reader(self._socket.fileno(), self._readable)
+        self._paused = False
+
     def stop_reading(self) -> None:
         """Stops reading; answers can still be sent."""
         for timer in self._timers.values():
@@ -164,7 +177,7 @@ class Listener:
 
     def _readable(self) -> None:
         until = self._loop.time() + READ_S
-        while self._socket is not None and self._read(self._socket):
+        while self._socket is not None and not self._paused and self._read(self._socket):
             if self._loop.time() >= until:
                 return
 

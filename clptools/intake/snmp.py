@@ -68,7 +68,7 @@ class VarBind(msgspec.Struct, frozen=True, kw_only=True):
             return str(number)
         try:
             if self.tag == ber.OID:
-                return ber.oid_value(self.value)
+                return ber.known_oid(self.value)
         except DecodeError:
             return self.value.hex()
         if self.tag == ber.IP_ADDRESS and len(self.value) == 4:

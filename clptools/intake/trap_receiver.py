@@ -51,6 +51,8 @@ AT_ONCE, AT_ONCE_BURST = 200, 64
 """Traps a second that may wait but are judged at once: without a storm, that is all of them."""
 LONG_REST_S = 0.05
 """The pause after a trap that may not wait: its recovery gets the loop to itself."""
+FEW = 8
+"""Waiting traps of one sensor that are judged at once before one that may not wait: two ms."""
 
 
 class TrapReceiver:
@@ -98,7 +100,9 @@ class TrapReceiver:
         self._rests_until = 0.0
         self._rested = False
         """Whether waiting traps had a long pause since their last turn: they get only one."""
-        self._turn: asyncio.TimerHandle | None = None
+        self._turn: asyncio.Handle | None = None
+        self._paused: set[Listener] = set()
+        """Whose trap may not wait, and comes after many of its sensor: they read on after it."""
         self._foreign = {known: Bucket(FOREIGN_RATE, FOREIGN_RATE) for known in (False, True)}
         """By whether they are of the cluster: a flood of others must not keep a rehearsal out."""
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -209,16 +213,42 @@ class TrapReceiver:
         loop = self._running()
         self._turn = None
         now = loop.time()
-        if now >= self._rests_until:
+        if self._waiting.hurried or now >= self._rests_until:
             self._rested = False
             until = now + JUDGE_S
             while (now := loop.time()) < until:
                 datagram = self._waiting.next()
                 if datagram is None:
-                    return
+                    break
                 self._judged(datagram, waited=True)
             self._rests_until = now + REST_S
-        self._turn = loop.call_at(self._rests_until, self._take_turn)
+        if self._waiting.hurried:
+            self._turn = loop.call_soon(self._take_turn)
+            return
+        for listener in self._paused:
+            listener.read_on()
+        self._paused.clear()
+        if self._waiting.count:
+            self._turn = loop.call_at(self._rests_until, self._take_turn)
+
+    def _after_its_sensor(self, datagram: _Datagram, sensor: bytes) -> bool:
+        """Judges what waits of the same sensor first, as a fault must not overtake the end of an
+        earlier one, nor an end its fault.
+
+        False: that are too many for one turn of the loop.  They come next, and the datagram after
+        them; its socket is not read until then.
+        """
+        if self._waiting.count_of(sensor) > FEW:
+            self._waiting.hurry(sensor, datagram)
+            datagram.listener.pause()
+            self._paused.add(datagram.listener)
+            if self._turn is not None:
+                self._turn.cancel()
+            self._turn = self._running().call_soon(self._take_turn)
+            return False
+        for earlier in self._waiting.of(sensor):
+            self._judged(earlier, waited=True)
+        return True
 
     def _judged(self, datagram: _Datagram, *, waited: bool = False) -> None:
         listener, source, peer = datagram.listener, datagram.source, datagram.peer
@@ -270,11 +300,8 @@ class TrapReceiver:
             return
         monitors = _monitors(admission, trap)
         decoded = pet.decode_trap(trap, self._table, self._wall())
-        if not waited:
-            # What came before of the same sensor comes first: a fault must not overtake the end
-            # of an earlier one, nor an end its fault.
-            for earlier in self._waiting.of(sensor_of(decoded)):
-                self._judged(earlier, waited=True)
+        if not waited and not self._after_its_sensor(datagram, sensor_of(decoded)):
+            return
         answer = self._answer(datagram, trap, message)
         if decoded.presence:
             self._present(source, answer, now_ms)

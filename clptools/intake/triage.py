@@ -255,6 +255,8 @@ class WaitingQueue(Generic[Item]):
 
     def __init__(self) -> None:
         self.count = 0
+        self.hurried: set[bytes] = set()
+        """Sensors of which one may not wait: their turn is next."""
         self._of: OrderedDict[bytes, deque[Item]] = OrderedDict()
 
     def add(self, sensor: bytes, item: Item) -> bool:
@@ -268,6 +270,8 @@ class WaitingQueue(Generic[Item]):
         room = not full and len(found) < MOST_OF_ONE
         if room:
             self.count += 1
+        elif sensor in self.hurried:
+            return False  # the oldest may be the one that may not wait
         else:
             found.popleft()
         found.append(item)
@@ -280,11 +284,24 @@ class WaitingQueue(Generic[Item]):
             self.count -= 1
             if not found:
                 del self._of[sensor]
+                self.hurried.discard(sensor)
             return item
         return None
+
+    def count_of(self, sensor: bytes) -> int:
+        """How many wait of one sensor."""
+        return len(self._of.get(sensor, ()))
+
+    def hurry(self, sensor: bytes, item: Item) -> None:
+        """Takes one that may not wait, behind those that wait of its sensor: their turn is next."""
+        self._of[sensor].append(item)
+        self._of.move_to_end(sensor, last=False)
+        self.hurried.add(sensor)
+        self.count += 1
 
     def of(self, sensor: bytes) -> tuple[Item, ...]:
         """Removes and returns all that wait of one sensor, in order."""
         found = self._of.pop(sensor, ())
+        self.hurried.discard(sensor)
         self.count -= len(found)
         return tuple(found)

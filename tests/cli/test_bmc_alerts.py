@@ -100,7 +100,7 @@ def test_alerts_are_shown_then_set_then_proven(
 
         done = clp("clpbmccnf", "--alerts", "--yes")
         assert (done.code, done.err) == (0, "")
-        assert f"{bmcs[1].port} to {hosts[1]}:162): its traps are sent there." in done.out
+        assert f"{bmcs[1].port}): its traps are sent to {hosts[1]}:162." in done.out
         again = clp("clpbmccnf", "--alerts", "--check", "--json", "server2")
         found = json.loads(again.out)
         assert (again.code, [way["sends"] for way in found["ways"]]) == (0, [True])

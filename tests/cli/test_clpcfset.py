@@ -461,6 +461,10 @@ def test_rows_and_traps_of_a_trap_profile_are_added_changed_shown_and_taken_out(
     profile = tomllib.loads(text)["trap_profile"][0]
     assert profile["rows"] == {"0Dh/6F/2": "PREDICT", "redfish OpenBMC.CPUError": "off"}
     fan, failed, mended, again = profile["trap"]
+    shown = clp("clpcfset", "show", "trap_profile.site").out.splitlines()
+    traps = [line.partition(" #")[0].rstrip() for line in shown if line.startswith("trap.")]
+    assert traps == ["trap.system fan", "trap.2", "trap.3", "trap.4"]
+    assert shown[-1].endswith('# match = { "0.6055" = "CLEAR" }; closes = ["system fan"]')
     assert fan["name"] == "system fan"
     assert fan["match"] == ["0.6036", "0.6035"]
     assert fan["test"] == {"variable": "11.2.1", "value": [7]}

@@ -51,9 +51,9 @@ def configure(root: Path, bmc: Redfish) -> None:
 @pytest.mark.parametrize(
     "options, code, text",
     [
-        ({}, 0, "its events are sent there."),
-        ({"log": False}, 0, "its events are sent there."),
-        ({"sse": False, "push": False}, 0, "its events are sent there."),
+        ({}, 0, "the agent reads its events from its event stream"),
+        ({"log": False}, 0, "the agent reads its events from its event stream"),
+        ({"sse": False, "push": False}, 0, "the agent reads its events from its log"),
         ({"enabled": False}, 9, "switched off: its log alone tells, up to 10 s late"),
         ({"enabled": False, "log": False}, 9, "switched off, and it has no log"),
         ({"sse": False, "log": False}, 9, "no subscription of this agent"),
@@ -69,7 +69,8 @@ def test_it_tells_which_way_events_come(
         assert (looked.code, text in looked.out) == (code, True), looked.out + looked.err
         checked = clp("clpcfchk").out
         assert ("not every event of it reaches" in checked) is (code == 9)
-        assert ("server1.bmc: its events are sent to" in checked) is (code == 0)
+        assert (f"server1.bmc: {text}" in " ".join(checked.split())) is (code == 0)
+        assert "are sent" not in looked.out + checked
 
 
 def test_a_subscription_of_the_agent_is_a_way(node: Path, clp: Clp) -> None:
@@ -78,7 +79,11 @@ def test_a_subscription_of_the_agent_is_a_way(node: Path, clp: Clp) -> None:
         bmc.do("set", subscriptions={"1": {"Destination": "https://10.9.9.9:162/redfish/other"}})
         assert clp("clpbmccnf", "--alerts", "--check").code == 9
         bmc.do("set", subscriptions={"2": {"Destination": f"https://{HOST}:162/redfish/0123"}})
-        assert clp("clpbmccnf", "--alerts", "--check").code == 0
+        looked = clp("clpbmccnf", "--alerts", "--check")
+        assert (looked.code, f"its events are sent to {HOST}:162." in looked.out) == (0, True)
+        # A log beside it only fills gaps.
+        bmc.do("set", log=True)
+        assert "are sent to" in clp("clpbmccnf", "--alerts", "--check").out
 
 
 def test_a_refused_password_is_no_verdict(node: Path, clp: Clp) -> None:

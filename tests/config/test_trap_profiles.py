@@ -134,14 +134,39 @@ HOSTILE = {
     "a level": FLUX + 'match = ["0.*"]\nstep = 8\nlevels = { "DIGITS" = "ERROR" }\n',
     "a row": TWO + '[[trap_profile]]\nname = "a"\nrows = { "oid 1.3.DIGITS" = "INFO" }\n',
     "a pattern": FLUX + 'match = ["0.DIGITS"]\nclass = "ERROR"\n',
+    "the end of a range": TWO
+    + '[[trap_profile]]\nname = "a"\nrows = { "specific DIGITS" = "INFO" }\n'
+    + MORE
+    + 'match = ["1.3.6.1.4.1.49871.0.7..DIGITS"]\nclass = "INFO"\n',
     "a place": FLUX + 'match = ["0.7"]\nclass = "INFO"\nmeaning = "{DIGITS}"\n',
 }
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
 def test_numbers_of_thousands_of_digits_are_refused(text: str) -> None:
-    """Python itself refuses to read or write them."""
-    assert read(text.replace("DIGITS", "9" * 5000)).errors
+    """Python itself refuses to read or write them, and nobody reads a message of them."""
+    for digits in ("9" * 4_000, "9" * 5_000):
+        found = read(text.replace("DIGITS", digits)).errors
+        assert found
+        assert all(len(report.message) < 700 > len(report.hint) for report in found)
+
+
+@pytest.mark.parametrize("where", ["name", "row", "class", "pattern", "key", "registry"])
+def test_no_message_has_what_a_terminal_obeys(where: str) -> None:
+    bad = r"a\u001b[2J\u0007\u009b"
+    said = {
+        "name": f'{TWO}[[trap_profile]]\nname = "{bad}"\n',
+        "row": f'{TWO}[[trap_profile]]\nname = "a"\nrows = {{ "specific {bad}" = "INFO" }}\n',
+        "class": f'{TWO}[[trap_profile]]\nname = "a"\nrows = {{ "specific 1" = "{bad}" }}\n',
+        "pattern": f'{FLUX}match = ["{bad}"]\nclass = "INFO"\n',
+        "key": f'{FLUX}match = ["0.7"]\nclass = "INFO"\n"{bad}" = 1\n',
+        "registry": f'{TWO}[[trap_profile]]\nname = "a"\nrows = {{ "redfish {bad}" = "INFO" }}\n',
+    }
+    found = read(said[where]).errors
+    assert found
+    for report in found:
+        assert report.message.isprintable() and report.hint.isprintable()
+        assert r"\x1b[2J" in report.message
 
 
 def test_a_profile_of_thousands_of_traps_is_compared_by_its_names(

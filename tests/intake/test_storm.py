@@ -239,6 +239,19 @@ def test_those_of_one_sensor_keep_their_order_and_the_newest() -> None:
     assert (waiting.count, waiting.next(), waiting.next(), waiting.count) == (1, -1, None, 0)
 
 
+def test_one_that_may_not_wait_takes_its_sensor_to_the_front_and_is_never_shed() -> None:
+    waiting: WaitingQueue[int] = WaitingQueue()
+    waiting.add(b"disk", -1)
+    for n in range(MOST_OF_ONE):
+        waiting.add(b"fan", n)
+    waiting.hurry(b"fan", 1_000)
+    assert not any(waiting.add(b"fan", 2_000) for _ in range(MOST_OF_ONE))
+    assert [waiting.next() for _ in range(MOST_OF_ONE)] == list(range(MOST_OF_ONE))
+    assert waiting.hurried
+    assert (waiting.next(), waiting.hurried) == (1_000, set())
+    assert (waiting.next(), waiting.count) == (-1, 0)
+
+
 def test_a_full_room_takes_no_new_sensor_and_the_newest_of_the_known() -> None:
     waiting: WaitingQueue[int] = WaitingQueue()
     for n in range(MOST):
@@ -312,6 +325,35 @@ async def test_traps_of_one_sensor_are_told_in_their_order() -> None:
             ("0", "CLEAR"),
             ("0", "FATAL"),
         ]
+        sender.close()
+
+
+async def test_many_of_one_sensor_before_a_fatal_trap_do_not_hold_the_loop() -> None:
+    """One datagram judges a few others at most; the rest comes in turns, in its order."""
+
+    def unnamed(n: int, row: str) -> bytes:
+        event = pet_event(row, sequence=n + 1)
+        return build_pet_trap(msgspec.structs.replace(event, sensor=0))
+
+    async with hear() as heard:
+        receiver = heard.receiver
+        (listener,) = receiver._listeners.values()
+        peer = ("127.0.0.1", 9)
+        for n in range(1_000):
+            receiver.datagram(listener, unnamed(n, "0Dh/6F/2"), False, peer)
+        waited = receiver._waiting.count
+        assert waited == MOST_OF_ONE
+        fatal = build_pet_trap(pet_event("FATAL", sequence=60_000), version=Version.V1)
+        receiver.datagram(listener, unnamed(60_000, "07h/6F/0"), False, peer)
+        assert receiver._waiting.count == waited + 1
+        sender = Sender(heard.port)
+        sender.send(fatal)
+        # Another address of the same BMC goes on: it pushes nothing out that may not wait.
+        for n in range(2_000, 3_000):
+            receiver.datagram(listener, unnamed(n, "0Dh/6F/2"), False, peer)
+        await until(lambda: sum(e.event_class == "FATAL" for e in heard.events) == 2)
+        await until(lambda: not receiver._waiting.count)
+        assert fates(heard.counters) == heard.counters["received"] == 2_002
         sender.close()
 
 
