@@ -112,7 +112,11 @@ COMMAND = Command(
     options=(
         Option("-s", help="Show the status; this is what happens without options."),
         Option("--long", help="Show names in wide columns, not cut."),
-        Option("--local", help="Ask only what this server knows itself."),
+        Option(
+            "--local",
+            help="Accepted for old scripts: what this server knows is shown in any case, and no "
+            "other server is asked for it.",
+        ),
         host("Show what this server sees."),
         Option("-g", help="Show the map of groups."),
         Option("-m", help="Show each monitor resource on each server."),
@@ -281,9 +285,8 @@ def status(args: Args, view: str) -> Answer:
 
     try:
         with Client() as client:
-            found = cast(
-                "StatusJson", client.call("GetStatus", local=args.given("local"))["status"]
-            )
+            # With --local, too: an agent never asks others for its answer.
+            found = cast("StatusJson", client.call("GetStatus")["status"])
             if args.given("host"):
                 found = as_seen_by(client, found, args.text("host"))
     except SocketMissing:
@@ -319,7 +322,13 @@ def layout(args: Args, view: str, found: StatusJson) -> str:
 
 
 def as_seen_by(client: Client, found: StatusJson, name: str) -> StatusJson:
-    """The status with `name` as the server that answers, if it can be reached from here."""
+    """The status with `name` as the server that answers, if it can be reached from here.
+
+    `name` may also be an address of the server.
+    """
+    from clptools.cli.requests import server_called
+
+    name = server_called(cast("dict[str, object]", found), name)
     server = next((server for server in found["servers"] if server["name"] == name), None)
     if server is None:
         raise unknown("server", name, [server["name"] for server in found["servers"]])
