@@ -29,9 +29,9 @@ COMMAND = Command(
     summary="show the status and the configuration of the cluster",
     synopsis=(
         "[-s] [--long] [--detail] [--local] [-h HOST]",
-        "-g|-m|-n|-p [--local] [-h HOST]",
+        "-g|-m|-n|-p|-f [--local] [-h HOST]",
         "-i|--cl [--detail]",
-        "--sv|--hb|--np|--svg|--grp|--rsc|--mon [NAME] [--detail]",
+        "--sv|--hb|--np|--fnc|--svg|--grp|--rsc|--mon [NAME] [--detail]",
         "--explain [NAME] [--at TIME]",
         "--watch",
         "--events [--since CURSOR] [--follow] [--level L] [--of NAME] [--text]",
@@ -122,11 +122,16 @@ COMMAND = Command(
         Option("-m", help="Show each monitor resource on each server."),
         Option("-n", help="Show which server hears which, by heartbeat resource."),
         Option("-p", help="Show NP resolution resources on each server."),
+        Option(
+            "-f",
+            help="Show the same, and whether each server's BMC answers: forced stop goes by it.",
+        ),
         Option("-i", help="Show the whole configuration."),
         Option("--cl", help="Show the configuration of the cluster itself."),
         Option("--sv", help="Show the configuration of servers, or of the one called NAME."),
         Option("--hb", help="Show the configuration of heartbeat resources."),
         Option("--np", help="Show the configuration of NP resolution resources."),
+        Option("--fnc", help="Show the same, and that of forced stop."),
         Option("--svg", help="Show the configuration of server groups."),
         Option("--grp", help="Show the configuration of groups."),
         Option("--rsc", help="Show the configuration of group resources."),
@@ -189,8 +194,8 @@ COMMAND = Command(
     ),
 )
 
-MAPS = ("g", "m", "n", "p")
-KINDS = ("cl", "sv", "hb", "np", "svg", "grp", "rsc", "mon")
+MAPS = ("g", "m", "n", "p", "f")
+KINDS = ("cl", "sv", "hb", "np", "fnc", "svg", "grp", "rsc", "mon")
 NAMED = (*KINDS[1:], "explain")
 VIEWS = (
     *("s", *MAPS, "i", *KINDS, "explain", "watch", "events", "graph", "html", "hw"),
@@ -314,6 +319,7 @@ def layout(args: Args, view: str, found: StatusJson) -> str:
             "m": maps.monitor_map,
             "n": maps.heartbeat_map,
             "p": maps.np_map,
+            "f": maps.fencing_map,
         }
         return drawn[view](found)[:-1]
     from clptools.cli.render import status as page

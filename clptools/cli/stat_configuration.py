@@ -64,7 +64,7 @@ def settings_of(loaded: Loaded, revision: int) -> Settings:
 def configuration(args: Args, view: str) -> Answer:
     """`-i`, `--cl` and the rest."""
     settings = settings_in_force()
-    kinds = tuple(page.Kind) if view == "i" else (page.Kind(view),)
+    kinds = page.WHOLE if view == "i" else (page.Kind(view),)
     name = args.word()
     if name and name not in page.names_of(settings, kinds[0]):
         raise unknown(page.WORDS[kinds[0]], name, list(page.names_of(settings, kinds[0])))
