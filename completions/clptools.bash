@@ -30,20 +30,27 @@ _clptools() {
             flags='-c --cancel --json --help --version'
             ;;
         clpcfchk)
-            flags='--strict --json --help --version'
+            flags='-i --input -o --output --strict --json --help --version'
             words=('file')
+            valued='-i --input -o --output'
+            case $previous in
+                -i|--input) value='directory' ;;
+                -o|--output) value='directory' ;;
+            esac
             ;;
         clpcfctrl)
-            flags='--push --pull --compcheck --history --diff --rollback --without --import --keygen -x --dir -l --linux -w --windows --nocheck -f --force --json --help --version'
+            flags='--push --pull --compcheck --history --diff --rollback --without --import --keygen -x --dir -h --host -p --port -l --linux -w --windows --nocheck -f --force --json --help --version'
             case " ${before[*]} " in
                 *' --diff '*) words=('revision') ;;
                 *' --rollback '*) words=('revision') ;;
             esac
-            valued='--without --import -x --dir'
+            valued='--without --import -x --dir -h --host -p --port'
             case $previous in
                 --without) value='server' ;;
                 --import) value='file' ;;
                 -x|--dir) value='directory' ;;
+                -h|--host) value='server' ;;
+                -p|--port) value=' ' ;;
             esac
             ;;
         clpcfset)

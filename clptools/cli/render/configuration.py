@@ -1,8 +1,9 @@
 """`clpstat -i` and `--cl --sv --hb --np --fnc --svg --grp --rsc --mon`: what is configured.
 
 One bracketed section an object, one `Key : value` line a property, durations in milliseconds
-as the original prints them.  Heading and columns are those of samples of the original's.  `--detail` adds the keys that are seldom looked for.  `offline` is the
-status of a cluster whose agent does not answer: what is configured, all of it `Offline`.
+as the original prints them.  Heading and columns are those of samples of the original's.
+`--detail` adds the keys that are seldom looked for.  `offline` is the status of a cluster whose
+agent does not answer: what is configured, all of it `Offline`.
 """
 
 from __future__ import annotations

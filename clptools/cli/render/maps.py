@@ -1,4 +1,4 @@
-"""`clpstat -g`, `-m`, `-n`, `-p`, `-f`: maps of groups, monitors, heartbeats, NP resolution, fencing.
+"""`clpstat -g -m -n -p -f`: maps of groups, monitors, heartbeats, NP resolution, fencing.
 
 Servers stand as `server0`, `server1`, ... in order of priority, as the original numbers them.
 """
