@@ -265,6 +265,18 @@ _clptools() {
                 --to) value='server' ;;
             esac
             ;;
+        clptrnreq)
+            flags='-t --type -h --host -r --resource -s --script -p --port -w --wait --json --help --version'
+            valued='-t --type -h --host -r --resource -s --script -p --port -w --wait'
+            case $previous in
+                -t|--type) value='GRP_FAILOVER EXEC_SCRIPT' ;;
+                -h|--host) value='server' ;;
+                -r|--resource) value='resource' ;;
+                -s|--script) value='file' ;;
+                -p|--port) value=' ' ;;
+                -w|--wait) value=' ' ;;
+            esac
+            ;;
         clpwait)
             flags='--until --timeout --json --help --version'
             valued='--until --timeout'
@@ -306,4 +318,4 @@ _clptools() {
         _clptools_values "${value:-${words[place]-$more}}" "$ask" "$current")
 }
 
-complete -F _clptools clpbmccnf clpbwctrl clpcfchk clpcfctrl clpcfset clpcl clpdemo clpdown clpforcestop clpgrp clphealthchk clpledctrl clplogcc clplogcmd clpmonctrl clpmsg clpnode clpregctrl clpreplay clprexec clprsc clpsim clpstat clpstdn clptoratio clptrap clpwait clpwitnessd
+complete -F _clptools clpbmccnf clpbwctrl clpcfchk clpcfctrl clpcfset clpcl clpdemo clpdown clpforcestop clpgrp clphealthchk clpledctrl clplogcc clplogcmd clpmonctrl clpmsg clpnode clpregctrl clpreplay clprexec clprsc clpsim clpstat clpstdn clptoratio clptrap clptrnreq clpwait clpwitnessd

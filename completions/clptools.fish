@@ -239,7 +239,7 @@ complete -c clprexec -l notice -d 'Report an error.'
 complete -c clprexec -l clear -d 'Take an error back.'
 complete -c clprexec -s r -l resource -x -a '(clpstat --complete resource 2>/dev/null)' -d 'With --failover: the group that holds it.'
 complete -c clprexec -s k -l keyword -x -d 'What the notice is about.'
-complete -c clprexec -s h -l host -x -d 'Servers to ask, in this order (up to 32).'
+complete -c clprexec -s h -l host -x -d 'Servers to ask, in this order (up to 32): addresses, names of this cluster\'s servers, or other names that this host can resolve.'
 complete -c clprexec -s p -l port -x -d 'Their port (29002).'
 complete -c clprexec -l key -r -F -d 'The cluster\'s authkey, mode 0400 or 0600.'
 complete -c clprexec -s w -l wait -x -d 'Wait this long for an answer (30).'
@@ -354,6 +354,17 @@ complete -c clptrap -l to -x -a '(clpstat --complete server 2>/dev/null)' -d 'Wh
 complete -c clptrap -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clptrap -l help -d 'Show a summary and exit.'
 complete -c clptrap -l version -d 'Show the version and exit.'
+
+complete -c clptrnreq -f
+complete -c clptrnreq -s t -l type -x -a 'GRP_FAILOVER EXEC_SCRIPT' -d 'GRP_FAILOVER or EXEC_SCRIPT.'
+complete -c clptrnreq -s h -l host -x -a '(clpstat --complete server 2>/dev/null)' -d 'Servers to ask (up to 32), by name or address.'
+complete -c clptrnreq -s r -l resource -x -a '(clpstat --complete resource 2>/dev/null)' -d 'A resource of the group to fail over.'
+complete -c clptrnreq -s s -l script -r -F -d 'The script\'s name.'
+complete -c clptrnreq -s p -l port -x -d 'Their port (29002).'
+complete -c clptrnreq -s w -l wait -x -d 'Wait this long for each (30).'
+complete -c clptrnreq -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clptrnreq -l help -d 'Show a summary and exit.'
+complete -c clptrnreq -l version -d 'Show the version and exit.'
 
 complete -c clpwait -f
 complete -c clpwait -l until -x -d 'What to wait for.'

@@ -35,6 +35,7 @@ COMMANDS: dict[str, str] = {
         "clpstdn",
         "clptoratio",
         "clptrap",
+        "clptrnreq",
         "clpwait",
     )
 }
