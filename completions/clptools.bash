@@ -16,6 +16,9 @@ _clptools() {
     local -a words=() before=("${COMP_WORDS[@]:1:COMP_CWORD-1}")
     COMPREPLY=()
     case ${command##*/} in
+        clpbackup)
+            flags='--pre --post --no-shutdown --no-reboot --only-shutdown --only-reboot --online --json --help --version'
+            ;;
         clpbmccnf)
             flags='-u --user -p --password --new --alerts --check --yes --snmp --certificate --json --help --version'
             words=('server')
@@ -83,6 +86,9 @@ _clptools() {
                 -w|--wait) value=' ' ;;
             esac
             ;;
+        clpencrypt)
+            flags='--json --help --version'
+            ;;
         clpforcestop)
             flags='--yes -w --wait --json --help --version'
             words=('server')
@@ -90,6 +96,9 @@ _clptools() {
             case $previous in
                 -w|--wait) value=' ' ;;
             esac
+            ;;
+        clpfwctrl)
+            flags='--add --remove --dry-run --json --help --version'
             ;;
         clpgrp)
             flags='-s --start -t --stop -m --move --cancel -n --where -a --to -h --host -f --force --apito --json --help --version'
@@ -107,6 +116,15 @@ _clptools() {
             case $previous in
                 -t|--type) value='pm rc rm nm' ;;
                 --timeout) value=' ' ;;
+            esac
+            ;;
+        clplcnsc)
+            flags='-i --register -l --list -d --delete --distribute -a --all -p --product --json --help --version'
+            words=('file')
+            more='file'
+            valued='-p --product'
+            case $previous in
+                -p|--product) value=' ' ;;
             esac
             ;;
         clpledctrl)
@@ -137,6 +155,12 @@ _clptools() {
                 -i|--id) value=' ' ;;
             esac
             ;;
+        clpmdctrl)
+            flags='-a --active -d --deactive -b --break -f --force -r --recovery --rwait --resize --json --help --version'
+            ;;
+        clpmdstat)
+            flags='-l --list -m --mirror -a --active --json --help --version'
+            ;;
         clpmonctrl)
             flags='-s --suspend -r --resume -c --clear -v --counters -e --dummy-on -n --dummy-off --acknowledge -m --monitor --event -h --host -w --wait --json --help --version'
             words=('monitor')
@@ -156,6 +180,9 @@ _clptools() {
             flags='--yes --force --json --help --version'
             words=('confirm-down' 'server')
             ;;
+        clpperfchk)
+            flags='--json --help --version'
+            ;;
         clpregctrl)
             flags='-g --get -c --clear -t --type -r --registry --json --help --version'
             valued='-t --type -r --registry'
@@ -174,6 +201,9 @@ _clptools() {
                 --from) value=' ' ;;
                 --to) value=' ' ;;
             esac
+            ;;
+        clprestore)
+            flags='--pre --post --no-shutdown --no-reboot --only-shutdown --only-reboot --online --skip-copy --json --help --version'
             ;;
         clprexec)
             flags='--failover --script --notice --clear -r --resource -k --keyword -h --host -p --port --key -w --wait -o --log --json --help --version'
@@ -242,6 +272,11 @@ _clptools() {
             case $previous in
                 -w|--wait) value=' ' ;;
             esac
+            ;;
+        clpsvcctrl)
+            flags='--enable --disable -a --all --json --help --version'
+            words=('core mgr')
+            more='core mgr'
             ;;
         clptoratio)
             flags='-r --ratio -t --time -i --initialize -s --show -w --wait --json --help --version'
@@ -318,4 +353,4 @@ _clptools() {
         _clptools_values "${value:-${words[place]-$more}}" "$ask" "$current")
 }
 
-complete -F _clptools clpbmccnf clpbwctrl clpcfchk clpcfctrl clpcfset clpcl clpdemo clpdown clpforcestop clpgrp clphealthchk clpledctrl clplogcc clplogcmd clpmonctrl clpmsg clpnode clpregctrl clpreplay clprexec clprsc clpsim clpstat clpstdn clptoratio clptrap clptrnreq clpwait clpwitnessd
+complete -F _clptools clpbackup clpbmccnf clpbwctrl clpcfchk clpcfctrl clpcfset clpcl clpdemo clpdown clpencrypt clpforcestop clpfwctrl clpgrp clphealthchk clplcnsc clpledctrl clplogcc clplogcmd clpmdctrl clpmdstat clpmonctrl clpmsg clpnode clpperfchk clpregctrl clpreplay clprestore clprexec clprsc clpsim clpstat clpstdn clpsvcctrl clptoratio clptrap clptrnreq clpwait clpwitnessd

@@ -17,6 +17,18 @@ function __clptools_place
     test $place = $argv[1]
 end
 
+complete -c clpbackup -f
+complete -c clpbackup -l pre -d 'Before the images.'
+complete -c clpbackup -l post -d 'After them.'
+complete -c clpbackup -l no-shutdown -d 'Nothing is shut down.'
+complete -c clpbackup -l no-reboot -d 'Nothing is rebooted.'
+complete -c clpbackup -l only-shutdown -d 'Nothing is shut down.'
+complete -c clpbackup -l only-reboot -d 'Nothing is rebooted.'
+complete -c clpbackup -l online -d 'Nothing is done.'
+complete -c clpbackup -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clpbackup -l help -d 'Show a summary and exit.'
+complete -c clpbackup -l version -d 'Show the version and exit.'
+
 complete -c clpbmccnf -f
 complete -c clpbmccnf -a '(clpstat --complete server 2>/dev/null)'
 complete -c clpbmccnf -s u -l user -x -d 'The BMC\'s user, as clp.toml has it.'
@@ -114,6 +126,11 @@ complete -c clpdown -l json -d 'Print one JSON object instead of text, errors to
 complete -c clpdown -l help -d 'Show a summary and exit.'
 complete -c clpdown -l version -d 'Show the version and exit.'
 
+complete -c clpencrypt -f
+complete -c clpencrypt -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clpencrypt -l help -d 'Show a summary and exit.'
+complete -c clpencrypt -l version -d 'Show the version and exit.'
+
 complete -c clpforcestop -f
 complete -c clpforcestop -a '(clpstat --complete server 2>/dev/null)'
 complete -c clpforcestop -l yes -d 'You mean it: the server loses power.'
@@ -121,6 +138,14 @@ complete -c clpforcestop -s w -l wait -x -d 'Wait this long for it.'
 complete -c clpforcestop -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clpforcestop -l help -d 'Show a summary and exit.'
 complete -c clpforcestop -l version -d 'Show the version and exit.'
+
+complete -c clpfwctrl -f
+complete -c clpfwctrl -l add -d 'Open them.'
+complete -c clpfwctrl -l remove -d 'Take that back.'
+complete -c clpfwctrl -l dry-run -d 'Only show the steps.'
+complete -c clpfwctrl -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clpfwctrl -l help -d 'Show a summary and exit.'
+complete -c clpfwctrl -l version -d 'Show the version and exit.'
 
 complete -c clpgrp -f
 complete -c clpgrp -a '(clpstat --complete group 2>/dev/null)'
@@ -143,6 +168,18 @@ complete -c clphealthchk -l timeout -x -d 'An agent that has not answered by the
 complete -c clphealthchk -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clphealthchk -l help -d 'Show a summary and exit.'
 complete -c clphealthchk -l version -d 'Show the version and exit.'
+
+complete -c clplcnsc -f
+complete -c clplcnsc -a '(__fish_complete_path (commandline -ct))'
+complete -c clplcnsc -s i -l register -d 'Nothing is registered.'
+complete -c clplcnsc -s l -l list -d 'Nothing is listed.'
+complete -c clplcnsc -s d -l delete -d 'Nothing is deleted.'
+complete -c clplcnsc -l distribute -d 'Nothing is distributed.'
+complete -c clplcnsc -s a -l all -d 'Accepted for old scripts.'
+complete -c clplcnsc -s p -l product -x -d 'Accepted for old scripts.'
+complete -c clplcnsc -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clplcnsc -l help -d 'Show a summary and exit.'
+complete -c clplcnsc -l version -d 'Show the version and exit.'
 
 complete -c clpledctrl -f
 complete -c clpledctrl -s i -l identify -d 'Light it.'
@@ -177,6 +214,26 @@ complete -c clplogcmd -l json -d 'Print one JSON object instead of text, errors 
 complete -c clplogcmd -l help -d 'Show a summary and exit.'
 complete -c clplogcmd -l version -d 'Show the version and exit.'
 
+complete -c clpmdctrl -f
+complete -c clpmdctrl -s a -l active -d 'Activate one.'
+complete -c clpmdctrl -s d -l deactive -d 'Deactivate one.'
+complete -c clpmdctrl -s b -l break -d 'Break one.'
+complete -c clpmdctrl -s f -l force -d 'Recover one by force.'
+complete -c clpmdctrl -s r -l recovery -d 'Recover one.'
+complete -c clpmdctrl -l rwait -d 'Wait for a recovery.'
+complete -c clpmdctrl -l resize -d 'Resize one.'
+complete -c clpmdctrl -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clpmdctrl -l help -d 'Show a summary and exit.'
+complete -c clpmdctrl -l version -d 'Show the version and exit.'
+
+complete -c clpmdstat -f
+complete -c clpmdstat -s l -l list -d 'List mirror disks: there are none.'
+complete -c clpmdstat -s m -l mirror -d 'The state of a mirror disk: there is no such one.'
+complete -c clpmdstat -s a -l active -d 'The same.'
+complete -c clpmdstat -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clpmdstat -l help -d 'Show a summary and exit.'
+complete -c clpmdstat -l version -d 'Show the version and exit.'
+
 complete -c clpmonctrl -f
 complete -c clpmonctrl -a '(clpstat --complete monitor 2>/dev/null)'
 complete -c clpmonctrl -s s -l suspend -d 'Suspend monitoring.'
@@ -209,6 +266,11 @@ complete -c clpnode -l json -d 'With confirm-down: one JSON object instead of te
 complete -c clpnode -l help -d 'Show a summary and exit.'
 complete -c clpnode -l version -d 'Show the version and exit.'
 
+complete -c clpperfchk -f
+complete -c clpperfchk -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clpperfchk -l help -d 'Show a summary and exit.'
+complete -c clpperfchk -l version -d 'Show the version and exit.'
+
 complete -c clpregctrl -f
 complete -c clpregctrl -s g -l get -d 'Show the counts of this server.'
 complete -c clpregctrl -s c -l clear -d 'Start a count again.'
@@ -227,6 +289,19 @@ complete -c clpreplay -l to -x -d 'End here.'
 complete -c clpreplay -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clpreplay -l help -d 'Show a summary and exit.'
 complete -c clpreplay -l version -d 'Show the version and exit.'
+
+complete -c clprestore -f
+complete -c clprestore -l pre -d 'Before the images.'
+complete -c clprestore -l post -d 'After them.'
+complete -c clprestore -l no-shutdown -d 'Nothing is shut down.'
+complete -c clprestore -l no-reboot -d 'Nothing is rebooted.'
+complete -c clprestore -l only-shutdown -d 'Nothing is shut down.'
+complete -c clprestore -l only-reboot -d 'Nothing is rebooted.'
+complete -c clprestore -l online -d 'Nothing is done.'
+complete -c clprestore -l skip-copy -d 'Nothing is copied.'
+complete -c clprestore -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clprestore -l help -d 'Show a summary and exit.'
+complete -c clprestore -l version -d 'Show the version and exit.'
 
 complete -c clprexec -f
 complete -c clprexec -n 'not __fish_contains_opt script notice clear' -a '(clpstat --complete group 2>/dev/null)'
@@ -332,6 +407,15 @@ complete -c clpstdn -s w -l wait -x -d 'Wait this long for it.'
 complete -c clpstdn -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clpstdn -l help -d 'Show a summary and exit.'
 complete -c clpstdn -l version -d 'Show the version and exit.'
+
+complete -c clpsvcctrl -f
+complete -c clpsvcctrl -a 'core mgr'
+complete -c clpsvcctrl -l enable -d 'It starts with this host.'
+complete -c clpsvcctrl -l disable -d 'It does not, until it is enabled again.'
+complete -c clpsvcctrl -s a -l all -d 'All services.'
+complete -c clpsvcctrl -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clpsvcctrl -l help -d 'Show a summary and exit.'
+complete -c clpsvcctrl -l version -d 'Show the version and exit.'
 
 complete -c clptoratio -f
 complete -c clptoratio -s r -l ratio -x -d 'How many times as long: 1 to 10000.'
