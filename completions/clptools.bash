@@ -180,6 +180,17 @@ _clptools() {
             flags='--yes --force --json --help --version'
             words=('confirm-down' 'server')
             ;;
+        clpperfc)
+            flags='--starttime --stoptime -g --group -m --monitor --json --help --version'
+            words=('group')
+            case " ${before[*]} " in
+                *' -g '*|*' --group '*) words=('group') ;;
+            esac
+            valued='-m --monitor'
+            case $previous in
+                -m|--monitor) value='monitor' ;;
+            esac
+            ;;
         clpperfchk)
             flags='--json --help --version'
             ;;
@@ -353,4 +364,4 @@ _clptools() {
         _clptools_values "${value:-${words[place]-$more}}" "$ask" "$current")
 }
 
-complete -F _clptools clpbackup clpbmccnf clpbwctrl clpcfchk clpcfctrl clpcfset clpcl clpdemo clpdown clpencrypt clpforcestop clpfwctrl clpgrp clphealthchk clplcnsc clpledctrl clplogcc clplogcmd clpmdctrl clpmdstat clpmonctrl clpmsg clpnode clpperfchk clpregctrl clpreplay clprestore clprexec clprsc clpsim clpstat clpstdn clpsvcctrl clptoratio clptrap clptrnreq clpwait clpwitnessd
+complete -F _clptools clpbackup clpbmccnf clpbwctrl clpcfchk clpcfctrl clpcfset clpcl clpdemo clpdown clpencrypt clpforcestop clpfwctrl clpgrp clphealthchk clplcnsc clpledctrl clplogcc clplogcmd clpmdctrl clpmdstat clpmonctrl clpmsg clpnode clpperfc clpperfchk clpregctrl clpreplay clprestore clprexec clprsc clpsim clpstat clpstdn clpsvcctrl clptoratio clptrap clptrnreq clpwait clpwitnessd

@@ -266,6 +266,17 @@ complete -c clpnode -l json -d 'With confirm-down: one JSON object instead of te
 complete -c clpnode -l help -d 'Show a summary and exit.'
 complete -c clpnode -l version -d 'Show the version and exit.'
 
+complete -c clpperfc -f
+complete -c clpperfc -n 'not __fish_contains_opt group' -a '(clpstat --complete group 2>/dev/null)'
+complete -c clpperfc -n '__fish_contains_opt group' -a '(clpstat --complete group 2>/dev/null)'
+complete -c clpperfc -l starttime -d 'How long GROUP took to start.'
+complete -c clpperfc -l stoptime -d 'How long GROUP took to stop.'
+complete -c clpperfc -s g -l group -d 'Of groups.'
+complete -c clpperfc -s m -l monitor -x -a '(clpstat --complete monitor 2>/dev/null)' -d 'How long it checked.'
+complete -c clpperfc -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clpperfc -l help -d 'Show a summary and exit.'
+complete -c clpperfc -l version -d 'Show the version and exit.'
+
 complete -c clpperfchk -f
 complete -c clpperfchk -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clpperfchk -l help -d 'Show a summary and exit.'

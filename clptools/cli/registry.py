@@ -32,6 +32,7 @@ COMMANDS: dict[str, str] = {
         "clpmdstat",
         "clpmonctrl",
         "clpmsg",
+        "clpperfc",
         "clpperfchk",
         "clpregctrl",
         "clpreplay",

@@ -11,7 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from clptools.api.messages import EventRecord
 from clptools.cli import clpsvcctrl
+from clptools.core.notices.form import Notice, record_of
+from clptools.core.notices.groups import GroupOnline, GroupReleased, GroupStarts, GroupStops
+from tests.api.fake import Agent
 from tests.cli.conftest import Clp
 
 Program = Callable[[str, str], Path]
@@ -221,3 +225,58 @@ def test_the_ports_are_those_of_the_configuration(clp: Clp, node: Path, program:
     )
     told = json.loads(clp("clpfwctrl", "--add", "--dry-run", "--json").out)
     assert told["ports"] == ["40001/udp", "40001/tcp"]
+
+
+# ---------------------------------------------------------------------- how long it took
+
+
+def told(notice: Notice, server: str, time: float) -> EventRecord:
+    """A record of a server."""
+    found = record_of(notice, server)
+    return EventRecord(
+        cursor=f"{server}:cafe:{round(time * 1000)}",
+        time=time,
+        server=server,
+        module=found.module,
+        event_id=found.event_id,
+        level=found.level,
+        text=found.text,
+        subjects=found.subjects,
+        code=found.code,
+    )
+
+
+def test_starts_and_stops_are_numbers_in_milliseconds(agent: Agent, clp: Clp) -> None:
+    agent.backend.records = [
+        told(GroupStarts("failover1", 7), "server1", 100.0),
+        told(GroupStarts("failover1", 8), "server2", 110.0),
+        told(GroupOnline("failover1", "all", 1500), "server2", 111.5),
+        told(GroupStops("failover1", ""), "server2", 200.0),
+        told(GroupReleased("failover1", ("exec1",), 250, 8), "server2", 200.25),
+        told(GroupStarts("failover1", 9), "server1", 201.0),
+        told(GroupOnline("failover1", "all", 40), "server1", 201.04),
+        told(GroupStarts("failover1", 10), "server2", 300.0),
+    ]
+    assert clp("clpperfc", "--starttime", "-g", "failover1") == (0, "40\n", "")
+    assert clp("clpperfc", "--stoptime", "-g", "failover1") == (0, "250\n", "")
+    listed = [line.split() for line in clp("clpperfc", "-g").out.splitlines()]
+    assert [(*line[:2], *line[4:]) for line in listed] == [
+        ("failover1", "start", "server2", "1500"),
+        ("failover1", "stop", "server2", "250"),
+        ("failover1", "start", "server1", "40"),
+    ]
+    assert json.loads(clp("clpperfc", "-g", "failover1", "--json").out)["times"][1]["ms"] == 250
+    agent.backend.records = []
+    assert clp("clpperfc", "--starttime", "-g", "failover1").code == 6
+    assert clp("clpperfc", "--starttime", "-g", "failover9").code == 5
+    assert clp("clpperfc", "--starttime").code == 2
+    assert clp("clpperfc", "--starttime", "-g").code == 2
+    assert clp("clpperfc").code == 2
+
+
+def test_a_monitors_check_is_a_number_and_nothing_else(agent: Agent, clp: Clp) -> None:
+    assert clp("clpperfc", "-m", "userw") == (0, "12\n", "")
+    ran = clp("clpperfc", "-m", "mrw1")
+    assert (ran.code, ran.out) == (6, "")
+    assert clp("clpperfc", "-m", "mrw9").code == 5
+    assert clp("clpperfc", "-m", "mrw1", "-g", "failover1").code == 2
