@@ -32,6 +32,17 @@ _clptools() {
         clpbwctrl)
             flags='-c --cancel --json --help --version'
             ;;
+        clpcfadm)
+            flags='-t --tag -s --set --nocheck -x --dir --json --help --version'
+            words=('add mod' '')
+            more=''
+            valued='-t --tag -s --set -x --dir'
+            case $previous in
+                -t|--tag) value=' ' ;;
+                -s|--set) value=' ' ;;
+                -x|--dir) value='directory' ;;
+            esac
+            ;;
         clpcfchk)
             flags='-i --input -o --output --strict --json --help --version'
             words=('file')
@@ -364,4 +375,4 @@ _clptools() {
         _clptools_values "${value:-${words[place]-$more}}" "$ask" "$current")
 }
 
-complete -F _clptools clpbackup clpbmccnf clpbwctrl clpcfchk clpcfctrl clpcfset clpcl clpdemo clpdown clpencrypt clpforcestop clpfwctrl clpgrp clphealthchk clplcnsc clpledctrl clplogcc clplogcmd clpmdctrl clpmdstat clpmonctrl clpmsg clpnode clpperfc clpperfchk clpregctrl clpreplay clprestore clprexec clprsc clpsim clpstat clpstdn clpsvcctrl clptoratio clptrap clptrnreq clpwait clpwitnessd
+complete -F _clptools clpbackup clpbmccnf clpbwctrl clpcfadm clpcfchk clpcfctrl clpcfset clpcl clpdemo clpdown clpencrypt clpforcestop clpfwctrl clpgrp clphealthchk clplcnsc clpledctrl clplogcc clplogcmd clpmdctrl clpmdstat clpmonctrl clpmsg clpnode clpperfc clpperfchk clpregctrl clpreplay clprestore clprexec clprsc clpsim clpstat clpstdn clpsvcctrl clptoratio clptrap clptrnreq clpwait clpwitnessd

@@ -49,6 +49,16 @@ complete -c clpbwctrl -l json -d 'Print one JSON object instead of text, errors 
 complete -c clpbwctrl -l help -d 'Show a summary and exit.'
 complete -c clpbwctrl -l version -d 'Show the version and exit.'
 
+complete -c clpcfadm -f
+complete -c clpcfadm -n '__clptools_place 0 -t --tag -s --set -x --dir' -a 'add mod'
+complete -c clpcfadm -s t -l tag -x -d 'With mod: what is set.'
+complete -c clpcfadm -s s -l set -x -d 'Its value; -set is taken as well.'
+complete -c clpcfadm -l nocheck -d 'Accepted for old scripts; it is checked all the same.'
+complete -c clpcfadm -s x -l dir -r -F -d 'The folder of clp.toml and scripts/.'
+complete -c clpcfadm -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clpcfadm -l help -d 'Show a summary and exit.'
+complete -c clpcfadm -l version -d 'Show the version and exit.'
+
 complete -c clpcfchk -f
 complete -c clpcfchk -a '(__fish_complete_path (commandline -ct))'
 complete -c clpcfchk -s i -l input -r -F -d 'Check clp.toml in this folder.'

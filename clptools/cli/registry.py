@@ -13,6 +13,7 @@ COMMANDS: dict[str, str] = {
         "clpbackup",
         "clpbmccnf",
         "clpbwctrl",
+        "clpcfadm",
         "clpcfchk",
         "clpcfctrl",
         "clpcfset",

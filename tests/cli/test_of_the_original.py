@@ -280,3 +280,53 @@ def test_a_monitors_check_is_a_number_and_nothing_else(agent: Agent, clp: Clp) -
     assert (ran.code, ran.out) == (6, "")
     assert clp("clpperfc", "-m", "mrw9").code == 5
     assert clp("clpperfc", "-m", "mrw1", "-g", "failover1").code == 2
+
+
+# ---------------------------------------------------------------------- the other editor
+
+
+def test_the_originals_other_editor_says_the_same_in_other_words(
+    clp: Clp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lines and those of clpcfset, to the same file."""
+    lines = (
+        ("add rsc failover1 exec exec1", "add rsc failover1 exec exec1"),
+        ("add rsc failover1 fip fip1", "add rsc failover1 fip fip1"),
+        ("add rscdep exec exec1 fip1", "add rscdep exec exec1 fip1"),
+        ("add mon genw genw1", "add mon genw genw1"),
+        (
+            "mod -t monitor/genw@genw1/polling/interval --set 30 --nocheck",
+            "add monparam genw genw1 polling/interval 30",
+        ),
+        ("mod -t /root/resource/fip@fip1/parameters/ip -set 10.0.0.9/24",
+         "add rscparam fip fip1 parameters/ip 10.0.0.9/24"),
+        ("mod -t group@failover1/failback --set 1", "add grpparam failover failover1 failback 1"),
+        (
+            "mod -t cluster/heartbeat/timeout --set 50000",
+            "add clsparam cluster/heartbeat/timeout 50000",
+        ),
+    )  # fmt: skip
+    texts = []
+    for which, name in enumerate(("clpcfadm", "clpcfset")):
+        folder = tmp_path / name
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        assert clp("clpcfset", "create", "cluster").code == 0
+        assert clp("clpcfset", "add", "srv", "server1").code == 0
+        assert clp("clpcfset", "add", "grp", "failover", "failover1").code == 0
+        for line in lines:
+            ran = clp(name, *line[which].split())
+            assert ran.code == 0, (line, ran.err)
+            assert ran.out.endswith("Command succeeded.\n")
+        texts.append((folder / "clp.toml").read_text())
+    assert texts[0] == texts[1]
+    assert "interval = 30" in texts[0]
+    for line, code in (
+        ("add srv server2", 2),
+        ("del rsc exec1", 2),
+        ("mod -t monitor/genw --set 1", 2),
+        ("mod -t monitor/genw@genw9/polling/interval --set 1", 5),
+        ("mod -t monitor/genw@genw1/polling/interval", 2),
+        ("mod -t cluster/nosuch --set 1", 8),
+    ):
+        assert clp("clpcfadm", *line.split()).code == code, line
