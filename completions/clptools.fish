@@ -122,6 +122,14 @@ complete -c clpcl -l json -d 'Print one JSON object instead of text, errors too.
 complete -c clpcl -l help -d 'Show a summary and exit.'
 complete -c clpcl -l version -d 'Show the version and exit.'
 
+complete -c clpcompat -f
+complete -c clpcompat -l install -d 'Make them; what is there already stays.'
+complete -c clpcompat -l remove -d 'Take them away.'
+complete -c clpcompat -l show -d 'Say whether they are there.'
+complete -c clpcompat -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clpcompat -l help -d 'Show a summary and exit.'
+complete -c clpcompat -l version -d 'Show the version and exit.'
+
 complete -c clpdemo -f
 complete -c clpdemo -l keep -d 'Keep the folder: configuration, logs, journals.'
 complete -c clpdemo -l json -d 'Print one JSON object instead of text, errors too.'

@@ -18,6 +18,7 @@ COMMANDS: dict[str, str] = {
         "clpcfctrl",
         "clpcfset",
         "clpcl",
+        "clpcompat",
         "clpdemo",
         "clpdown",
         "clpencrypt",
