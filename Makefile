@@ -5,7 +5,7 @@ STAMP := $(VENV)/.setup-done
 # What is played on five servers: the stories that more servers make another one.
 FIVE := move,trap,power-loss,cut-short,push-shorter
 
-.PHONY: setup demo test lint bench sim fuzz real deb clean
+.PHONY: setup demo test lint bench sim fuzz real deb compat clean
 
 setup: $(STAMP)
 
@@ -50,6 +50,10 @@ real: setup
 
 deb: setup
 	$(PY) -m lab.package
+
+# The original's paths and units on this host; taken away by: $(VENV)/bin/clpcompat --remove
+compat: setup
+	$(VENV)/bin/clpcompat --install
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

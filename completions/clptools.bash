@@ -16,6 +16,9 @@ _clptools() {
     local -a words=() before=("${COMP_WORDS[@]:1:COMP_CWORD-1}")
     COMPREPLY=()
     case ${command##*/} in
+        clpbackup)
+            flags='--pre --post --no-shutdown --no-reboot --only-shutdown --only-reboot --online --json --help --version'
+            ;;
         clpbmccnf)
             flags='-u --user -p --password --new --alerts --check --yes --snmp --certificate --json --help --version'
             words=('server')
@@ -29,21 +32,39 @@ _clptools() {
         clpbwctrl)
             flags='-c --cancel --json --help --version'
             ;;
+        clpcfadm)
+            flags='-t --tag -s --set --nocheck -x --dir --json --help --version'
+            words=('add mod' '')
+            more=''
+            valued='-t --tag -s --set -x --dir'
+            case $previous in
+                -t|--tag) value=' ' ;;
+                -s|--set) value=' ' ;;
+                -x|--dir) value='directory' ;;
+            esac
+            ;;
         clpcfchk)
-            flags='--strict --json --help --version'
+            flags='-i --input -o --output --strict --json --help --version'
             words=('file')
+            valued='-i --input -o --output'
+            case $previous in
+                -i|--input) value='directory' ;;
+                -o|--output) value='directory' ;;
+            esac
             ;;
         clpcfctrl)
-            flags='--push --pull --compcheck --history --diff --rollback --without --import --keygen -x --dir -l --linux -w --windows --nocheck -f --force --json --help --version'
+            flags='--push --pull --compcheck --history --diff --rollback --without --import --keygen -x --dir -h --host -p --port -l --linux -w --windows --nocheck -f --force --json --help --version'
             case " ${before[*]} " in
                 *' --diff '*) words=('revision') ;;
                 *' --rollback '*) words=('revision') ;;
             esac
-            valued='--without --import -x --dir'
+            valued='--without --import -x --dir -h --host -p --port'
             case $previous in
                 --without) value='server' ;;
                 --import) value='file' ;;
                 -x|--dir) value='directory' ;;
+                -h|--host) value='server' ;;
+                -p|--port) value=' ' ;;
             esac
             ;;
         clpcfset)
@@ -65,6 +86,9 @@ _clptools() {
                 --apito) value=' ' ;;
             esac
             ;;
+        clpcompat)
+            flags='--install --remove --show --json --help --version'
+            ;;
         clpdemo)
             flags='--keep --json --help --version'
             ;;
@@ -76,6 +100,9 @@ _clptools() {
                 -w|--wait) value=' ' ;;
             esac
             ;;
+        clpencrypt)
+            flags='--json --help --version'
+            ;;
         clpforcestop)
             flags='--yes -w --wait --json --help --version'
             words=('server')
@@ -83,6 +110,9 @@ _clptools() {
             case $previous in
                 -w|--wait) value=' ' ;;
             esac
+            ;;
+        clpfwctrl)
+            flags='--add --remove --dry-run --json --help --version'
             ;;
         clpgrp)
             flags='-s --start -t --stop -m --move --cancel -n --where -a --to -h --host -f --force --apito --json --help --version'
@@ -100,6 +130,15 @@ _clptools() {
             case $previous in
                 -t|--type) value='pm rc rm nm' ;;
                 --timeout) value=' ' ;;
+            esac
+            ;;
+        clplcnsc)
+            flags='-i --register -l --list -d --delete --distribute -a --all -p --product --json --help --version'
+            words=('file')
+            more='file'
+            valued='-p --product'
+            case $previous in
+                -p|--product) value=' ' ;;
             esac
             ;;
         clpledctrl)
@@ -130,6 +169,12 @@ _clptools() {
                 -i|--id) value=' ' ;;
             esac
             ;;
+        clpmdctrl)
+            flags='-a --active -d --deactive -b --break -f --force -r --recovery --rwait --resize --json --help --version'
+            ;;
+        clpmdstat)
+            flags='-l --list -m --mirror -a --active --json --help --version'
+            ;;
         clpmonctrl)
             flags='-s --suspend -r --resume -c --clear -v --counters -e --dummy-on -n --dummy-off --acknowledge -m --monitor --event -h --host -w --wait --json --help --version'
             words=('monitor')
@@ -149,6 +194,20 @@ _clptools() {
             flags='--yes --force --json --help --version'
             words=('confirm-down' 'server')
             ;;
+        clpperfc)
+            flags='--starttime --stoptime -g --group -m --monitor --json --help --version'
+            words=('group')
+            case " ${before[*]} " in
+                *' -g '*|*' --group '*) words=('group') ;;
+            esac
+            valued='-m --monitor'
+            case $previous in
+                -m|--monitor) value='monitor' ;;
+            esac
+            ;;
+        clpperfchk)
+            flags='--json --help --version'
+            ;;
         clpregctrl)
             flags='-g --get -c --clear -t --type -r --registry --json --help --version'
             valued='-t --type -r --registry'
@@ -167,6 +226,9 @@ _clptools() {
                 --from) value=' ' ;;
                 --to) value=' ' ;;
             esac
+            ;;
+        clprestore)
+            flags='--pre --post --no-shutdown --no-reboot --only-shutdown --only-reboot --online --skip-copy --json --help --version'
             ;;
         clprexec)
             flags='--failover --script --notice --clear -r --resource -k --keyword -h --host -p --port --key -w --wait -o --log --json --help --version'
@@ -213,7 +275,7 @@ _clptools() {
             esac
             ;;
         clpstat)
-            flags='-s --long --local -h --host -g -m -n -p -i --cl --sv --hb --np --svg --grp --rsc --mon --detail --explain --watch --events --since --follow --at --from --to --level --of --text --graph --html -o --output --metrics --check -w -c --hw --json --help --version'
+            flags='-s --long --local -h --host -g -m -n -p -f -i --cl --sv --hb --np --fnc --svg --grp --rsc --mon --detail --explain --watch --events --since --follow --at --from --to --level --of --text --graph --html -o --output --metrics --check -w -c --hw --json --help --version'
             words=('any')
             valued='-h --host --since --at --from --to --level --of -o --output -w -c'
             case $previous in
@@ -236,6 +298,11 @@ _clptools() {
                 -w|--wait) value=' ' ;;
             esac
             ;;
+        clpsvcctrl)
+            flags='--enable --disable -a --all --json --help --version'
+            words=('core mgr')
+            more='core mgr'
+            ;;
         clptoratio)
             flags='-r --ratio -t --time -i --initialize -s --show -w --wait --json --help --version'
             valued='-r --ratio -t --time -w --wait'
@@ -256,6 +323,18 @@ _clptools() {
                 --pcap) value='file' ;;
                 --config) value='file' ;;
                 --to) value='server' ;;
+            esac
+            ;;
+        clptrnreq)
+            flags='-t --type -h --host -r --resource -s --script -p --port -w --wait --json --help --version'
+            valued='-t --type -h --host -r --resource -s --script -p --port -w --wait'
+            case $previous in
+                -t|--type) value='GRP_FAILOVER EXEC_SCRIPT' ;;
+                -h|--host) value='server' ;;
+                -r|--resource) value='resource' ;;
+                -s|--script) value='file' ;;
+                -p|--port) value=' ' ;;
+                -w|--wait) value=' ' ;;
             esac
             ;;
         clpwait)
@@ -299,4 +378,4 @@ _clptools() {
         _clptools_values "${value:-${words[place]-$more}}" "$ask" "$current")
 }
 
-complete -F _clptools clpbmccnf clpbwctrl clpcfchk clpcfctrl clpcfset clpcl clpdemo clpdown clpforcestop clpgrp clphealthchk clpledctrl clplogcc clplogcmd clpmonctrl clpmsg clpnode clpregctrl clpreplay clprexec clprsc clpsim clpstat clpstdn clptoratio clptrap clpwait clpwitnessd
+complete -F _clptools clpbackup clpbmccnf clpbwctrl clpcfadm clpcfchk clpcfctrl clpcfset clpcl clpcompat clpdemo clpdown clpencrypt clpforcestop clpfwctrl clpgrp clphealthchk clplcnsc clpledctrl clplogcc clplogcmd clpmdctrl clpmdstat clpmonctrl clpmsg clpnode clpperfc clpperfchk clpregctrl clpreplay clprestore clprexec clprsc clpsim clpstat clpstdn clpsvcctrl clptoratio clptrap clptrnreq clpwait clpwitnessd

@@ -17,6 +17,18 @@ function __clptools_place
     test $place = $argv[1]
 end
 
+complete -c clpbackup -f
+complete -c clpbackup -l pre -d 'Before the images.'
+complete -c clpbackup -l post -d 'After them.'
+complete -c clpbackup -l no-shutdown -d 'Nothing is shut down.'
+complete -c clpbackup -l no-reboot -d 'Nothing is rebooted.'
+complete -c clpbackup -l only-shutdown -d 'Nothing is shut down.'
+complete -c clpbackup -l only-reboot -d 'Nothing is rebooted.'
+complete -c clpbackup -l online -d 'Nothing is done.'
+complete -c clpbackup -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clpbackup -l help -d 'Show a summary and exit.'
+complete -c clpbackup -l version -d 'Show the version and exit.'
+
 complete -c clpbmccnf -f
 complete -c clpbmccnf -a '(clpstat --complete server 2>/dev/null)'
 complete -c clpbmccnf -s u -l user -x -d 'The BMC\'s user, as clp.toml has it.'
@@ -37,8 +49,20 @@ complete -c clpbwctrl -l json -d 'Print one JSON object instead of text, errors 
 complete -c clpbwctrl -l help -d 'Show a summary and exit.'
 complete -c clpbwctrl -l version -d 'Show the version and exit.'
 
+complete -c clpcfadm -f
+complete -c clpcfadm -n '__clptools_place 0 -t --tag -s --set -x --dir' -a 'add mod'
+complete -c clpcfadm -s t -l tag -x -d 'With mod: what is set.'
+complete -c clpcfadm -s s -l set -x -d 'Its value; -set is taken as well.'
+complete -c clpcfadm -l nocheck -d 'Accepted for old scripts; it is checked all the same.'
+complete -c clpcfadm -s x -l dir -r -F -d 'The folder of clp.toml and scripts/.'
+complete -c clpcfadm -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clpcfadm -l help -d 'Show a summary and exit.'
+complete -c clpcfadm -l version -d 'Show the version and exit.'
+
 complete -c clpcfchk -f
 complete -c clpcfchk -a '(__fish_complete_path (commandline -ct))'
+complete -c clpcfchk -s i -l input -r -F -d 'Check clp.toml in this folder.'
+complete -c clpcfchk -s o -l output -r -F -d 'Also write cfchk_result.csv in this folder: a line a report, with level, file, line, key, text and mend. These columns are a choice of clptools.'
 complete -c clpcfchk -l strict -d 'Exit code 9 if it is unsafe or there are warnings.'
 complete -c clpcfchk -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clpcfchk -l help -d 'Show a summary and exit.'
@@ -57,6 +81,8 @@ complete -c clpcfctrl -l without -x -a '(clpstat --complete server 2>/dev/null)'
 complete -c clpcfctrl -l import -r -F -d 'Translate this configuration.'
 complete -c clpcfctrl -l keygen -d 'Make the authkey, the secret that all servers share.'
 complete -c clpcfctrl -s x -l dir -r -F -d 'The folder.'
+complete -c clpcfctrl -s h -l host -x -a '(clpstat --complete server 2>/dev/null)' -d 'Accepted for old scripts: --push gives the configuration to all its servers, and --pull fetches what is in force on all; HOST must be one of them. HOST is its name or one of its addresses.'
+complete -c clpcfctrl -s p -l port -x -d 'Accepted for old scripts.'
 complete -c clpcfctrl -s l -l linux -d 'Accepted for old scripts; there is one format.'
 complete -c clpcfctrl -s w -l windows -d 'Accepted for old scripts; there is one format.'
 complete -c clpcfctrl -l nocheck -d 'Accepted for old scripts; it is checked all the same.'
@@ -82,7 +108,7 @@ complete -c clpcl -s r -l restart -d 'Stop it, then start it.'
 complete -c clpcl -l suspend -d 'Suspend the cluster: all its servers.'
 complete -c clpcl -l resume -d 'Resume a suspended cluster.'
 complete -c clpcl -s a -l all -d 'On all servers.'
-complete -c clpcl -s h -l host -x -a '(clpstat --complete server 2>/dev/null)' -d 'Carry it out on this server instead of the local one.'
+complete -c clpcl -s h -l host -x -a '(clpstat --complete server 2>/dev/null)' -d 'Carry it out on this server instead of the local one. HOST is its name or one of its addresses.'
 complete -c clpcl -l agent -d 'With -t: end the node agent of this server, too.'
 complete -c clpcl -l ib -d 'With -r, for old scripts: nothing is restarted.'
 complete -c clpcl -l web -d 'The same.'
@@ -96,6 +122,14 @@ complete -c clpcl -l json -d 'Print one JSON object instead of text, errors too.
 complete -c clpcl -l help -d 'Show a summary and exit.'
 complete -c clpcl -l version -d 'Show the version and exit.'
 
+complete -c clpcompat -f
+complete -c clpcompat -l install -d 'Make them; what is there already stays.'
+complete -c clpcompat -l remove -d 'Take them away.'
+complete -c clpcompat -l show -d 'Say whether they are there.'
+complete -c clpcompat -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clpcompat -l help -d 'Show a summary and exit.'
+complete -c clpcompat -l version -d 'Show the version and exit.'
+
 complete -c clpdemo -f
 complete -c clpdemo -l keep -d 'Keep the folder: configuration, logs, journals.'
 complete -c clpdemo -l json -d 'Print one JSON object instead of text, errors too.'
@@ -104,11 +138,16 @@ complete -c clpdemo -l version -d 'Show the version and exit.'
 
 complete -c clpdown -f
 complete -c clpdown -s r -l reboot -d 'Reboot it instead.'
-complete -c clpdown -s h -l host -x -a '(clpstat --complete server 2>/dev/null)' -d 'Shut this server down instead of the local one.'
+complete -c clpdown -s h -l host -x -a '(clpstat --complete server 2>/dev/null)' -d 'Shut this server down instead of the local one. HOST is its name or one of its addresses.'
 complete -c clpdown -s w -l wait -x -d 'Wait this long for it.'
 complete -c clpdown -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clpdown -l help -d 'Show a summary and exit.'
 complete -c clpdown -l version -d 'Show the version and exit.'
+
+complete -c clpencrypt -f
+complete -c clpencrypt -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clpencrypt -l help -d 'Show a summary and exit.'
+complete -c clpencrypt -l version -d 'Show the version and exit.'
 
 complete -c clpforcestop -f
 complete -c clpforcestop -a '(clpstat --complete server 2>/dev/null)'
@@ -118,6 +157,14 @@ complete -c clpforcestop -l json -d 'Print one JSON object instead of text, erro
 complete -c clpforcestop -l help -d 'Show a summary and exit.'
 complete -c clpforcestop -l version -d 'Show the version and exit.'
 
+complete -c clpfwctrl -f
+complete -c clpfwctrl -l add -d 'Open them.'
+complete -c clpfwctrl -l remove -d 'Take that back.'
+complete -c clpfwctrl -l dry-run -d 'Only show the steps.'
+complete -c clpfwctrl -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clpfwctrl -l help -d 'Show a summary and exit.'
+complete -c clpfwctrl -l version -d 'Show the version and exit.'
+
 complete -c clpgrp -f
 complete -c clpgrp -a '(clpstat --complete group 2>/dev/null)'
 complete -c clpgrp -s s -l start -d 'Start GROUP: on HOST, or where its order puts it.'
@@ -126,7 +173,7 @@ complete -c clpgrp -s m -l move -d 'Move GROUP to DEST, or to the next server in
 complete -c clpgrp -l cancel -d 'Call off the planned move of GROUP (prepare_on_stall). It is not planned again for the same hardware event.'
 complete -c clpgrp -s n -l where -d 'Print the name of the server it is active on; else nothing.'
 complete -c clpgrp -s a -l to -x -a '(clpstat --complete server 2>/dev/null)' -d 'Where to move it.'
-complete -c clpgrp -s h -l host -x -a '(clpstat --complete server 2>/dev/null)' -d 'Start it on this server; stop or move what runs on this server. Refused if GROUP runs on another.'
+complete -c clpgrp -s h -l host -x -a '(clpstat --complete server 2>/dev/null)' -d 'Start it on this server; stop or move what runs on this server. Refused if GROUP runs on another. HOST is its name or one of its addresses.'
 complete -c clpgrp -s f -l force -d 'Do it even where the present state speaks against it.'
 complete -c clpgrp -l apito -x -d 'Wait this long for an answer of the node agent, like -w.'
 complete -c clpgrp -l json -d 'Print one JSON object instead of text, errors too.'
@@ -140,11 +187,23 @@ complete -c clphealthchk -l json -d 'Print one JSON object instead of text, erro
 complete -c clphealthchk -l help -d 'Show a summary and exit.'
 complete -c clphealthchk -l version -d 'Show the version and exit.'
 
+complete -c clplcnsc -f
+complete -c clplcnsc -a '(__fish_complete_path (commandline -ct))'
+complete -c clplcnsc -s i -l register -d 'Nothing is registered.'
+complete -c clplcnsc -s l -l list -d 'Nothing is listed.'
+complete -c clplcnsc -s d -l delete -d 'Nothing is deleted.'
+complete -c clplcnsc -l distribute -d 'Nothing is distributed.'
+complete -c clplcnsc -s a -l all -d 'Accepted for old scripts.'
+complete -c clplcnsc -s p -l product -x -d 'Accepted for old scripts.'
+complete -c clplcnsc -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clplcnsc -l help -d 'Show a summary and exit.'
+complete -c clplcnsc -l version -d 'Show the version and exit.'
+
 complete -c clpledctrl -f
 complete -c clpledctrl -s i -l identify -d 'Light it.'
 complete -c clpledctrl -s d -l dark -d 'Darken it.'
 complete -c clpledctrl -s a -l all -d 'Of every server.'
-complete -c clpledctrl -s h -l host -x -a '(clpstat --complete server 2>/dev/null)' -d 'Of this server instead of the local one.'
+complete -c clpledctrl -s h -l host -x -a '(clpstat --complete server 2>/dev/null)' -d 'Of this server instead of the local one. HOST is its name or one of its addresses.'
 complete -c clpledctrl -s w -l wait -x -d 'Wait this long for each BMC (10).'
 complete -c clpledctrl -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clpledctrl -l help -d 'Show a summary and exit.'
@@ -154,7 +213,7 @@ complete -c clplogcc -f
 complete -c clplogcc -s o -l output -r -F -d 'Where to write (the current folder).'
 complete -c clplogcc -s l -l local -d 'This server only.'
 complete -c clplogcc -s n -l server -x -a '(clpstat --complete server 2>/dev/null)' -d 'This server only; may be given again.'
-complete -c clplogcc -s h -l host -x -a '(clpstat --complete server 2>/dev/null)' -d 'The same for one server.'
+complete -c clplogcc -s h -l host -x -a '(clpstat --complete server 2>/dev/null)' -d 'The same for one server. HOST is its name or one of its addresses.'
 complete -c clplogcc -s t -l type -x -d 'Accepted for old scripts; all of it is packed.'
 complete -c clplogcc -s r -l rotations -x -d 'Accepted for old scripts.'
 complete -c clplogcc -l json -d 'Print one JSON object instead of text, errors too.'
@@ -173,6 +232,26 @@ complete -c clplogcmd -l json -d 'Print one JSON object instead of text, errors 
 complete -c clplogcmd -l help -d 'Show a summary and exit.'
 complete -c clplogcmd -l version -d 'Show the version and exit.'
 
+complete -c clpmdctrl -f
+complete -c clpmdctrl -s a -l active -d 'Activate one.'
+complete -c clpmdctrl -s d -l deactive -d 'Deactivate one.'
+complete -c clpmdctrl -s b -l break -d 'Break one.'
+complete -c clpmdctrl -s f -l force -d 'Recover one by force.'
+complete -c clpmdctrl -s r -l recovery -d 'Recover one.'
+complete -c clpmdctrl -l rwait -d 'Wait for a recovery.'
+complete -c clpmdctrl -l resize -d 'Resize one.'
+complete -c clpmdctrl -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clpmdctrl -l help -d 'Show a summary and exit.'
+complete -c clpmdctrl -l version -d 'Show the version and exit.'
+
+complete -c clpmdstat -f
+complete -c clpmdstat -s l -l list -d 'List mirror disks: there are none.'
+complete -c clpmdstat -s m -l mirror -d 'The state of a mirror disk: there is no such one.'
+complete -c clpmdstat -s a -l active -d 'The same.'
+complete -c clpmdstat -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clpmdstat -l help -d 'Show a summary and exit.'
+complete -c clpmdstat -l version -d 'Show the version and exit.'
+
 complete -c clpmonctrl -f
 complete -c clpmonctrl -a '(clpstat --complete monitor 2>/dev/null)'
 complete -c clpmonctrl -s s -l suspend -d 'Suspend monitoring.'
@@ -184,7 +263,7 @@ complete -c clpmonctrl -s n -l dummy-off -d 'Dummy failure off.'
 complete -c clpmonctrl -l acknowledge -d 'Close open hardware events of a message receive monitor.'
 complete -c clpmonctrl -s m -l monitor -x -a '(clpstat --complete monitor 2>/dev/null)' -d 'A monitor.'
 complete -c clpmonctrl -l event -x -d 'Close only this event (clpstat --hw).'
-complete -c clpmonctrl -s h -l host -x -a '(clpstat --complete server 2>/dev/null)' -d 'Carry it out on this server instead of the local one.'
+complete -c clpmonctrl -s h -l host -x -a '(clpstat --complete server 2>/dev/null)' -d 'Carry it out on this server instead of the local one. HOST is its name or one of its addresses.'
 complete -c clpmonctrl -s w -l wait -x -d 'Wait this long for it (5).'
 complete -c clpmonctrl -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clpmonctrl -l help -d 'Show a summary and exit.'
@@ -205,6 +284,22 @@ complete -c clpnode -l json -d 'With confirm-down: one JSON object instead of te
 complete -c clpnode -l help -d 'Show a summary and exit.'
 complete -c clpnode -l version -d 'Show the version and exit.'
 
+complete -c clpperfc -f
+complete -c clpperfc -n 'not __fish_contains_opt group' -a '(clpstat --complete group 2>/dev/null)'
+complete -c clpperfc -n '__fish_contains_opt group' -a '(clpstat --complete group 2>/dev/null)'
+complete -c clpperfc -l starttime -d 'How long GROUP took to start.'
+complete -c clpperfc -l stoptime -d 'How long GROUP took to stop.'
+complete -c clpperfc -s g -l group -d 'Of groups.'
+complete -c clpperfc -s m -l monitor -x -a '(clpstat --complete monitor 2>/dev/null)' -d 'How long it checked.'
+complete -c clpperfc -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clpperfc -l help -d 'Show a summary and exit.'
+complete -c clpperfc -l version -d 'Show the version and exit.'
+
+complete -c clpperfchk -f
+complete -c clpperfchk -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clpperfchk -l help -d 'Show a summary and exit.'
+complete -c clpperfchk -l version -d 'Show the version and exit.'
+
 complete -c clpregctrl -f
 complete -c clpregctrl -s g -l get -d 'Show the counts of this server.'
 complete -c clpregctrl -s c -l clear -d 'Start a count again.'
@@ -224,6 +319,19 @@ complete -c clpreplay -l json -d 'Print one JSON object instead of text, errors 
 complete -c clpreplay -l help -d 'Show a summary and exit.'
 complete -c clpreplay -l version -d 'Show the version and exit.'
 
+complete -c clprestore -f
+complete -c clprestore -l pre -d 'Before the images.'
+complete -c clprestore -l post -d 'After them.'
+complete -c clprestore -l no-shutdown -d 'Nothing is shut down.'
+complete -c clprestore -l no-reboot -d 'Nothing is rebooted.'
+complete -c clprestore -l only-shutdown -d 'Nothing is shut down.'
+complete -c clprestore -l only-reboot -d 'Nothing is rebooted.'
+complete -c clprestore -l online -d 'Nothing is done.'
+complete -c clprestore -l skip-copy -d 'Nothing is copied.'
+complete -c clprestore -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clprestore -l help -d 'Show a summary and exit.'
+complete -c clprestore -l version -d 'Show the version and exit.'
+
 complete -c clprexec -f
 complete -c clprexec -n 'not __fish_contains_opt script notice clear' -a '(clpstat --complete group 2>/dev/null)'
 complete -c clprexec -n '__fish_contains_opt script' -a '(__fish_complete_path (commandline -ct))'
@@ -235,7 +343,7 @@ complete -c clprexec -l notice -d 'Report an error.'
 complete -c clprexec -l clear -d 'Take an error back.'
 complete -c clprexec -s r -l resource -x -a '(clpstat --complete resource 2>/dev/null)' -d 'With --failover: the group that holds it.'
 complete -c clprexec -s k -l keyword -x -d 'What the notice is about.'
-complete -c clprexec -s h -l host -x -d 'Servers to ask, in this order (up to 32).'
+complete -c clprexec -s h -l host -x -d 'Servers to ask, in this order (up to 32): addresses, names of this cluster\'s servers, or other names that this host can resolve.'
 complete -c clprexec -s p -l port -x -d 'Their port (29002).'
 complete -c clprexec -l key -r -F -d 'The cluster\'s authkey, mode 0400 or 0600.'
 complete -c clprexec -s w -l wait -x -d 'Wait this long for an answer (30).'
@@ -250,7 +358,7 @@ complete -c clprsc -s s -l start -d 'Start RESOURCE.'
 complete -c clprsc -s t -l stop -d 'Stop RESOURCE.'
 complete -c clprsc -s n -l where -d 'Print the name of the server it is active on; else nothing.'
 complete -c clprsc -s v -l counter -d 'Show the failover counter, without RESOURCE of all.'
-complete -c clprsc -s h -l host -x -a '(clpstat --complete server 2>/dev/null)' -d 'The server on which its group is active; refused if it is active elsewhere.'
+complete -c clprsc -s h -l host -x -a '(clpstat --complete server 2>/dev/null)' -d 'The server on which its group is active; refused if it is active elsewhere. HOST is its name or one of its addresses.'
 complete -c clprsc -s f -l force -d 'With -s also what it depends on, with -t also what depends on it.'
 complete -c clprsc -l apito -x -d 'Wait this long for an answer of the node agent, like -w.'
 complete -c clprsc -l json -d 'Print one JSON object instead of text, errors too.'
@@ -281,17 +389,19 @@ complete -c clpstat -f
 complete -c clpstat -a '(clpstat --complete any 2>/dev/null)'
 complete -c clpstat -s s -d 'Show the status; this is what happens without options.'
 complete -c clpstat -l long -d 'Show names in wide columns, not cut.'
-complete -c clpstat -l local -d 'Ask only what this server knows itself.'
-complete -c clpstat -s h -l host -x -a '(clpstat --complete server 2>/dev/null)' -d 'Show what this server sees.'
+complete -c clpstat -l local -d 'Accepted for old scripts: what this server knows is shown in any case, and no other server is asked for it.'
+complete -c clpstat -s h -l host -x -a '(clpstat --complete server 2>/dev/null)' -d 'Show what this server sees. HOST is its name or one of its addresses.'
 complete -c clpstat -s g -d 'Show the map of groups.'
 complete -c clpstat -s m -d 'Show each monitor resource on each server.'
 complete -c clpstat -s n -d 'Show which server hears which, by heartbeat resource.'
 complete -c clpstat -s p -d 'Show NP resolution resources on each server.'
+complete -c clpstat -s f -d 'Show the same, and whether each server\'s BMC answers: forced stop goes by it.'
 complete -c clpstat -s i -d 'Show the whole configuration.'
 complete -c clpstat -l cl -d 'Show the configuration of the cluster itself.'
 complete -c clpstat -l sv -d 'Show the configuration of servers, or of the one called NAME.'
 complete -c clpstat -l hb -d 'Show the configuration of heartbeat resources.'
 complete -c clpstat -l np -d 'Show the configuration of NP resolution resources.'
+complete -c clpstat -l fnc -d 'Show the same, and that of forced stop.'
 complete -c clpstat -l svg -d 'Show the configuration of server groups.'
 complete -c clpstat -l grp -d 'Show the configuration of groups.'
 complete -c clpstat -l rsc -d 'Show the configuration of group resources.'
@@ -327,6 +437,15 @@ complete -c clpstdn -l json -d 'Print one JSON object instead of text, errors to
 complete -c clpstdn -l help -d 'Show a summary and exit.'
 complete -c clpstdn -l version -d 'Show the version and exit.'
 
+complete -c clpsvcctrl -f
+complete -c clpsvcctrl -a 'core mgr'
+complete -c clpsvcctrl -l enable -d 'It starts with this host.'
+complete -c clpsvcctrl -l disable -d 'It does not, until it is enabled again.'
+complete -c clpsvcctrl -s a -l all -d 'All services.'
+complete -c clpsvcctrl -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clpsvcctrl -l help -d 'Show a summary and exit.'
+complete -c clpsvcctrl -l version -d 'Show the version and exit.'
+
 complete -c clptoratio -f
 complete -c clptoratio -s r -l ratio -x -d 'How many times as long: 1 to 10000.'
 complete -c clptoratio -s t -l time -x -d 'For how long: minutes (m), hours (h) or days (d), 1m to 30d.'
@@ -348,6 +467,17 @@ complete -c clptrap -l to -x -a '(clpstat --complete server 2>/dev/null)' -d 'Wh
 complete -c clptrap -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clptrap -l help -d 'Show a summary and exit.'
 complete -c clptrap -l version -d 'Show the version and exit.'
+
+complete -c clptrnreq -f
+complete -c clptrnreq -s t -l type -x -a 'GRP_FAILOVER EXEC_SCRIPT' -d 'GRP_FAILOVER or EXEC_SCRIPT.'
+complete -c clptrnreq -s h -l host -x -a '(clpstat --complete server 2>/dev/null)' -d 'Servers to ask (up to 32), by name or address.'
+complete -c clptrnreq -s r -l resource -x -a '(clpstat --complete resource 2>/dev/null)' -d 'A resource of the group to fail over.'
+complete -c clptrnreq -s s -l script -r -F -d 'The script\'s name.'
+complete -c clptrnreq -s p -l port -x -d 'Their port (29002).'
+complete -c clptrnreq -s w -l wait -x -d 'Wait this long for each (30).'
+complete -c clptrnreq -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clptrnreq -l help -d 'Show a summary and exit.'
+complete -c clptrnreq -l version -d 'Show the version and exit.'
 
 complete -c clpwait -f
 complete -c clpwait -l until -x -d 'What to wait for.'

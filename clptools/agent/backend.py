@@ -117,6 +117,9 @@ class Around(Protocol):
     def beat_faults(self) -> tuple[str, ...]:
         """Why our own BMC carries no heartbeat now."""
 
+    def checks_took_s(self) -> dict[str, float]:
+        """How long the newest check of each active monitor took, in seconds."""
+
 
 class AgentBackend:
     """`clptools.api.messages.Backend` for this agent."""
@@ -140,7 +143,9 @@ class AgentBackend:
         self._pushes = pushes
         self._collector = Collector(server)
         self._machine = MachineFacts(server, self._settings_in_force, calls)
-        self._metrics = Metrics(server, lambda: self.status(False), self.counters)
+        self._metrics = Metrics(
+            server, lambda: self.status(False), self.counters, around.checks_took_s
+        )
         records.on_new = self._metrics.saw
         self._watched = (-1, blank(server))
         """When a watching caller last looked, and the view then."""

@@ -48,11 +48,13 @@ class Metrics:
         server: str,
         view: Callable[[], StatusView],
         counters: Callable[[], Mapping[str, int]],
+        checks_took_s: Callable[[], Mapping[str, float]],
     ) -> None:
         """`counters`: everything counted, by `door.reason`."""
         self.history = History(server)
         self._view = view
         self._counters = counters
+        self._checks_took_s = checks_took_s
         self._made = (-FRESH_MS, "")
 
     def saw(self, record: EventRecord) -> None:
@@ -71,6 +73,7 @@ class Metrics:
                 *_of_servers(view),
                 *_of_groups(view),
                 *_of_monitors(view),
+                _of_checks(self._checks_took_s()),
                 *_of_history(self.history),
                 *_of_agent(self._counters()),
             ]
@@ -318,6 +321,15 @@ def _of_monitors(view: StatusView) -> Iterable[Family]:
             f"How many {what} its recovery has used up; reset by clpmonctrl -c.",
             tuple((labels, getattr(here, name)) for labels, here in each),
         )
+
+
+def _of_checks(took_s: Mapping[str, float]) -> Family:
+    return Family(
+        "clptools_monitor_check_seconds",
+        "gauge",
+        "How long the newest check of a monitor on this server took.",
+        tuple(({"monitor": name}, seconds) for name, seconds in took_s.items()),
+    )
 
 
 def _of_history(history: History) -> Iterable[Family]:

@@ -177,6 +177,10 @@ class Surroundings:
         """Why our own BMC carries no heartbeat now; empty: it does, or is to carry none."""
         return tuple(beats.fault for beats in self._bmc_beats if beats.fault)
 
+    def checks_took_s(self) -> dict[str, float]:
+        """How long the newest check of each active monitor took, in seconds."""
+        return self._monitors.took_s() if self._monitors is not None else {}
+
     def counters(self) -> dict[str, dict[str, int]]:
         """Door -> reason -> count."""
         found = {"heartbeat": dict(self._heartbeats.counters)}

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from clptools.cli.command import Answer, Args, Argument, Command, Option
-from clptools.faults import ExitCode
+from clptools.faults import ClpError, ExitCode
 from clptools.paths import config_file, server_name
 
 if TYPE_CHECKING:
@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from clptools.reports import Report
 
 FACTS_WITHIN_S = 20.0
+MAIN = "clp.toml"
+TABLE = "cfchk_result.csv"
 
 COMMAND = Command(
     "clpcfchk",
     summary="check a configuration, its timing and its safety",
-    synopsis=("[FILE] [--strict]",),
+    synopsis=("[FILE | -i DIR] [-o DIR] [--strict]",),
     description=(
         (
             "Without FILE it checks this server's configuration. All errors are shown at once, "
@@ -40,7 +42,24 @@ COMMAND = Command(
             "folder brings them."
         ),
     ),
-    options=(Option("--strict", help="Exit code 9 if it is unsafe or there are warnings."),),
+    options=(
+        Option(
+            "-i",
+            "--input",
+            metavar="DIR",
+            help="Check clp.toml in this folder.",
+            complete="directory",
+        ),
+        Option(
+            "-o",
+            "--output",
+            metavar="DIR",
+            help="Also write cfchk_result.csv in this folder: a line a report, with level, file, "
+            "line, key, text and mend. These columns are a choice of clptools.",
+            complete="directory",
+        ),
+        Option("--strict", help="Exit code 9 if it is unsafe or there are warnings."),
+    ),
     arguments=(Argument("FILE", help="The configuration to check.", complete="file"),),
     examples=(
         (
@@ -61,10 +80,15 @@ def run(args: Args) -> Answer:
     from clptools.config.load import load
     from clptools.registries import registries
 
-    path = args.word() or config_file()
+    if args.word() and args.given("input"):
+        raise ClpError(ExitCode.USAGE, "Give FILE or -i, not both.")
+    folder = args.text("input")
+    path = os.path.join(folder, MAIN) if folder else args.word() or config_file()
     reports, verdict = judge(load(path, registries()), ask=True)
     edit = unpushed(path)
     reports += edit
+    if args.given("output"):
+        write_table(args.text("output"), reports)
     fields = json.loads(msgspec.json.encode(as_json(reports, verdict)))
     text = render_text(reports, verdict, screen_columns(piped=0))
     if verdict is None:
@@ -73,6 +97,23 @@ def run(args: Args) -> Answer:
     doubtful = not verdict.safe or any(r.severity == "warning" for r in reports)
     found = args.given("strict") and doubtful
     return Answer(text, fields, ExitCode.FOUND if found else ExitCode.DONE)
+
+
+def write_table(folder: str, reports: tuple[Report, ...]) -> None:
+    """The reports as a table for spreadsheets and scripts."""
+    import csv
+    import io
+
+    from clptools.config.files import CONFIG_MODE, replace_file
+
+    os.makedirs(folder, exist_ok=True)
+    table = io.StringIO()
+    rows = csv.writer(table, lineterminator="\n")
+    rows.writerow(("level", "file", "line", "key", "text", "mend"))
+    for one in reports:
+        place = one.line or ""
+        rows.writerow((one.severity, one.file, place, one.key, one.message, one.hint))
+    replace_file(os.path.join(folder, TABLE), table.getvalue().encode(), CONFIG_MODE)
 
 
 def unpushed(path: str) -> tuple[Report, ...]:
@@ -146,7 +187,6 @@ def others(settings: Settings, text: str, folder: str) -> tuple[ServerFacts, ...
     from clptools.api.client import Client
     from clptools.config.facts import comes_with
     from clptools.core.model.machine import ServerFacts
-    from clptools.faults import ClpError
 
     try:
         with Client() as client:
@@ -199,7 +239,6 @@ def _alerts(loaded: Loaded, settings: Settings, bmc: dict[str, AccountFault]) ->
 
     from clptools.cli.bmc_alerts import look, servers_of
     from clptools.config.check import Places
-    from clptools.faults import ClpError
     from clptools.paths import bmc_password_file
 
     try:

@@ -7,7 +7,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from clptools.api.client import Client, Json, user
-from clptools.cli.command import FORCE, SUCCEEDED, Answer, Args, Argument, Command, Option, done
+from clptools.cli.command import (
+    FORCE,
+    SUCCEEDED,
+    Answer,
+    Args,
+    Argument,
+    Command,
+    Option,
+    done,
+    host,
+)
 from clptools.cli.requests import one_of, outcome
 from clptools.faults import ClpError, ExitCode
 from clptools.paths import authkey_file, config_dir
@@ -19,8 +29,8 @@ COMMAND = Command(
     "clpcfctrl",
     summary="distribute, fetch, compare and undo the configuration",
     synopsis=(
-        "--push [-x DIR] [--without SERVER]",
-        "--pull [-x DIR]",
+        "--push [-x DIR] [-h HOST] [--without SERVER]",
+        "--pull [-x DIR] [-h HOST]",
         "--compcheck [-x DIR]",
         "--history",
         "--diff [N [M]] [-x DIR]",
@@ -90,6 +100,11 @@ COMMAND = Command(
         ),
         Option("--keygen", help="Make the authkey, the secret that all servers share."),
         Option("-x", "--dir", metavar="DIR", help="The folder.", complete="directory"),
+        host(
+            "Accepted for old scripts: --push gives the configuration to all its servers, and "
+            "--pull fetches what is in force on all; HOST must be one of them."
+        ),
+        Option("-p", "--port", metavar="PORT", help="Accepted for old scripts.", whole=True),
         Option("-l", "--linux", help="Accepted for old scripts; there is one format."),
         Option("-w", "--windows", help="Accepted for old scripts; there is one format."),
         Option("--nocheck", help="Accepted for old scripts; it is checked all the same."),
@@ -113,13 +128,15 @@ def run(args: Args) -> Answer:
     what = one_of(COMMAND, args, *actions)
     numbers = _numbers(what, args.words)
     folder = args.text("dir")
+    if args.given("host") and what not in ("push", "pull"):
+        raise ClpError(ExitCode.USAGE, "-h goes with --push and --pull.")
     match what:
         case "push":
-            return push(folder or config_dir(), args.many("without"))
+            return push(folder or config_dir(), args.many("without"), args.text("host"))
         case "compcheck":
             return distribute(read(folder or config_dir()), dry_run=True)
         case "pull":
-            return pull(folder or ".")
+            return pull(folder or ".", args.text("host"))
         case "history":
             return history()
         case "diff":
@@ -145,16 +162,35 @@ def _numbers(what: str, words: tuple[str, ...]) -> tuple[int, ...]:
     return tuple(int(word) for word in words)
 
 
-def push(folder: str, without: Sequence[str]) -> Answer:
+def push(folder: str, without: Sequence[str], server: str = "") -> Answer:
     """A folder, to all servers or none; what servers lack for it comes first, and holds nothing
-    up."""
+    up.  `server`: one that must be among them."""
     from clptools.cli.clpcfchk import warnings_of_others
 
     files = read(folder)
+    if server:
+        _must_have(files[MAIN], server)
     lacks = warnings_of_others(os.path.join(folder, MAIN))
     answer = distribute(files, without=without)
     answer.text = "\n".join([*lacks, answer.text])
     return answer
+
+
+def _must_have(text: str, host: str) -> None:
+    """Raises ClpError (NO_SUCH) unless a configuration has that server, by name or address."""
+    from clptools.cli.requests import server_called
+    from clptools.cli.stat_configuration import settings_of
+    from clptools.config.load import loads
+    from clptools.faults import known
+    from clptools.registries import registries
+
+    settings = settings_of(loads(text, registries(), MAIN), 0)
+    servers: list[Json] = [
+        {"name": name, "addresses": list(settings.addresses_of(name))} for name in settings.names
+    ]
+    if server_called({"servers": servers}, host) not in settings.names:
+        text = f"{host}: no server of this configuration."
+        raise ClpError(ExitCode.NO_SUCH, text, known(settings.names, host))
 
 
 def distribute(
@@ -206,11 +242,13 @@ def in_force() -> tuple[dict[str, str], int]:
     return {str(path): str(text) for path, text in files.items()}, int(str(number or 0))
 
 
-def pull(folder: str) -> Answer:
-    """The configuration in force, into a folder."""
+def pull(folder: str, server: str = "") -> Answer:
+    """The configuration in force, into a folder; `server`: one for which it must be in force."""
     from clptools.config.files import CONFIG_MODE, replace_file
 
     files, number = in_force()
+    if server:
+        _must_have(files[MAIN], server)
     for path, text in files.items():
         if path != MAIN and (not path.startswith("scripts/") or ".." in path.split("/")):
             raise ClpError(ExitCode.FAILED, f"{path}: does not belong into a configuration.")

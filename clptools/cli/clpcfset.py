@@ -122,7 +122,7 @@ MAIN = "clp.toml"
 
 
 def run(args: Args) -> Answer:
-    from clptools.cli.cfset_session import alone, opened
+    from clptools.cli.cfset_session import opened
 
     verb, words = args.word(), list(args.words[1:])
     path = args.text("file") or os.path.join(args.text("dir"), MAIN)
@@ -136,17 +136,24 @@ def run(args: Args) -> Answer:
 
         _none("wizard", words)
         return ask(path, as_json=args.given("json"))
+    if verb != "create" and verb not in _VERBS:
+        from clptools.config.field import near
+
+        hint = near(verb, ("wizard", "create", *_VERBS, "show"))
+        raise ClpError(ExitCode.USAGE, f"{verb}: no such verb.", hint)
+    return edit(path, verb, words, force=args.given("force"))
+
+
+def edit(path: str, verb: str, words: list[str], *, force: bool = False) -> Answer:
+    """One verb on the file; `force`: create makes it anew where it is there already."""
+    from clptools.cli.cfset_session import alone, opened
+
     with alone(path):
         if verb == "create":
-            session = create(path, words, force=args.given("force"))
-        elif verb in _VERBS:
+            session = create(path, words, force=force)
+        else:
             session = opened(path)
             _VERBS[verb](session, words)
-        else:
-            from clptools.config.field import near
-
-            hint = near(verb, ("wizard", "create", *_VERBS, "show"))
-            raise ClpError(ExitCode.USAGE, f"{verb}: no such verb.", hint)
         _still_to_set(session)
         changed = session.save()
     text = "\n".join([*session.notes, SUCCEEDED])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from clptools.api.client import Client, user
 from clptools.cli.command import Answer, Args, Command, Option, done, host, wait
-from clptools.cli.requests import local_server, objects, one_of, status
+from clptools.cli.requests import local_server, objects, one_of, server_called, status
 from clptools.faults import ClpError, ExitCode
 
 COMMAND = Command(
@@ -40,7 +40,7 @@ def run(args: Args) -> Answer:
     patience_s = args.number("wait")
     with Client() as client:
         state = status(client)
-        names = [args.text("host") or local_server(state)]
+        names = [server_called(state, args.text("host")) or local_server(state)]
         if args.given("all"):
             names = [str(server.get("name")) for server in objects(state, "servers")]
         told: list[str] = []

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from clptools.api.client import Client
 from clptools.cli.command import Answer, Args, Command, Option, done, host
-from clptools.cli.requests import find, objects, status
+from clptools.cli.requests import find, objects, server_called, status
 from clptools.faults import ClpError, ExitCode
 from clptools.paths import server_name
 
@@ -150,11 +150,13 @@ def _wanted(args: Args) -> tuple[list[str], str]:
         return [own], ""
     try:
         with Client() as client:
-            known = objects(status(client), "servers")
+            state = status(client)
     except ClpError:
         if [name for name in named if name != own]:
             raise
         return [own], "" if named else "The other servers were not asked."
+    known = objects(state, "servers")
+    named = list(dict.fromkeys(server_called(state, name) for name in named))
     for name in named:
         find(known, "server", name)
     return named or [str(server["name"]) for server in known] or [own], ""

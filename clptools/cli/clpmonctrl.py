@@ -15,7 +15,15 @@ from clptools.cli.command import (
     host,
     wait,
 )
-from clptools.cli.requests import change, find, local_server, objects, one_of, status
+from clptools.cli.requests import (
+    change,
+    find,
+    local_server,
+    objects,
+    one_of,
+    server_called,
+    status,
+)
 from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:
@@ -131,7 +139,7 @@ def counters(monitors: tuple[str, ...], server: str) -> Answer:
     """The counters of a server: scripts read the name as third word of its line."""
     with Client() as client:
         state = status(client)
-    where = server or local_server(state)
+    where = server_called(state, server) if server else local_server(state)
     found = find(objects(state, "servers"), "server", where)
     if not found.get("local") and found.get("status") in UNHEARD:
         raise ClpError(

@@ -29,9 +29,9 @@ COMMAND = Command(
     summary="show the status and the configuration of the cluster",
     synopsis=(
         "[-s] [--long] [--detail] [--local] [-h HOST]",
-        "-g|-m|-n|-p [--local] [-h HOST]",
+        "-g|-m|-n|-p|-f [--local] [-h HOST]",
         "-i|--cl [--detail]",
-        "--sv|--hb|--np|--svg|--grp|--rsc|--mon [NAME] [--detail]",
+        "--sv|--hb|--np|--fnc|--svg|--grp|--rsc|--mon [NAME] [--detail]",
         "--explain [NAME] [--at TIME]",
         "--watch",
         "--events [--since CURSOR] [--follow] [--level L] [--of NAME] [--text]",
@@ -112,17 +112,26 @@ COMMAND = Command(
     options=(
         Option("-s", help="Show the status; this is what happens without options."),
         Option("--long", help="Show names in wide columns, not cut."),
-        Option("--local", help="Ask only what this server knows itself."),
+        Option(
+            "--local",
+            help="Accepted for old scripts: what this server knows is shown in any case, and no "
+            "other server is asked for it.",
+        ),
         host("Show what this server sees."),
         Option("-g", help="Show the map of groups."),
         Option("-m", help="Show each monitor resource on each server."),
         Option("-n", help="Show which server hears which, by heartbeat resource."),
         Option("-p", help="Show NP resolution resources on each server."),
+        Option(
+            "-f",
+            help="Show the same, and whether each server's BMC answers: forced stop goes by it.",
+        ),
         Option("-i", help="Show the whole configuration."),
         Option("--cl", help="Show the configuration of the cluster itself."),
         Option("--sv", help="Show the configuration of servers, or of the one called NAME."),
         Option("--hb", help="Show the configuration of heartbeat resources."),
         Option("--np", help="Show the configuration of NP resolution resources."),
+        Option("--fnc", help="Show the same, and that of forced stop."),
         Option("--svg", help="Show the configuration of server groups."),
         Option("--grp", help="Show the configuration of groups."),
         Option("--rsc", help="Show the configuration of group resources."),
@@ -185,8 +194,8 @@ COMMAND = Command(
     ),
 )
 
-MAPS = ("g", "m", "n", "p")
-KINDS = ("cl", "sv", "hb", "np", "svg", "grp", "rsc", "mon")
+MAPS = ("g", "m", "n", "p", "f")
+KINDS = ("cl", "sv", "hb", "np", "fnc", "svg", "grp", "rsc", "mon")
 NAMED = (*KINDS[1:], "explain")
 VIEWS = (
     *("s", *MAPS, "i", *KINDS, "explain", "watch", "events", "graph", "html", "hw"),
@@ -281,9 +290,8 @@ def status(args: Args, view: str) -> Answer:
 
     try:
         with Client() as client:
-            found = cast(
-                "StatusJson", client.call("GetStatus", local=args.given("local"))["status"]
-            )
+            # With --local, too: an agent never asks others for its answer.
+            found = cast("StatusJson", client.call("GetStatus")["status"])
             if args.given("host"):
                 found = as_seen_by(client, found, args.text("host"))
     except SocketMissing:
@@ -311,6 +319,7 @@ def layout(args: Args, view: str, found: StatusJson) -> str:
             "m": maps.monitor_map,
             "n": maps.heartbeat_map,
             "p": maps.np_map,
+            "f": maps.fencing_map,
         }
         return drawn[view](found)[:-1]
     from clptools.cli.render import status as page
@@ -319,7 +328,13 @@ def layout(args: Args, view: str, found: StatusJson) -> str:
 
 
 def as_seen_by(client: Client, found: StatusJson, name: str) -> StatusJson:
-    """The status with `name` as the server that answers, if it can be reached from here."""
+    """The status with `name` as the server that answers, if it can be reached from here.
+
+    `name` may also be an address of the server.
+    """
+    from clptools.cli.requests import server_called
+
+    name = server_called(cast("dict[str, object]", found), name)
     server = next((server for server in found["servers"] if server["name"] == name), None)
     if server is None:
         raise unknown("server", name, [server["name"] for server in found["servers"]])

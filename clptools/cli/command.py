@@ -173,8 +173,14 @@ JSON = Option("--json", help="Print one JSON object instead of text, errors too.
 
 
 def host(what: str = "Carry it out on this server instead of the local one.") -> Option:
-    """`-h`: as in the original, the host, never help."""
-    return Option("-h", "--host", metavar="HOST", help=what, complete="server")
+    """`-h`: as in the original, the host, never help; its name, or one of its addresses."""
+    return Option(
+        "-h",
+        "--host",
+        metavar="HOST",
+        help=f"{what} HOST is its name or one of its addresses.",
+        complete="server",
+    )
 
 
 def wait(what: str) -> Option:

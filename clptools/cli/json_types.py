@@ -427,6 +427,7 @@ class ServerJson(TypedDict):
     quiet: dict[str, str]
     revision: int
     macs: list[str]
+    addresses: list[str]
 
 
 class ServiceStartJson(TypedDict):

@@ -18,7 +18,8 @@ from clptools.faults import ClpError, ExitCode
 
 def main() -> int:
     """Entry point of all commands; returns the exit code."""
-    return begin(os.path.basename(sys.argv[0]), sys.argv[1:])
+    # Some are scripts in the original, and called so: `clpfwctrl.sh`.
+    return begin(os.path.splitext(os.path.basename(sys.argv[0]))[0], sys.argv[1:])
 
 
 def begin(name: str, line: list[str]) -> int:

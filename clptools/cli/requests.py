@@ -36,6 +36,37 @@ def local_server(of: Json) -> str:
     return next((str(s.get("name")) for s in objects(of, "servers") if s.get("local")), "")
 
 
+def server_called(of: Json, host: str) -> str:
+    """The name of the server that HOST means: its name, or one of its addresses.
+
+    What is neither stays as it is, so that whoever needs the server can say that there is none.
+    """
+    servers = objects(of, "servers")
+    if not is_address(host) or any(server.get("name") == host for server in servers):
+        return host
+    from ipaddress import ip_address
+
+    for server in servers:
+        found = server.get("addresses")  # an agent from before does not say
+        known = found if isinstance(found, list) else []
+        if any(is_address(each) and ip_address(each) == ip_address(host) for each in known):
+            return str(server.get("name"))
+    return host
+
+
+def is_address(host: str) -> bool:
+    """Whether it is an IPv4 or IPv6 address.  Cheap for most names."""
+    if ":" not in host and not host.replace(".", "").isdigit():
+        return False
+    from ipaddress import ip_address
+
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def known_group(client: Client, name: str) -> Json:
     """The group of that name.  Raises ClpError (NO_SUCH)."""
     return find(objects(status(client), "groups"), "group", name)
@@ -63,6 +94,8 @@ def find(of: list[Json], kind: str, name: str) -> Json:
 # ---------------------------------------------------------------------- requests
 
 
+SERVERS = ("server", "to", "down")
+"""Keys of a request that name a server; people may give its address instead."""
 REFUSALS_TAKE_S = 1.0
 """How long `-w 0` still waits: long enough for a refusal, not for the end."""
 
@@ -97,6 +130,10 @@ def follow(request: RequestJson, timeout_s: float | None, *, shows: bool) -> dic
     asked = {key: value for key, value in request.items() if value not in ("", None)}
     patience = REFUSALS_TAKE_S if timeout_s == 0 else timeout_s
     with Client() as client:
+        hosts = {key: str(asked[key]) for key in SERVERS if key in asked}
+        if any(map(is_address, hosts.values())):
+            state = status(client)
+            asked |= {key: server_called(state, host) for key, host in hosts.items()}
         client.finish_within(patience)
         try:
             for reply in client.stream("Request", request=asked, user=user()):

@@ -68,7 +68,7 @@ def settings_of(loaded: Loaded, revision: int) -> Settings:
 def configuration(args: Args, asked: str) -> Answer:
     """`-i`, `--cl` and the rest."""
     settings = settings_in_force()
-    kinds = tuple(page.Kind) if asked == "i" else (page.Kind(asked),)
+    kinds = page.WHOLE if asked == "i" else (page.Kind(asked),)
     name = args.word()
     if name and name not in page.names_of(settings, kinds[0]):
         raise unknown(page.WORDS[kinds[0]], name, list(page.names_of(settings, kinds[0])))

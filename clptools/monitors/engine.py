@@ -34,6 +34,8 @@ class _Rounds:
         """Ends the sleep between two rounds."""
         self.failures = 0
         self.told: Status | None = None
+        self.took_s: float | None = None
+        """How long its newest check took; None: none has ended yet."""
         self.task: asyncio.Task[None]
 
 
@@ -71,6 +73,11 @@ class Engine:
         rounds = self._running[name] = _Rounds(monitor)
         rounds.task = asyncio.get_running_loop().create_task(self._go_on(rounds), name=name)
 
+    def took_s(self) -> dict[str, float]:
+        """How long the newest check of each monitor took, in seconds."""
+        found = self._running.items()
+        return {name: one.took_s for name, one in found if one.took_s is not None}
+
     def fault(self, name: str, on: bool) -> None:
         """Dummy failure: makes the next round fail, at once; or makes rounds true again."""
         (self._faulty.add if on else self._faulty.discard)(name)
@@ -91,8 +98,11 @@ class Engine:
         due = loop.time() + monitor.start_wait_ms / 1000
         while True:
             await _sleep(rounds, due - loop.time())
-            due = loop.time() + monitor.interval_ms / 1000
-            self._judge(rounds, await self._round(monitor))
+            begun = loop.time()
+            due = begun + monitor.interval_ms / 1000
+            verdict = await self._round(monitor)
+            rounds.took_s = loop.time() - begun
+            self._judge(rounds, verdict)
 
     async def _round(self, monitor: Monitor) -> Verdict:
         if monitor.name in self._faulty:

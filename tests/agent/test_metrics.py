@@ -90,7 +90,8 @@ def metrics() -> tuple[Metrics, list[int]]:
         asked[0] += 1
         return view(one, server("server2"))
 
-    return Metrics("server1", seen, lambda: {"trap.received": 7, "loop.lag_ms": 3}), asked
+    counters = {"trap.received": 7, "loop.lag_ms": 3}
+    return Metrics("server1", seen, lambda: counters, lambda: {"genw1": 0.0123}), asked
 
 
 def test_the_figures_of_the_status_are_there() -> None:
@@ -103,6 +104,7 @@ def test_the_figures_of_the_status_are_there() -> None:
         'clptools_heartbeat_age_seconds{heartbeat="lan1",type="lanhb",peer="other"} 0.1',
         'clptools_bmc_latency_seconds{server="server1"} 0.004',
         'clptools_traps_total{fate="received"} 7',
+        'clptools_monitor_check_seconds{monitor="genw1"} 0.0123',
         'clptools_agent_level{door="loop",what="lag_ms"} 3',
     ):
         assert line in text

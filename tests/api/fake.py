@@ -202,6 +202,9 @@ class FakeBackend:
     def counters(self) -> dict[str, int]:
         return {"trap.malformed": 1}
 
+    def metrics(self) -> str:
+        return 'clptools_monitor_check_seconds{monitor="userw"} 0.0123\n'
+
 
 class Agent:
     """A server with a fake backend, in a thread of its own, on a real socket."""

@@ -10,11 +10,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from clptools.cli.transactions import places_of
 from clptools.core.model import requests
 from clptools.core.model.requests import Outcome
-from tests.api.fake import Agent
+from tests.api.fake import Agent, sample_status
 from tests.cli.conftest import Clp
 from tests.conftest import LIMIT_S
 
@@ -240,6 +242,44 @@ def test_without_an_event_all_of_them_are_acknowledged(agent: Agent, clp: Clp) -
 def test_a_script_is_run_by_name(agent: Agent, clp: Clp) -> None:
     assert clp("clprexec", "--script", "swap.sh", "-w", "12").code == 0
     assert agent.backend.scripts == [("swap.sh", "root", 12.0)]
+
+
+def test_the_originals_request_between_servers(agent: Agent, clp: Clp) -> None:
+    assert clp("clptrnreq", "-t", "EXEC_SCRIPT", "-s", "swap.sh", "-w", "12").code == 0
+    assert agent.backend.scripts == [("swap.sh", "root", 12.0)]
+    assert clp("clptrnreq", "-t", "GRP_FAILOVER", "-r", "fip1").code == 0
+    asked = requests.GroupMove(group="failover1", failover=True, reason="clptrnreq")
+    assert agent.backend.asked == [(asked, "root")]
+    agent.backend.outcome = Outcome(code=6, text="failover1 is offline.")
+    ran = clp("clptrnreq", "-t", "GRP_FAILOVER", "-r", "fip1")
+    assert (ran.code, ran.err) == (9, "clptrnreq: failover1 is offline.\n")
+    for line in ((), ("-t", "OTHER"), ("-t", "EXEC_SCRIPT"), ("-t", "GRP_FAILOVER", "-s", "x")):
+        assert clp("clptrnreq", *line).code == 2
+
+
+def test_a_script_is_tried_on_every_server_that_is_named(clp: Clp, node: Path) -> None:
+    key = node / "etc/clptools/authkey"
+    key.parent.mkdir(parents=True)
+    key.write_bytes(b"k" * 32)
+    key.chmod(0o400)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = str(taken.getsockname()[1])
+        line = ("-h", "127.0.0.1,localhost", "-p", port, "-s", "swap.sh")
+        ran = clp("clptrnreq", "-t", "EXEC_SCRIPT", *line)
+    assert ran.code == 3
+    told = [line.partition(" : ")[0] for line in ran.err.splitlines()]
+    assert told == ["clptrnreq: 127.0.0.1", "localhost"]
+
+
+def test_a_name_of_this_cluster_is_asked_at_its_addresses(agent: Agent, node: Path) -> None:
+    changed = msgspec.structs.replace
+    sample = sample_status()
+    there = changed(sample.servers[1], addresses=("127.0.0.3", "127.0.0.2"))
+    agent.change(changed(sample, servers=(sample.servers[0], there)))
+    assert places_of("server2") == ("127.0.0.3", "127.0.0.2")
+    assert places_of("127.0.0.9") == ("127.0.0.9",)
+    assert places_of("elsewhere") == ("elsewhere",)
 
 
 @pytest.mark.parametrize(

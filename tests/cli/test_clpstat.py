@@ -23,6 +23,7 @@ import pytest
 
 from clptools.api.messages import HardwareOfServer, HardwareView
 from clptools.cli.main import run
+from clptools.core.model.requests import GroupMove, ServiceStart
 from clptools.core.model.view import ClusterView, ServerView, WaitingView
 from tests.api.fake import Agent, record, sample_status, socket_path
 from tests.conftest import LIMIT_S
@@ -106,6 +107,32 @@ def test_another_server_is_shown_if_it_is_heard(agent: Agent, capsys: Output) ->
     agent.change(alone)
     assert run("clpstat", ["-h", "server2"]) == 3
     assert "Could not connect to server2" in capsys.readouterr().err
+
+
+def test_a_server_may_be_named_by_its_address(agent: Agent, capsys: Output) -> None:
+    changed = msgspec.structs.replace
+    sample = sample_status()
+    first, second = sample.servers
+    there = changed(second, addresses=("192.168.0.2", "fd00::2"))
+    agent.change(changed(sample, servers=(first, there)))
+    for host in ("192.168.0.2", "fd00:0:0::2"):
+        assert run("clpstat", ["-h", host]) == 0
+        assert "   *server2 .........: Online" in capsys.readouterr().out
+        assert run("clpcl", ["-s", "-h", host]) == 0
+        assert agent.backend.asked[-1][0] == ServiceStart(server="server2")
+    assert run("clpgrp", ["-m", "failover1", "-a", "192.168.0.2"]) == 0
+    assert agent.backend.asked[-1][0] == GroupMove(group="failover1", to="server2")
+    assert run("clpmonctrl", ["-v", "-h", "192.168.0.2"]) == 0
+    assert run("clpstat", ["-h", "192.168.0.3"]) == 5
+    capsys.readouterr()
+
+
+def test_local_shows_every_server_in_order(agent: Agent, capsys: Output) -> None:
+    """Public scripts take a server's number from the place of `*` among them."""
+    assert run("clpstat", []) == 0
+    plain = capsys.readouterr().out
+    assert run("clpstat", ["--local"]) == 0
+    assert capsys.readouterr().out == plain
 
 
 def test_a_server_whose_service_is_stopped_is_shown_all_offline(

@@ -272,6 +272,22 @@ def test_the_np_matrix() -> None:
     assert text.count("    server0  : o\n    server1  : x\n") == 2
 
 
+def test_the_fencing_map_is_that_of_np_and_who_can_be_fenced() -> None:
+    found = samples.status()
+    for server, bmc in zip(found["servers"], (True, False), strict=True):
+        server["bmc"] = samples.status()["servers"][0]["bmc"]
+        assert server["bmc"] is not None
+        server["bmc"]["reachable"] = bmc
+    text = maps.fencing_map(found)
+    _, _, np = maps.np_map(found).partition("\n")
+    assert (
+        text.splitlines()[0]
+        == " =====================  FENCING RESOURCE STATUS  ====================="
+    )
+    assert np.rpartition("\n =")[0] in text
+    assert "  [forced stop]\n  " + "-" * 68 + "\n    server0  : o\n    server1  : x\n" in text
+
+
 def test_a_group_that_runs_twice_is_plain_in_every_layout() -> None:
     both = {"server1": "Online", "server2": "Stopping"}
     twice = samples.group("server2", status="Error", copies=("server1", "server2"), on=both)

@@ -353,18 +353,50 @@ def test_the_configuration_answers_the_greps_of_the_field(root: Path, capsys: Ou
     assert run("clpstat", ["-i"]) == 0
     out = capsys.readouterr().out
     for line in (
-        " =====================  CLUSTER INFORMATION  =======================",
+        " =======================  CLUSTER INFORMATION  =======================",
         "  [Server0 : server1]",
         "  [HB0 : lanhb1]",
         "  [Group0 : failover1]",
         "  [Resource0 : exec1]",
         "  [Monitor0 : userw]",
-        "    Type           : exec",
-        "    Heartbeat Timeout : 3000",
+        f"    {'Type':<57}: exec",
+        f"    {'Heartbeat Timeout':<57}: 3000",
     ):
         assert line in out.splitlines()
     assert run("clpstat", ["--cl", "--detail"]) == 0
-    assert "Shutdown Monitoring Method : none" in capsys.readouterr().out
+    assert f"{'Shutdown Monitoring Method':<57}: none" in capsys.readouterr().out
+
+
+def test_an_address_stands_alone_on_its_line(root: Path, capsys: Output) -> None:
+    """`clpstat --rsc fip1 | grep IP | awk -F:` goes into `arping -s`, which takes no prefix."""
+    fip = '[[group.resource]]\ntype = "fip"\nname = "fip1"\naddress = "10.0.0.9/16"\n\n'
+    changed = CONFIG.replace("[[monitor]]\n", fip + "[[monitor]]\n", 1)
+    (root / "etc/clptools/clp.toml").write_text(changed)
+    assert run("clpstat", ["--rsc", "fip1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[1].strip() for line in lines if "IP" in line] == ["10.0.0.9"]
+    assert f"    {'Prefix Length':<57}: 16" in lines
+
+
+def test_fencing_is_np_resolution_and_forced_stop(root: Path, capsys: Output) -> None:
+    assert run("clpstat", ["--fnc"]) == 0
+    assert "No NP resolution resource or forced stop is configured." in capsys.readouterr().out
+    more = '[[np]]\ntype = "ping"\nname = "pingnp1"\ntargets = ["10.0.0.1"]\n\n[forced_stop]\n'
+    named = '[[server]]\nname = "server1"\n'
+    bmc = f'{named}bmc = {{ address = "10.0.9.1", user = "clp" }}\n'
+    text = CONFIG.replace(named, bmc) + f'\n{more}action = "power-off"\n'
+    (root / "etc/clptools/clp.toml").write_text(text)
+    assert run("clpstat", ["--fnc"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "  [NP0 : pingnp1]" in lines and "  [ForcedStop : forced_stop]" in lines
+    assert f"    {'Forced Stop Action':<57}: power-off" in lines
+    assert run("clpstat", ["--fnc", "pingnp1"]) == 0
+    assert "[ForcedStop" not in capsys.readouterr().out
+    assert run("clpstat", ["--fnc", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["np"][0]["name"] == "pingnp1" and told["forced_stop"]["action"] == "power-off"
+    assert run("clpstat", ["-i"]) == 0
+    assert capsys.readouterr().out.count("[NP0 : pingnp1]") == 1
 
 
 def test_one_object_is_shown_by_its_name_or_refused_with_near_ones(

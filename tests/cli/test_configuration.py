@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import os
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from clptools import paths
+from clptools.api.messages import ConfigFiles
 from clptools.cli.render.findings import render_text
 from clptools.core.model.machine import Facts, FileFault, ServerFacts
 from clptools.core.model.requests import Outcome
@@ -75,6 +77,33 @@ def remember(etc: Path, *texts: str) -> None:
     (etc / "history").mkdir()
     for number, text in enumerate(texts, 1):
         (etc / f"history/{number:04d}.toml").write_text(text)
+
+
+def test_the_originals_folders_of_clpcfchk(etc: Path, clp: Clp, tmp_path: Path) -> None:
+    (etc / "clp.toml").write_text(SAMPLE.replace('"failover"', '"cluster"'))
+    out = tmp_path / "out"
+    ran = clp("clpcfchk", "-i", str(etc), "-o", str(out))
+    assert ran.code == 8
+    head, *rows = csv.reader(io.StringIO((out / "cfchk_result.csv").read_text()))
+    assert head == ["level", "file", "line", "key", "text", "mend"]
+    assert ["error", str(etc / "clp.toml")] in [row[:2] for row in rows]
+    assert clp("clpcfchk", "-i", str(etc), str(etc / "clp.toml")).code == 2
+    (etc / "clp.toml").write_text(SAMPLE)
+    assert clp("clpcfchk", "-i", str(etc), "-o", str(out)).code == 0
+
+
+def test_a_push_takes_the_host_that_old_scripts_name(agent: Agent, etc: Path, clp: Clp) -> None:
+    for host in ("server2", "127.0.0.2"):
+        assert clp("clpcfctrl", "--push", "-x", str(etc), "-h", host, "-p", "29002").code == 0
+        assert agent.backend.pushed[-1][0].files["clp.toml"] == SAMPLE
+    count = len(agent.backend.pushed)
+    ran = clp("clpcfctrl", "--push", "-x", str(etc), "-h", "10.9.9.9")
+    assert ran.code == 5 and "10.9.9.9: no server of this configuration" in ran.err
+    assert len(agent.backend.pushed) == count
+    assert clp("clpcfctrl", "--history", "-h", "server2").code == 2
+    agent.backend.files = ConfigFiles(revision=3, files={"clp.toml": SAMPLE})
+    assert clp("clpcfctrl", "--pull", "-x", str(etc), "-h", "127.0.0.1").code == 0
+    assert clp("clpcfctrl", "--pull", "-x", str(etc), "-h", "server9").code == 5
 
 
 def test_a_valid_configuration_is_judged(etc: Path, clp: Clp) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 
+import msgspec
 import pytest
 
 from clptools.core.model import actions as a
 from clptools.core.model import events as e
 from clptools.core.model.requests import GroupMove, GroupStart, GroupStop, ServiceStop
-from clptools.core.model.settings import Arbiter, Monitor
+from clptools.core.model.settings import Arbiter, Interconnect, Monitor
 from clptools.core.model.view import HeartbeatView, ServerView
 from clptools.core.notices.form import Kinds
 from clptools.core.notices.groups import OneCopy, TwoCopies
@@ -49,6 +50,24 @@ def test_all_is_well() -> None:
         assert set(servers(c, at).values()) == {"Online"}
         assert [g.status for g in view.groups] == ["Online"]
         assert [h.status for s in view.servers for h in s.heartbeats] == ["Normal"] * 3
+
+
+def test_a_server_shows_its_addresses_by_priority() -> None:
+    lan = {"server1": "10.0.0.1", "server2": "10.0.0.2"}
+    paths = (
+        Interconnect(name="lankhb1", type="lankhb", addresses=lan),
+        Interconnect(name="lanhb1", type="lanhb", addresses={"server1": "10.0.1.1"}),
+        Interconnect(name="lanhb2", type="lanhb", addresses=lan),
+        Interconnect(name="bmchb1", type="bmchb", addresses={"server1": "10.0.9.1"}),
+    )
+    found = msgspec.structs.replace(settings(2), interconnects=paths)
+    assert found.addresses_of("server1") == ("10.0.0.1", "10.0.1.1")
+    assert found.addresses_of("server2") == ("10.0.0.2",)
+    c = Cluster(found)
+    assert [s.addresses for s in c.view("server1").servers] == [
+        ("10.0.0.1", "10.0.1.1"),
+        ("10.0.0.2",),
+    ]
 
 
 def test_a_slower_path_carries_as_long_as_its_beats_are_not_older_than_the_time_out() -> None:

@@ -86,6 +86,26 @@ async def test_normal_is_told_once_and_every_error_round_again(kind: Rounds) -> 
     await engine.close()
 
 
+async def test_how_long_a_check_took_is_known_once_it_ended(kind: Rounds) -> None:
+    gate = asyncio.Event()
+
+    async def slow() -> Verdict:
+        await gate.wait()
+        return NORMAL
+
+    kind.verdict = slow
+    engine = kind.engine(interval_ms=60_000)
+    engine.run("m", True)
+    await kind.rounds(1)
+    assert engine.took_s() == {}
+    gate.set()
+    await until(lambda: engine.took_s())
+    assert engine.took_s()["m"] > 0
+    engine.run("m", False)
+    assert engine.took_s() == {}
+    await engine.close()
+
+
 async def test_retries_come_first_but_a_time_out_was_patience_enough(kind: Rounds) -> None:
     engine = kind.engine(retries=2, timeout_ms=1_500)
     engine.run("m", True)

@@ -1,7 +1,8 @@
-"""`clpstat -i` and `--cl --sv --hb --np --svg --grp --rsc --mon`: what is configured.
+"""`clpstat -i` and `--cl --sv --hb --np --fnc --svg --grp --rsc --mon`: what is configured.
 
 One bracketed section an object, one `Key : value` line a property, durations in milliseconds
-as the original prints them.  `--detail` adds the keys that are seldom looked for.
+as the original prints them.  Heading and columns are those of samples of the original's.
+`--detail` adds the keys that are seldom looked for.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from clptools.core.model.settings import (
     Settings,
 )
 
-HEADER = " =====================  CLUSTER INFORMATION  ======================="
+HEADER = " =======================  CLUSTER INFORMATION  ======================="
+KEY_COLUMNS = 57
 
 Lines = Iterator[tuple[str, str]]
 """Key and value; an empty value is not shown."""
@@ -40,16 +42,21 @@ class Kind(StrEnum):
     SERVER = "sv"
     HEARTBEAT = "hb"
     NP = "np"
+    FENCING = "fnc"
     SERVER_GROUP = "svg"
     GROUP = "grp"
     RESOURCE = "rsc"
     MONITOR = "mon"
 
 
+WHOLE = tuple(kind for kind in Kind if kind is not Kind.FENCING)
+"""What `-i` shows: everything once.  Forced stop belongs to the cluster as well."""
+
 WORDS = {
     Kind.SERVER: "server",
     Kind.HEARTBEAT: "heartbeat resource",
     Kind.NP: "NP resolution resource",
+    Kind.FENCING: "NP resolution resource or forced stop",
     Kind.SERVER_GROUP: "server group",
     Kind.GROUP: "group",
     Kind.RESOURCE: "group resource",
@@ -68,7 +75,7 @@ def configuration(
             if name and found != name:
                 continue
             lines.append(f"  [{title} : {clean(found)}]")
-            lines += [f"    {key:<14} : {clean(value)}" for key, value in pairs if value]
+            lines += [f"    {key:<{KEY_COLUMNS}}: {clean(value)}" for key, value in pairs if value]
         if len(lines) == before and kinds == (kind,):
             lines.append(f"  No {WORDS[kind]} is configured.")
     return "\n".join([*lines, FOOTER]) + "\n"
@@ -87,6 +94,8 @@ def configuration_fields(
             fields["cluster"] = msgspec.to_builtins(settings.cluster)
             fields["forced_stop"] = msgspec.to_builtins(settings.forced_stop)
             continue
+        if kind is Kind.FENCING:
+            fields["forced_stop"] = msgspec.to_builtins(settings.forced_stop)
         key, objects = OBJECTS[kind]
         found = [msgspec.to_builtins(one) for one in objects(settings)]
         for one in found:
@@ -125,18 +134,22 @@ def _cluster_lines(settings: Settings, detail: bool) -> Lines:
     yield "Server Startup Wait", str(cluster.startup_wait_ms)
     yield "Takeover Without Proof", _onoff(cluster.takeover_without_proof)
     yield "Action at NP Occurrence", cluster.partition_action
-    stop = settings.forced_stop
-    yield "Forced Stop Action", stop.action
-    if stop.action != "none":
-        yield "Forced Stop Timeout", str(stop.timeout_ms)
-        yield "Forced Stop Retries", str(stop.retries)
-        yield "Forced Stop Delay", str(cluster.fence_delay_ms)
+    yield from _forced_stop_lines(settings)
     userw = next((m for m in settings.monitors if m.type == "userw"), None)
     if userw is not None:
         yield "Shutdown Monitoring Method", read(WatchdogOptions, userw.options).method
     yield "Action Command", cluster.action_command
     yield "Journal Size (bytes)", str(cluster.journal_bytes)
     yield "Metrics", cluster.metrics
+
+
+def _forced_stop_lines(settings: Settings) -> Lines:
+    stop = settings.forced_stop
+    yield "Forced Stop Action", stop.action
+    if stop.action != "none":
+        yield "Forced Stop Timeout", str(stop.timeout_ms)
+        yield "Forced Stop Retries", str(stop.retries)
+        yield "Forced Stop Delay", str(settings.cluster.fence_delay_ms)
 
 
 def _servers(settings: Settings, detail: bool) -> Iterator[Section]:
@@ -190,6 +203,12 @@ def _arbiter_lines(arbiter: Arbiter, detail: bool) -> Lines:
         yield "Timeout", str(arbiter.timeout_ms)
         yield "Strong", _onoff(arbiter.strong)
         yield "Required", _onoff(arbiter.required)
+
+
+def _fencing(settings: Settings, detail: bool) -> Iterator[Section]:
+    yield from _arbiters(settings, detail)
+    if settings.forced_stop.action != "none":
+        yield "ForcedStop", "forced_stop", _forced_stop_lines(settings)
 
 
 def _server_groups(settings: Settings, detail: bool) -> Iterator[Section]:
@@ -293,6 +312,7 @@ SECTIONS: dict[Kind, Callable[[Settings, bool], Iterator[Section]]] = {
     Kind.SERVER: _servers,
     Kind.HEARTBEAT: _heartbeats,
     Kind.NP: _arbiters,
+    Kind.FENCING: _fencing,
     Kind.SERVER_GROUP: _server_groups,
     Kind.GROUP: _groups,
     Kind.RESOURCE: _resources,
@@ -304,6 +324,7 @@ OBJECTS: dict[Kind, tuple[str, Callable[[Settings], Iterable[msgspec.Struct]]]] 
     Kind.SERVER: ("servers", lambda settings: settings.servers),
     Kind.HEARTBEAT: ("interconnects", lambda settings: settings.interconnects),
     Kind.NP: ("np", lambda settings: settings.arbiters),
+    Kind.FENCING: ("np", lambda settings: settings.arbiters),
     Kind.SERVER_GROUP: ("server_groups", lambda settings: settings.server_groups),
     Kind.GROUP: ("groups", lambda settings: settings.groups),
     Kind.RESOURCE: ("resources", lambda s: (r for group in s.groups for r in group.resources)),
@@ -315,8 +336,14 @@ OBJECTS: dict[Kind, tuple[str, Callable[[Settings], Iterable[msgspec.Struct]]]] 
 def _options(options: dict[str, Option], keys: dict[str, str] | None = None) -> Lines:
     """The variant's own keys, under the original's names where it has one."""
     for key, value in options.items():
-        named = key.removesuffix("_ms").replace("_", " ").title()
-        yield (keys or {}).get(key, named), _text(value)
+        named = (keys or {}).get(key, key.removesuffix("_ms").replace("_", " ").title())
+        if key == "address" and isinstance(value, str):
+            # Scripts take the value of the line with "IP" as it is: `arping -s` has no prefix.
+            address, _, prefix = value.partition("/")
+            yield named, address
+            yield "Prefix Length", prefix
+        else:
+            yield named, _text(value)
 
 
 def _text(value: Option) -> str:
@@ -332,4 +359,4 @@ def _text(value: Option) -> str:
 
 
 def _onoff(value: bool) -> str:
-    return "on" if value else "off"
+    return "On" if value else "Off"

@@ -1,4 +1,4 @@
-"""`clpstat -g`, `-m`, `-n`, `-p`: the maps of groups, monitors, heartbeats, NP resolution.
+"""`clpstat -g -m -n -p -f`: maps of groups, monitors, heartbeats, NP resolution, fencing.
 
 Servers stand as `server0`, `server1`, ... in order of priority, as the original numbers them.
 """
@@ -18,6 +18,7 @@ GROUP_HEADER = " ======================  GROUPMAP INFORMATION  =================
 MONITOR_HEADER = " =================== MONITOR RESOURCE STATUS ========================="
 HEARTBEAT_HEADER = " ====================== HEARTBEAT RESOURCE STATUS ===================="
 NP_HEADER = " ================= NETWORK PARTITION RESOURCE STATUS ================="
+FENCING_HEADER = " =====================  FENCING RESOURCE STATUS  ====================="
 RULE = "  " + "-" * 68
 
 LETTERS = {
@@ -99,19 +100,32 @@ def heartbeat_map(view: StatusJson) -> str:
 
 def np_map(view: StatusJson) -> str:
     """`-p`: for each server, the NP resolution resources of all."""
+    return page([NP_HEADER, *_np_lines(stopped(view))])
+
+
+def fencing_map(view: StatusJson) -> str:
+    """`-f`: the same, and whether each server's BMC answers, by which it would be fenced."""
     view = stopped(view)
+    lines = [FENCING_HEADER, *_np_lines(view), "", "  [forced stop]", RULE]
+    for index, server in enumerate(view["servers"]):
+        bmc = server["bmc"]
+        lines.append(cells(f"server{index}", "-" if bmc is None else "xo"[bmc["reachable"]]))
+    return page(lines)
+
+
+def _np_lines(view: StatusJson) -> Iterator[str]:
     count = max((len(server["np"]) for server in view["servers"]), default=0)
     named = next((s["np"] for s in view["servers"] if len(s["np"]) == count), [])
-    lines = [NP_HEADER, *servers(view)]
-    lines += [f"  NP{number} : {clean(np['name'])}" for number, np in enumerate(named)]
+    yield from servers(view)
+    yield from (f"  NP{number} : {clean(np['name'])}" for number, np in enumerate(named))
     for index, server in enumerate(view["servers"]):
-        lines += ["", f"  [on server{index} : {server['status']}]", cells("NP", range(count)), RULE]
+        yield from ("", f"  [on server{index} : {server['status']}]")
+        yield from (cells("NP", range(count)), RULE)
         for other, peer in enumerate(view["servers"]):
             status = {np["name"]: np["status"] for np in peer["np"]}
             knows = letter(server) not in "x-"
             row = [CELLS.get(status.get(np["name"], ""), "-") if knows else "-" for np in named]
-            lines.append(cells(f"server{other}", row))
-    return page(lines)
+            yield cells(f"server{other}", row)
 
 
 def servers(view: StatusJson) -> Iterator[str]:

@@ -361,6 +361,11 @@ class Settings(Frozen, frozen=True, kw_only=True, dict=True):
         """The server of that name, or None."""
         return next((s for s in self.servers if s.name == name), None)
 
+    def addresses_of(self, name: str) -> tuple[str, ...]:
+        """That server's addresses on the interconnects, by priority, each once."""
+        found = (path.addresses.get(name, "") for path in self.interconnects if path.is_lan)
+        return tuple(dict.fromkeys(filter(None, found)))
+
     def bmc_at(self, name: str) -> str:
         """Where that server's BMC is asked; empty: it has none."""
         found = self.server(name)

@@ -148,6 +148,8 @@ class ServerView(View, frozen=True, kw_only=True):
     revision: int = 0
     macs: tuple[str, ...] = ()
     """MAC addresses of its interfaces."""
+    addresses: tuple[str, ...] = ()
+    """Its addresses on the interconnects, by priority: commands take them for its name."""
 
 
 class PlannedMoveView(View, frozen=True, kw_only=True):

@@ -77,7 +77,10 @@ class Status:
     def view(self) -> StatusView:
         """The whole cluster as this server knows it."""
         step = self.step
-        servers = tuple(self._server(name) for name in step.settings.names)
+        servers = tuple(
+            msgspec.structs.replace(self._server(name), addresses=step.settings.addresses_of(name))
+            for name in step.settings.names
+        )
         groups = tuple(self._group(g, servers) for g in step.settings.groups)
         monitors = tuple(self._monitor(m, servers) for m in step.settings.monitors)
         shared = self.policy.shared

@@ -1,0 +1,67 @@
+"""`clpcompat`: the original's places and names on this host, for scripts that name them."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from clptools.cli.command import SUCCEEDED, Answer, Args, Command, Option, done
+from clptools.cli.requests import one_of
+from clptools.faults import ClpError, ExitCode
+
+COMMAND = Command(
+    "clpcompat",
+    summary="make the original's paths and units on this host, or take them away",
+    synopsis=("--install", "--remove", "--show"),
+    description=(
+        (
+            "For scripts that name them, and only when it is asked for: /opt/nec/clusterpro with "
+            "bin, scripts, log and work/trnreq as links to those of clptools, and links in "
+            "/usr/sbin to commands that are not there. clpbackup.sh, clpcfadm.py, clpfwctrl.sh, "
+            "clprestore.sh and clpsvcctrl.sh have these endings there, too."
+        ),
+        (
+            "Where the node agent is a unit of systemd, clusterpro.service is another name of "
+            "clpnode.service. The side services (clusterpro_webmgr, clusterpro_alertsync and so "
+            "on) have nothing to run here: each is a unit that runs nothing, because a script "
+            "that restarts them must not restart the node agent."
+        ),
+        (
+            "--remove takes away exactly what --install made: a link that leads elsewhere now, or "
+            "a file that was edited, stays and is named. A host on which EXPRESSCLUSTER itself is "
+            "installed is refused (6)."
+        ),
+    ),
+    options=(
+        Option("--install", help="Make them; what is there already stays."),
+        Option("--remove", help="Take them away."),
+        Option("--show", help="Say whether they are there."),
+    ),
+    examples=(("clpcompat --install", "/opt/nec/clusterpro/bin/clpstat is our clpstat"),),
+)
+
+
+def run(args: Args) -> Answer:
+    from clptools.cli import compat
+    from clptools.paths import root
+
+    what = one_of(COMMAND, args, "install", "remove", "show")
+    if what == "install":
+        made = compat.install(_binaries())
+        return done(f"{root()}{compat.HOME} leads to clptools.\n{SUCCEEDED}", made=made)
+    if what == "remove":
+        gone, stays = compat.remove()
+        kept = [f"{path} was changed, and stays." for path in stays]
+        return done("\n".join([*kept, SUCCEEDED]), removed=gone, kept=stays)
+    there = compat.is_installed()
+    text = f"{root()}{compat.HOME} {'leads to clptools' if there else 'is not made'}."
+    return Answer(text, {"installed": there})
+
+
+def _binaries() -> str:
+    """The folder of our commands: that of the one that runs."""
+    folder = os.path.dirname(os.path.abspath(sys.argv[0]))
+    if not os.access(os.path.join(folder, "clpstat"), os.X_OK):
+        text = f"{folder}: the commands of clptools are not here, so nothing can lead to them."
+        raise ClpError(ExitCode.FAILED, text, "Call it as it is installed.")
+    return folder
