@@ -470,14 +470,13 @@ def votesbelow(node: Node) -> None:
 
 @mutation
 def oldyes(node: Node) -> None:
-    """An arbiter's yes to an earlier candidacy begins another one."""
+    """An arbiter's yes counts although what it gave was given back meanwhile."""
 
-    def pre_given() -> bool:
-        state = node.state.election
-        with briefly(state, "asked_at", min(state.asked_at, state.arbiter_at)):
-            return bool(old())
+    def answered(event: e.ArbiterAnswered) -> None:
+        with briefly(node.state.election, "arbiter_from", NEVER):
+            old(event)
 
-    old = put(node.election, "_pre_given", pre_given)
+    old = handle(node, e.ArbiterAnswered, answered)
 
 
 @mutation

@@ -70,6 +70,7 @@ UNSAFE = [
     ("futurevotes", "g03-machine-set-back"),
     ("anyterm", "g17-vote-of-the-boot-before"),
     ("oldyes", "g16-late-yes-of-an-arbiter"),
+    ("oldyes", "g20-yes-that-was-given-back"),
     ("freshlease", "s06-agent-restarts-after-its-lease"),
     ("feedsanyway", "s06-agent-restarts-after-its-lease"),
     ("disarmsatonce", "s04-watchdog-taken-away-and-cut"),

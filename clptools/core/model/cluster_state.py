@@ -297,6 +297,8 @@ class VoteState(msgspec.Struct):
     arbiter_at: int = NEVER
     """Send time of the arbiter's newest yes."""
     arbiter_asked_at: int = NEVER
+    arbiter_from: int = NEVER
+    """A yes to a question from before this says nothing: we have given the arbiter back since."""
     arbiter_error: str = ""
     arbiter_ok_at: int = NEVER
     few_since: int = NEVER
