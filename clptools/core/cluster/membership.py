@@ -394,6 +394,7 @@ def _differs(before: Beat, beat: Beat) -> bool:
         or before.stopped != beat.stopped
         or before.suspended != beat.suspended
         or before.barred != beat.barred
+        or before.unfit != beat.unfit
         or before.policy != beat.policy
         or before.armed != beat.armed
         or before.out != beat.out
