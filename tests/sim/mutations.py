@@ -1312,6 +1312,55 @@ def oldaddress(node: Node) -> None:
     put(node.power, "readdressed", lambda before: None)
 
 
+@mutation
+def deputiesshoot(node: Node) -> None:
+    """Every server of an exact half takes its turns from the first round on."""
+
+    def rounds(place: int, p: Any) -> int:
+        return int(old(0, p))
+
+    old = put(node.fencing, "_rounds_left_out", rounds)
+
+
+@mutation
+def blindshoots(node: Node) -> None:
+    """A server that cannot read its own BMC heartbeat takes its turn all the same."""
+    put(node.power, "cannot_see_itself", lambda: False)
+
+
+@mutation
+def outdatedshoots(node: Node) -> None:
+    """A server takes its turns although the other one counts by a newer revision."""
+
+    def rounds(place: int, p: Any) -> int:
+        with briefly(p, "newest_revision", 0):
+            return int(old(place, p))
+
+    old = put(node.fencing, "_rounds_left_out", rounds)
+
+
+@mutation
+def changedisnew(node: Node) -> None:
+    """What the own BMC heartbeat changed to counts as new, however long it was not read."""
+
+    def beat(bmc: Any, event: Any) -> None:
+        old(bmc, event)
+        bmc.beat_after = bmc.beat_at
+
+    old = put(node.power, "_beat", beat)
+
+
+@mutation
+def believesleft(node: Node) -> None:
+    """Of a server that has left, any beat is believed that ever answered one of ours."""
+
+    def believe(p: Any, beat: Any) -> bool:
+        with briefly(p, "heard_at", NEVER if p.left else p.heard_at):
+            return bool(old(p, beat))
+
+    old = put(node.membership, "_believe", believe)
+
+
 # --- recovery --------------------------------------------------------------------------------
 
 

@@ -152,6 +152,11 @@ BROKEN = [
     ("shortturns", "I13", "s03-slow-heartbeats-longer-turns"),
     ("longsteps", "I13", "s03-interval-pushed-and-cut"),
     ("ownexchange", "I13", "s03-exchange-of-a-machine-that-stood-still"),
+    ("deputiesshoot", "I13", "p20-four-one-after-the-other"),
+    ("blindshoots", "I13", "fence-own-beat-not-read"),
+    ("changedisnew", "I13", "fence-own-beat-read-after-a-gap"),
+    ("outdatedshoots", "I13", "revision-outdated-takes-no-turn"),
+    ("believesleft", "I12", "s18-left-and-replayed"),
 ]
 """(guard, promise, schedule): without it this promise is broken."""
 

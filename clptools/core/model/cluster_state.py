@@ -162,6 +162,8 @@ class PeerState(msgspec.Struct):
     """It was recorded, and it has not been heard since."""
     voters: int = 0
     """`Beat.voters` of the newest beat of the incarnation we believe."""
+    newest_revision: int = 0
+    """Highest `Beat.revision` of any beat of it, also of an incarnation that we do not believe."""
     not_counted: int = 0
     """`Beat.voters`, or `~Beat.revision`, for which its not being counted was recorded."""
     reads_lists: bool = True
