@@ -68,7 +68,7 @@ def describe_beat(beat: m.Beat) -> str:
     words += [describe_holding(h) for h in beat.holdings]
     if beat.listed:
         words.append(f"list {beat.listed} of {beat.count}")
-    for flag in ("left", "armed", "suspended", "stopped", "barred"):
+    for flag in ("left", "armed", "suspended", "stopped", "barred", "unfit"):
         if getattr(beat, flag):
             words.append(flag)
     if not beat.counts:

@@ -143,7 +143,6 @@ class Evidence:
             and not state.revision.names
             and state.ratio.ratio == 1
             and host.name in host.settings.names
-            and host.disk.noted == host.boots
         )
 
     def _decides(self, host: Host) -> bool:
@@ -229,14 +228,14 @@ class Evidence:
         known = [_group(h, group.name) for h in clique]
         if any(g is None or g.startup != "auto" or g.failover != "auto" for g in known):
             return False
-        if not any(all(h.name in g.servers for g in known if g) for h in clique):
+        # One that cannot note its boot takes no group, and keeps none from the others.
+        able = [h for h in clique if h.disk.noted == h.boots]
+        if not any(all(h.name in g.servers for g in known if g) for h in able):
             return False
         if shared.suspended or shared.closing:
             return False
         intent = next((i for i in shared.intents if i.group == group.name), None)
-        if intent is not None and not (
-            intent.wanted and not intent.avoid and not intent.preferred and not intent.failures
-        ):
+        if intent is not None and (not intent.wanted or intent.failures):
             return False
         for host in clique:
             if any(g == group.name for g, _ in host.active) or not self._scripts_work(host, group):

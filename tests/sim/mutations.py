@@ -470,14 +470,13 @@ def votesbelow(node: Node) -> None:
 
 @mutation
 def oldyes(node: Node) -> None:
-    """An arbiter's yes to an earlier candidacy begins another one."""
+    """An arbiter's yes counts although what it gave was given back meanwhile."""
 
-    def pre_given() -> bool:
-        state = node.state.election
-        with briefly(state, "asked_at", min(state.asked_at, state.arbiter_at)):
-            return bool(old())
+    def answered(event: e.ArbiterAnswered) -> None:
+        with briefly(node.state.election, "arbiter_from", NEVER):
+            old(event)
 
-    old = put(node.election, "_pre_given", pre_given)
+    old = handle(node, e.ArbiterAnswered, answered)
 
 
 @mutation
@@ -1311,6 +1310,55 @@ def unheardsuspend(node: Node) -> None:
 def oldaddress(node: Node) -> None:
     """What was read through an address stands for the one that a push gives instead."""
     put(node.power, "readdressed", lambda before: None)
+
+
+@mutation
+def deputiesshoot(node: Node) -> None:
+    """Every server of an exact half takes its turns from the first round on."""
+
+    def rounds(place: int, p: Any) -> int:
+        return int(old(0, p))
+
+    old = put(node.fencing, "_rounds_left_out", rounds)
+
+
+@mutation
+def blindshoots(node: Node) -> None:
+    """A server that cannot read its own BMC heartbeat takes its turn all the same."""
+    put(node.power, "cannot_see_itself", lambda: False)
+
+
+@mutation
+def outdatedshoots(node: Node) -> None:
+    """A server takes its turns although the other one counts by a newer revision."""
+
+    def rounds(place: int, p: Any) -> int:
+        with briefly(p, "newest_revision", 0):
+            return int(old(place, p))
+
+    old = put(node.fencing, "_rounds_left_out", rounds)
+
+
+@mutation
+def changedisnew(node: Node) -> None:
+    """What the own BMC heartbeat changed to counts as new, however long it was not read."""
+
+    def beat(bmc: Any, event: Any) -> None:
+        old(bmc, event)
+        bmc.beat_after = bmc.beat_at
+
+    old = put(node.power, "_beat", beat)
+
+
+@mutation
+def believesleft(node: Node) -> None:
+    """Of a server that has left, any beat is believed that ever answered one of ours."""
+
+    def believe(p: Any, beat: Any) -> bool:
+        with briefly(p, "heard_at", NEVER if p.left else p.heard_at):
+            return bool(old(p, beat))
+
+    old = put(node.membership, "_believe", believe)
 
 
 # --- recovery --------------------------------------------------------------------------------

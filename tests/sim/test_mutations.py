@@ -70,6 +70,7 @@ UNSAFE = [
     ("futurevotes", "g03-machine-set-back"),
     ("anyterm", "g17-vote-of-the-boot-before"),
     ("oldyes", "g16-late-yes-of-an-arbiter"),
+    ("oldyes", "g20-yes-that-was-given-back"),
     ("freshlease", "s06-agent-restarts-after-its-lease"),
     ("feedsanyway", "s06-agent-restarts-after-its-lease"),
     ("disarmsatonce", "s04-watchdog-taken-away-and-cut"),
@@ -151,6 +152,11 @@ BROKEN = [
     ("shortturns", "I13", "s03-slow-heartbeats-longer-turns"),
     ("longsteps", "I13", "s03-interval-pushed-and-cut"),
     ("ownexchange", "I13", "s03-exchange-of-a-machine-that-stood-still"),
+    ("deputiesshoot", "I13", "p20-four-one-after-the-other"),
+    ("blindshoots", "I13", "fence-own-beat-not-read"),
+    ("changedisnew", "I13", "fence-own-beat-read-after-a-gap"),
+    ("outdatedshoots", "I13", "revision-outdated-takes-no-turn"),
+    ("believesleft", "I12", "s18-left-and-replayed"),
 ]
 """(guard, promise, schedule): without it this promise is broken."""
 

@@ -43,6 +43,8 @@ class ArbiterLease:
             return
         if step.now - state.arbiter_asked_at < arbiter.interval_ms:
             return
+        if step.now < state.arbiter_from:
+            return  # its answer could not be told from that to the question before the release
         state.arbiter_asked_at = step.now
         step.do(HoldArbiter(name=arbiter.name, lease_ms=step.times.lease_ms))
 
@@ -57,8 +59,9 @@ class ArbiterLease:
             state.arbiter_ok_at = self.step.now
             if not event.held and state.few_since != NEVER:
                 self._refused()
-        # A yes to an earlier candidacy begins no office: `Election._pre_given` wants a newer one.
-        if event.held and state.office is not Office.NONE:
+        # What we gave back meanwhile may be another server's by now.
+        asked_since = event.asked_at >= state.arbiter_from
+        if event.held and asked_since and state.office is not Office.NONE:
             state.arbiter_at = max(state.arbiter_at, event.asked_at)
         self.step.changed(Change.DECISIONS)
 
@@ -73,8 +76,11 @@ class ArbiterLease:
         """Gives the lease back, if we asked for it."""
         state, arbiter = self.state, self.step.settings.arbiter
         state.arbiter_at = NEVER
-        if arbiter is not None and state.arbiter_asked_at != NEVER:
-            state.arbiter_asked_at = NEVER
+        if state.arbiter_asked_at == NEVER:
+            return
+        state.arbiter_from = state.arbiter_asked_at + 1
+        state.arbiter_asked_at = NEVER
+        if arbiter is not None:
             self.step.do(ReleaseArbiter(name=arbiter.name))
 
     # ------------------------------------------------------------------ left to others

@@ -300,7 +300,7 @@ class Election:
             if name != step.me and self.peers[name].pre_at >= state.asked_at
         )
         arbiter = step.settings.arbiter
-        held = state.arbiter_at >= state.asked_at
+        held = state.arbiter_at != NEVER
         if arbiter is not None and arbiter.required:
             return held or yes == len(electorate)
         if yes >= majority(len(electorate)):

@@ -103,6 +103,7 @@ class Heartbeats:
                 lists=True,
                 have=self.holdings.have(p, echo),
                 turns_ms=self._turns_ms(p, echo),
+                unfit=not step.life.noted,
             )
             via = self._relay_to(name, hears) if self._cut_off(p) else ""
             self._send(beat, via)

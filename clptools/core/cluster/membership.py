@@ -84,6 +84,7 @@ class Membership:
         if beat.incarnation in p.retired:
             self._replayed(p, beat)
             return None
+        p.newest_revision = max(p.newest_revision, beat.revision)
         if beat.left:
             self._left(p, beat)
             return None
@@ -222,11 +223,11 @@ class Membership:
         echo = beat.echo
         if echo is None:
             return False
-        if p.believed and not p.left:
-            if echo.sent_at <= p.heard_at:
-                return False
-            if step.now - p.heard_at <= step.times.hear_ms:
-                return False
+        # Also after it left: `retired` holds only the newest incarnations.
+        if (p.believed or p.left) and echo.sent_at <= p.heard_at:
+            return False
+        if p.believed and step.now - p.heard_at <= step.times.hear_ms:
+            return False
         if p.believed:
             p.retired = [*p.retired, p.incarnation][-_RETIRED_KEPT:]
             p.retired_at = step.now
@@ -394,6 +395,7 @@ def _differs(before: Beat, beat: Beat) -> bool:
         or before.stopped != beat.stopped
         or before.suspended != beat.suspended
         or before.barred != beat.barred
+        or before.unfit != beat.unfit
         or before.policy != beat.policy
         or before.armed != beat.armed
         or before.out != beat.out

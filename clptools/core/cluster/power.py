@@ -281,6 +281,11 @@ class Power:
         long_before = min(p.heard_at, p.echoed_at) - 3 * self.interval_ms() - _LAG_MS
         return now - bmc.beat_after > self.interval_ms() * 8 // 5 and bmc.beat_after > long_before
 
+    def cannot_see_itself(self) -> bool:
+        """Whether we cannot tell how our own heartbeat in our BMC looks to the others."""
+        read_at = self.peers.own_bmc.beat_read_at
+        return self._beats() and self.step.now - read_at > self.interval_ms() * 8 // 5
+
     def stands_still(self, p: PeerState) -> bool:
         """Whether a server's BMC shows that it fell silent as a whole.
 

@@ -112,11 +112,8 @@ class Grants:
             )
         )
 
-    def follow(self, group: Group, grant: GrantState, holders: list[Held]) -> bool:
-        """Follows a grant under way: taken, refused, or to be repeated.
-
-        Returns whether it is through, with the group online.
-        """
+    def follow(self, group: Group, grant: GrantState, holders: list[Held]) -> GrantChange:
+        """Follows a grant under way: taken, refused, or to be repeated; returns what it found."""
         step = self.step
         change = self._found(group, grant, holders)
         grant.stage = GRANT.after(grant.stage, change)
@@ -126,7 +123,7 @@ class Grants:
             last = self.clearance.granted_at(group.name, grant.server)
             if step.now - last >= step.times.interval_ms:
                 self._send(group.name, grant)
-        return grant.stage is GrantStage.DONE
+        return change
 
     def _found(self, group: Group, grant: GrantState, holders: list[Held]) -> GrantChange:
         """What became of a grant, by what all servers say of the group."""

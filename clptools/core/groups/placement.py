@@ -27,6 +27,7 @@ from clptools.core.model.settings import Group
 from clptools.core.model.state import Phase
 from clptools.core.model.states import GroupState, GroupWhy, group_why
 from clptools.core.model.timing import NEVER
+from clptools.core.model.transitions import GrantChange
 from clptools.core.notices import groups as notices
 from clptools.core.safety.clearance import Clearance
 from clptools.core.safety.fencing import Stake
@@ -130,15 +131,18 @@ class Placement:
     def _place(self, group: Group) -> None:
         reports = self.holders.reports(group.name)
         self._react(group, reports)
-        intent = self.policy.intent_of(group.name)
         holders = [
             h for h in reports if h.held and not self.clearance.cleared(group.name, h.server).ok
         ]
         grant = self.state.grants.get(group.name)
         if grant is not None:
-            if self.grants.follow(group, grant, holders):
+            change = self.grants.follow(group, grant, holders)
+            if change is GrantChange.ONLINE and self._as_wanted(group, grant.server):
                 self._settled(group, grant.server)
+            elif change is GrantChange.EXPIRED:
+                self._not_taken(group, grant.server)
             grant = self.state.grants.get(group.name)
+        intent = self.policy.intent_of(group.name)
         if holders:
             dark = [h.server for h in holders if not self.peers.is_online(h.server)]
             if intent.wanted and len(dark) == len(holders):
@@ -187,6 +191,11 @@ class Placement:
             )
         self.policy.amend(change)
 
+    def _as_wanted(self, group: Group, server: str) -> bool:
+        """Whether nothing else was asked for while it started there."""
+        intent = self.policy.intent_of(group.name)
+        return intent.wanted and intent.preferred in ("", server)
+
     def _settled(self, group: Group, server: str) -> None:
         """The group runs: its intent is only that it goes on."""
         intent = self.policy.intent_of(group.name)
@@ -200,6 +209,12 @@ class Placement:
         )
         if calm != intent:
             self.policy.amend(calm)
+
+    def _not_taken(self, group: Group, server: str) -> None:
+        """A server that is heard did not take the group: another one is tried first."""
+        intent = self.policy.intent_of(group.name)
+        avoid = _with(intent.avoid, server)
+        self.policy.amend(msgspec.structs.replace(intent, avoid=avoid, preferred=""))
 
     def _keep(self, group: Group, intent: Intent, holders: list[Held]) -> None:
         """Stops or moves a group that is held, where that is wanted."""
@@ -320,6 +335,9 @@ class Placement:
             self.waits.note(group.name, say.waits_for_proof(uncleared), tuple(uncleared))
             return
         self.grants.give(group, intent, target, reason)
+        if intent.preferred not in ("", target):
+            # It cannot take it now: what is asked for from here on is a new wish.
+            self.policy.amend(msgspec.structs.replace(intent, preferred=""))
 
     def _tried_again(self, group: Group, intent: Intent) -> Intent:
         """A group that could start nowhere pauses, then is tried from its first server again.

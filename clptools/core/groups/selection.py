@@ -129,6 +129,8 @@ class Selection:
         beat = p.beat
         if beat is None or beat.stopped:
             return say.stopping
+        if beat.unfit:
+            return say.boot_not_noted
         return say.newcomer if beat.newcomer else ""
 
     def is_free(self, group: Group, name: str) -> bool:

@@ -162,6 +162,8 @@ class PeerState(msgspec.Struct):
     """It was recorded, and it has not been heard since."""
     voters: int = 0
     """`Beat.voters` of the newest beat of the incarnation we believe."""
+    newest_revision: int = 0
+    """Highest `Beat.revision` of any beat of it, also of an incarnation that we do not believe."""
     not_counted: int = 0
     """`Beat.voters`, or `~Beat.revision`, for which its not being counted was recorded."""
     reads_lists: bool = True
@@ -297,6 +299,8 @@ class VoteState(msgspec.Struct):
     arbiter_at: int = NEVER
     """Send time of the arbiter's newest yes."""
     arbiter_asked_at: int = NEVER
+    arbiter_from: int = NEVER
+    """A yes to a question from before this says nothing: we have given the arbiter back since."""
     arbiter_error: str = ""
     arbiter_ok_at: int = NEVER
     few_since: int = NEVER

@@ -157,6 +157,8 @@ class Beat(Message, tag="beat", array_like=True, frozen=True, kw_only=True):
     turns_ms: int = 0
     """How long before `sent_at` the instant lies from which the sender counts turns to fence `to`;
     0: it says nothing of it, as earlier versions do."""
+    unfit: bool = False
+    """The sender cannot note its boot on disk: it takes no group."""
 
 
 class Grant(Message, tag="grant", frozen=True, kw_only=True):

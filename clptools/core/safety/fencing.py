@@ -57,6 +57,8 @@ _BUSY_MS = 500
 _POWER_ON_MS = 60_000
 _SHORTEST_MS = 1_000
 """Of a turn, whatever an older configuration says."""
+_ROUNDS_OUTDATED = 4
+"""Turns of the revision that we lack may be longer than ours."""
 
 
 class Stake(msgspec.Struct, frozen=True):
@@ -296,7 +298,24 @@ class Fencing:
         if any(place is None for place in places):
             return False
         place = max(x for x in places if x is not None)
-        return all(self._turn_of(place, p, r) for r in revisions)
+        rounds = self._rounds_left_out(place, p)
+        return all(self._turn_of(place, p, r) and self._later(rounds, p, r) for r in revisions)
+
+    def _rounds_left_out(self, place: int, p: PeerState) -> int:
+        """How many rounds of all turns we let pass, as another server's order may be on its way."""
+        if p.newest_revision > self.step.settings.revision:
+            return _ROUNDS_OUTDATED  # it counts turns by a revision that we do not have
+        if self.power.cannot_see_itself():
+            return 1  # it may have seen our beat stop, and waits for no turn
+        # Turns count for each pair: of four servers each could be shot by one that dies of another.
+        deputy = any(name < self.step.me and self.peers.hears(name) for name in self.peers)
+        return 1 if place and deputy else 0
+
+    def _later(self, rounds: int, p: PeerState, revision: InForce) -> bool:
+        """Whether it has been silent for so many rounds of turns beyond the time-out."""
+        round_ms = self._places(revision) * self._turn_ms(revision)
+        silent_ms = self.step.now - max(p.heard_at, p.any_heard_at) - revision.lost_ms
+        return silent_ms >= rounds * round_ms
 
     def _turn_of(self, place: int, p: PeerState, revision: InForce) -> bool:
         """Whether an order given now leaves at the beginning of the turn of this place.
@@ -304,7 +323,7 @@ class Fencing:
         That is the first fifth, or half a second and two intervals, whichever is longer.  A BMC
         holds the button for 4 s: its victim should be off before the next turn begins.
         """
-        turn_ms = max(timing.turn_ms(revision.cluster), _SHORTEST_MS)
+        turn_ms = self._turn_ms(revision)
         silent_ms = self.step.now - p.turns_at - revision.lost_ms
         if silent_ms < 0:
             return False
@@ -313,6 +332,9 @@ class Fencing:
         interval_ms = revision.cluster.heartbeat_interval_ms
         window_ms = max(turn_ms // 5, _WITHIN_MS + 2 * interval_ms)
         return mine and into_ms + _WITHIN_MS <= window_ms
+
+    def _turn_ms(self, revision: InForce) -> int:
+        return max(timing.turn_ms(revision.cluster), _SHORTEST_MS)
 
     def _places(self, revision: InForce) -> int:
         """How many places take turns."""
