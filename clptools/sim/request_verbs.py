@@ -35,6 +35,8 @@ def ask(world: World, host: Host, made: r.Request, *, user: str = "root", asked_
         world.check.resumed()
     if isinstance(made, r.ForceStop):
         world.forced.add(made.down)
+    if isinstance(made, r.GroupStart | r.GroupMove) and made.force:
+        world.check.order.forced(made.group)
     if isinstance(made, r.GroupStop):
         world.check.service.asked(made.group)
     if isinstance(made, r.ServiceStop):

@@ -124,6 +124,8 @@ class StartOrder:
                 step.changed(Change.REPORT)
             return
         if wait is None:
+            if not self.authority.coordinator():
+                return  # nothing would start it anyway
             wait = waits[group.name] = OrderWait(groups=awaited, since=step.now)
             step.changed(Change.REPORT)
         wait.groups = awaited

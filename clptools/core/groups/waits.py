@@ -57,10 +57,9 @@ class Waits:
 
     def over(self, group: str) -> int:
         """The group is granted; returns how long it waited (ms)."""
-        waited, order = self.state.waiting.pop(group, None), self.order.starts.get(group)
+        waited = self.state.waiting.pop(group, None)
         self.state.waiting_told = [g for g in self.state.waiting_told if g != group]
-        since = waited[1] if waited else self.step.now
-        return self.step.now - (min(since, order.since) if order else since)
+        return self.step.now - waited[1] if waited else 0
 
     def of(self, group: str) -> tuple[Waiting, int] | None:
         """What a group waits for, and since when."""
