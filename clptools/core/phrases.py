@@ -245,7 +245,7 @@ def waits_for_stop_of(groups: Sequence[str]) -> str:
 
 def kept_apart(other: str) -> str:
     """Why a server does not take a group."""
-    return f"{other} may run there, from which it is kept apart (exclusive_with)"
+    return f"it is kept apart from {other}, which may run there (exclusive_with)"
 
 
 def shares_server(group: str, other: str, server: str) -> str:

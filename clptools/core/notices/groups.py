@@ -108,10 +108,12 @@ class StopWaits(Notice, frozen=True):
     entry = Entry("rc", 25, INFO)
     about = ("group",)
     says = "{group} waits until {awaited} {awaited:has|have} stopped before it is stopped."
-    hint = "Stop it now: clpgrp -t {group} -f"
+    hint = "[Stop it now: {command}]"
 
     group: str
     awaited: Names
+    command: str
+    """Empty where its server leaves: by command it would not start elsewhere."""
 
 
 class StopWaitOver(Notice, frozen=True):
