@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 from clptools.core.model.actions import RunResource
 from clptools.core.model.settings import Settings
-from clptools.core.model.state import Phase
-from clptools.core.model.states import GroupState
+from clptools.core.model.states import GroupState, GroupWhy
 from clptools.core.model.timing import times
 from clptools.core.model.words import Exclusive, Operation, StopKind
 
@@ -24,6 +23,10 @@ if TYPE_CHECKING:
 _ON_ITS_WAY_US = 15_000_000
 """How old what a server heard may be, where datagrams are late."""
 _HEARD_US = 1_000_000
+_AT_ONCE_US = 1_000_000
+_SAME_STOP_US = 120_000_000
+"""Within this, to stop all servers is no new stop."""
+_NEVER = -(10**12)
 
 
 class Order:
@@ -40,6 +43,19 @@ class Order:
         """(server, group, epoch) of which something was started."""
         self._forced: set[str] = set()
         """Groups that a person started or moved with force."""
+        self._stopped: set[str] = set()
+        """Groups that a person stopped."""
+        self._closing_at = _NEVER
+        """When all servers were told to stop."""
+
+    def closes(self) -> None:
+        """All servers are told to stop."""
+        if self._world.t - self._closing_at > _SAME_STOP_US:
+            self._closing_at = self._world.t
+
+    def stopped(self, group: str) -> None:
+        """A person stops a group; empty: all of them."""
+        self._stopped.update([group] if group else [g.name for g in self._world.settings.groups])
 
     def forced(self, group: str) -> None:
         """A person starts or moves a group and waits for nothing; empty: all of them."""
@@ -91,28 +107,38 @@ class Order:
         return f"started beside {found}" if found else ""
 
     def _stop(self, host: Host, action: RunResource) -> str:
-        """Of a server that leaves with all others: what its groups wait for."""
-        life, group = host.node.state.life, host.settings.group(action.group)
-        leaves = life.phase is Phase.LEAVING and action.factor == "CLUSTERSTOP"
-        if group is None or not leaves or StopKind.CLUSTER not in group.stop_after_at:
+        """While all servers stop: what a group waits for."""
+        group = host.settings.group(action.group)
+        if group is None or StopKind.CLUSTER not in group.stop_after_at or action.forced:
             return ""
-        if action.forced or self._where.get(action.group) != host.name:
+        if self._where.get(action.group) != host.name or not self._closes(host, action):
             return ""
-        if host.node.now - life.left_at >= group.stop_wait_ms:
+        if self._world.t - self._closing_at >= 990 * group.stop_wait_ms:
             return ""
         for name in group.stop_after:
             if self._runs(host, name):
                 return f"stopped, and {name} still runs"
         return ""
 
-    def _runs(self, host: Host, group: str) -> bool:
-        """Whether a group is whole on a server that this one hears, and is to stop there."""
-        other = self._world.hosts.get(self._where.get(group, ""))
-        if other is None or other.node is None:
-            return False
-        run = other.node.state.lifecycle.runs.get(group)
-        if run is None or not run.held or run.state is GroupState.STOP_FAILED:
-            return False
-        if other is host:
+    def _closes(self, host: Host, action: RunResource) -> bool:
+        """Whether it stops because all servers do: by itself, or as the coordinator orders."""
+        if action.factor == "CLUSTERSTOP":
             return True
-        return self._evidence.audible_us(host, other.name, self._world.t) > _HEARD_US
+        at_once = self._world.t < self._closing_at + _AT_ONCE_US
+        ordered = host.node.state.lifecycle.runs[action.group].next_why is GroupWhy.STOPPED
+        return ordered and at_once and action.group not in self._stopped
+
+    def _runs(self, host: Host, group: str) -> bool:
+        """Whether a group runs on a server that this one hears, and is to stop there."""
+        return any(
+            (h is host or self._evidence.audible_us(host, h.name, self._world.t) > _HEARD_US)
+            and any(g == group for g, _ in h.active)
+            and _is_stoppable(h, group)
+            for h in self._world.hosts.values()
+        )
+
+
+def _is_stoppable(host: Host, group: str) -> bool:
+    """Whether a server holds a group, and has not failed to stop it."""
+    run = host.node.state.lifecycle.runs.get(group) if host.node is not None else None
+    return run is not None and run.held and run.state is not GroupState.STOP_FAILED

@@ -71,6 +71,13 @@ class Waits:
             return Waiting(text=say.waits_for_online(start.groups)), start.since
         return noted
 
+    def forced_by(self, group: str) -> str:
+        """A command that makes a group not wait for other groups; empty: it waits for none."""
+        if group in self.order.stops:
+            return "" if group in self.order.leaving else f"clpgrp -t {group} -f"
+        waits = group in self.order.starts and group not in self.state.waiting
+        return f"clpgrp -s {group} -f" if waits else ""
+
     def _for_quorum(self, group: str) -> tuple[Waiting, int] | None:
         """Without a coordinator: what a group waits for that no server heard runs."""
         step = self.step

@@ -304,6 +304,8 @@ class Status:
         if server:
             proofs = self.clearance.missing(group, server)
             mend = self._mend(server)
+        else:
+            mend = self.waits.forced_by(group)
         return WaitingView(
             text=f"waits for {text}",
             since_s=(step.now - since) / 1000,
