@@ -134,7 +134,7 @@ class StartOrder:
             return
         if not wait.told and waited_ms > step.times.lease_ms // 2:
             wait.told = True
-            step.notice(notices.StartWaits(group.name, awaited))
+            step.notice(notices.WaitsToStart(group.name, awaited))
         if not wait.over and waited_ms >= group.start_wait_ms:
             wait.over = True
             step.notice(notices.StartWaitOver(group.name, awaited, group.start_wait_ms))

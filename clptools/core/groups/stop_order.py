@@ -70,7 +70,7 @@ class StopOrder:
         if tells and not wait.told and waited_ms > step.times.lease_ms // 2:
             wait.told = True
             command = "" if kind is StopKind.SERVER else f"clpgrp -t {group.name} -f"
-            step.notice(notices.StopWaits(group.name, awaited, command))
+            step.notice(notices.WaitsToStop(group.name, awaited, command))
         return True
 
     def is_waiting(self, group: str) -> bool:

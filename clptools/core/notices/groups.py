@@ -74,7 +74,7 @@ class OneCopy(Notice, frozen=True):
 # ---------------------------------------------------------------------- order of groups
 
 
-class StartWaits(Notice, frozen=True):
+class WaitsToStart(Notice, frozen=True):
     """A group is not started before other groups are online (`start_after`)."""
 
     entry = Entry("rc", 15, INFO)
@@ -102,7 +102,7 @@ class StartWaitOver(Notice, frozen=True):
     wait_ms: int
 
 
-class StopWaits(Notice, frozen=True):
+class WaitsToStop(Notice, frozen=True):
     """A group is not stopped before other groups have stopped (`stop_after`)."""
 
     entry = Entry("rc", 25, INFO)

@@ -37,7 +37,7 @@ STOPS = Kinds(groups.GroupStops)
 RELEASED = Kinds(groups.GroupReleased)
 STUCK = Kinds(groups.GroupStuck)
 WAITS = Kinds(groups.GroupWaits)
-WAITS_IN_ORDER = Kinds(groups.StartWaits, groups.StartWaitOver)
+WAITS_IN_ORDER = Kinds(groups.WaitsToStart, groups.StartWaitOver)
 ENDS_IN_OFFICE = Kinds(
     cluster.AuthorityLapsed, cluster.ArbiterOffered, cluster.HigherTerm, cluster.CoordinatorLeaves
 )
