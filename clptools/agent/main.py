@@ -13,9 +13,9 @@ import sys
 from typing import TYPE_CHECKING
 
 from clptools import paths
-from clptools.agent.process import Stderr, come_first
+from clptools.agent.process import Notifier, Stderr, come_first
+from clptools.common.child_process import dump_nothing
 from clptools.faults import ClpError, ExitCode
-from clptools.hardware.process import Notifier, dump_nothing
 from clptools.version import VERSION
 
 if TYPE_CHECKING:
