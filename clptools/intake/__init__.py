@@ -1,6 +1,6 @@
 """What hardware and system report about this server.
 
-Traps: `listener` (sockets), `trap_receiver`, `triage` (what may wait), `admission`, `snmp` on
+Traps: `listener` (sockets), `trap_receiver`, `triage` (what may wait), `admission`, `rates`, `snmp` on
 `ber` and `usm`, `snmp_users` (SNMPv3 users and their keys), `pet` on `pet_fields`, `families` and
 `class_table` (classes), `trap_delivery`.
 A BMC that speaks Redfish: `redfish` and its `redfish_*`.  The system itself: `sources` runs one
