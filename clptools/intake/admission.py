@@ -1,4 +1,4 @@
-"""Which traps are admitted: source and community; and the counters of what becomes of all.
+"""Which traps are admitted, by source and community, and the counters of what becomes of all.
 
 Only the UDP source decides whose BMC sent a trap.  A keyword address accepts the BMC of this server
 and the further sources that its configuration names.  If such a source speaks for several servers,
@@ -18,8 +18,6 @@ from clptools.core.model.settings import Monitor, Settings, SnmpUser, TrapSource
 
 CATEGORY = "BMCNOTICE"
 DEFAULT_PORT = 162
-
-
 FOREIGN_RATE = 50
 """Datagrams a second from foreign addresses that are worth decoding."""
 
