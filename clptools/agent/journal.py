@@ -139,9 +139,7 @@ class Journal:
         waiting, self._waiting = self._waiting, []
         loop = asyncio.get_running_loop()
         try:
-            full = await loop.run_in_executor(
-                self._worker, self._files.write, parts, bool(waiting), self._number
-            )
+            full = await loop.run_in_executor(self._worker, self._files.write, parts, bool(waiting))
         except OSError as error:
             self._failed(error, parts, waiting)
             return
@@ -183,7 +181,7 @@ class _Segments:
         self._size = 0
         self._stream = zlib.compressobj(6)
 
-    def write(self, parts: list[_Part], sync: bool, number: int) -> bool:
+    def write(self, parts: list[_Part], sync: bool) -> bool:
         """Write; True when this segment is full and the next event should begin another."""
         for part in parts:
             if part.head:
