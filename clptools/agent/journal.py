@@ -1,4 +1,4 @@
-"""Keeps every event the core was given, without ever holding the loop up.
+"""Keeps every event that the core was given, and never holds up the loop.
 
 Events are encoded at once and written by the agent's disk thread: every second or two, soon
 after one that is no heartbeat, and at once where a caller waits for `durable()`.  Callers that
@@ -76,7 +76,7 @@ class Journal:
             self.lost += 1
             return
         if sum(len(part.data) for part in self._parts) > _BUFFER_LIMIT:
-            # What waits already is written if the disk comes back; behind it is a hole.
+            # What already waits is written if the disk comes back; after it there is a gap.
             self.lost += 1
             self._break_off("the disk hangs")
             return
@@ -231,7 +231,8 @@ class _Segments:
         try:
             os.fdatasync(self._fd)
         except OSError:
-            self.close()  # what the kernel dropped once, a second sync would call written
+            # After a failed sync the kernel drops the data, and a second sync would succeed.
+            self.close()
             raise
 
     def _put(self, data: bytes) -> None:

@@ -48,8 +48,8 @@ class Stderr(io.TextIOBase):
     """A text stream in place of `sys.stderr`; what is written goes to `fd` line by line.
 
     Writing never waits: journald stops reading while its disk hangs, and a pipe takes no more than
-    64 KiB, so the loop would stand still with the next line.  A thread of its own writes; what it
-    does not get rid of is lost and counted.
+    64 KiB, so the loop would stand still with the next line.  A separate thread writes; what it
+    cannot write is lost and counted.
     """
 
     def __init__(self, fd: int = 2) -> None:
