@@ -91,6 +91,10 @@ def test_make_targets_exist(page: str, line: str) -> None:
 def test_links_lead_somewhere(page: str) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", text(page)):
         assert "://" in target or (ROOT / target).exists(), f"{page}: {target}"
+    titles = re.findall(r"^#+ (.+)$", text(page), re.M)
+    places = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+    for place in re.findall(r"\]\(#([^)]+)\)", text(page)):
+        assert place in places, f"{page}: #{place}"
 
 
 def test_every_layer_is_described_as_the_imports_allow() -> None:
@@ -163,6 +167,10 @@ def test_places_to_add_something_exist() -> None:
     for path in re.findall(r"`((?:clptools|tests)/[\w./]+)`", table):
         place = ROOT / path
         assert (place.parent if "NAME" in path else place).exists(), path
+    # `begin` and `end` of `clptools/agent/conditions.py`
+    for names, path in re.findall(r"((?:`\w+`(?:,| and| or)? )+)of `(clptools/[\w/.]+)`", table):
+        for name in re.findall(r"`(\w+)`", names):
+            assert re.search(rf"\b{name}\b", (ROOT / path).read_text()), f"{path}: {name}"
 
 
 def test_every_dependency_has_its_reason() -> None:

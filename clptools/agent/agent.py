@@ -170,7 +170,7 @@ class Agent:
     def _look_after(self, found: configuration.Found | None) -> int:
         """What an earlier agent left of a push; returns the number of one that was mended.
 
-        Only now: another agent of this server would be in the midst of it.
+        Done only once we hold the lock: before, another agent might be in the middle of it.
         """
         staging.drop_all()
         if found is not None and found.is_first:
@@ -370,7 +370,10 @@ class Agent:
     # Beside the core
 
     async def _keep_run(self) -> bool:
-        """Make again what is gone from `/run`; whether anything was.  Raises OSError, ClpError."""
+        """Make again what is gone from `/run`; returns whether anything was.
+
+        Raises OSError, ClpError.
+        """
         made = self._store.keep_run()
         made = self._socket.keep() or made
         return await self._around.keep_door() or made

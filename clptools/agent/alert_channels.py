@@ -38,9 +38,9 @@ SCRIPT_TIMEOUT_MS = 60_000
 
 
 def with_domain(sender: str) -> str:
-    """An address that relays take: the default, a name alone, is of this host.
+    """An address that relays accept: a name without a domain gets that of this host.
 
-    It may ask the name service, so it is for a thread.
+    May ask the name service, so call it in a thread.
     """
     return sender if "@" in sender else f"{sender}@{socket.getfqdn()}"
 
@@ -48,7 +48,7 @@ def with_domain(sender: str) -> str:
 class Mail:
     """The mail relay of `[alert]`; all alerts that came together make one mail.
 
-    smtplib blocks, and a relay may hang: the dialogue has a thread of its own.
+    smtplib blocks and a relay may hang, so the dialogue runs in a thread of its own.
     """
 
     def __init__(self, cluster: str, alert: Alert) -> None:

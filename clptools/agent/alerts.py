@@ -121,7 +121,7 @@ class Alerts:
             self._ended(record)
 
     def heard(self, record: EventRecord) -> None:
-        """A record of another server, which tells of it itself."""
+        """A record of another server, which sends the alert itself."""
         if self._outboxes and passes(record, self._level):
             self._trouble(record)
 

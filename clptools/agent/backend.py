@@ -175,7 +175,7 @@ class AgentBackend:
                 view = self._shared_view()
 
     def _shared_view(self) -> StatusView:
-        """One view for all watchers: one for each of them would take up the whole loop."""
+        """One view shared by all watchers: a view for each of them would take up the whole loop."""
         now = clock.boot_ms()
         at, view = self._watched
         if at < 0 or now - at >= _WATCH_S * 1000:

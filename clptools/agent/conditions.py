@@ -51,7 +51,7 @@ class Conditions:
         self._open: dict[str, ConditionSeen] = {}
 
     def begin(self, name: str, text: str, mend: str = "", monitors: tuple[str, ...] = ()) -> None:
-        """It is not well; `monitors` do not see all that they are to see."""
+        """Something is not well; `monitors` may miss events because of it."""
         event = ConditionSeen(
             name=name,
             text=text[:_TEXT_CHARACTERS],

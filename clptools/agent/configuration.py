@@ -62,8 +62,8 @@ def exists() -> bool:
 def found() -> Found | None:
     """The configuration in force; None: there is none.  Nothing is written.
 
-    A revision that cannot be read or used any more must keep no agent from starting: then the file
-    counts, as the revision whose text it has, or else as this one.
+    A revision that cannot be read or used any more must not keep an agent from starting: the file
+    counts instead, as the revision whose text it has, or else as this one.
     """
     if not exists():
         return None
@@ -106,7 +106,7 @@ def _older(number: int) -> list[int]:
 
 
 def _remembered(number: int) -> str | None:
-    """A revision's text; None where its file cannot be read, which keeps no agent from starting."""
+    """A revision's text; None if its file cannot be read, which must not stop an agent."""
     try:
         return history.content(number)
     except ClpError:
@@ -233,7 +233,7 @@ def hashes(config: ConfigFiles) -> dict[str, str]:
 def put_in_force(push: str, config: ConfigFiles) -> str:
     """Replace the configuration by the staged one.
 
-    On the disk when this returns: servers that join are told because all others have it.
+    It is on the disk when this returns: servers that join are told only once all others have it.
 
     Returns:
         Where an edit of `clp.toml` that nobody pushed is kept; empty: there was none.
@@ -288,7 +288,7 @@ def _move(files: Iterable[str], folder: str) -> None:
 
 
 def _take_away(before: int, config: ConfigFiles) -> None:
-    """Scripts of the revision before that this one does not have; `history/` keeps them."""
+    """Remove scripts of the revision before that this one does not have; `history/` keeps them."""
     kept = history.manifest(before)
     for path in kept.files if kept is not None else ():
         if path not in config.files:

@@ -1,7 +1,7 @@
 """What the executor acts on: the rooms' objects, and stand-ins for what a server does not have.
 
-A stand-in answers as the real thing would that cannot: a server without BMC reads as unknown,
-an absent arbiter is not held, an absent watchdog is not armed.
+A stand-in answers as the real thing does when it cannot act: a server without a BMC reads as
+unknown, an absent arbiter is not held, an absent watchdog is not armed.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ class Bmcs(Protocol):
         self, server: str, asked_at: int, echo: bool = False, keep: bool = True
     ) -> PowerRead:
         """Power state and beat; with `echo` the server's kernel is asked as well; without `keep`
-        the BMC's session ends then."""
+        the session with the BMC ends afterwards."""
 
     async def fence(self, action: Fence, asked_at: int) -> FenceDone:
         """One control command, in time or never."""
 
     async def arm_deadman(self, action: str, deadline_ms: int) -> HostActionDone:
-        """Let the own BMC act at the deadline unless it is told otherwise."""
+        """Make our own BMC act at the deadline unless it is told otherwise."""
 
     async def stand_down(self) -> str:
         """Call that off; returns what was in the way, or nothing."""

@@ -54,7 +54,7 @@ class FilesKept:
         not_made: Callable[[str], Notice],
         made: Notice,
     ) -> None:
-        """`remake` raises OSError or ClpError where a file cannot be made; said once each time."""
+        """`remake` raises OSError or ClpError if a file cannot be made; each is told once."""
         told = ""
         while True:
             await asyncio.sleep(every_s)
@@ -109,7 +109,10 @@ def _why(fault: OSError | ClpError) -> str:
 
 
 def _room() -> int:
-    """Free bytes where journal and records lie; in the disk thread, which shows if it hangs."""
+    """Free bytes where journal and records lie.
+
+    Runs in the disk thread, and so shows whether it hangs.
+    """
     try:
         found = os.statvfs(paths.data_dir())
     except OSError:

@@ -72,7 +72,7 @@ class Executor:
         self._last: set[asyncio.Task[None]] = set()
         """What must be through before the agent may end."""
         self._ledger_queued = False
-        """Whether the disk thread has yet to take the ledger: it will take the newest."""
+        """Whether the ledger is already queued for the disk thread, which then takes the newest."""
         self.loop: Loop
         """Where results go; set once both exist."""
         self.last_words: Callable[[], Awaitable[object]] = records.durable
@@ -172,7 +172,7 @@ class Executor:
         self._ledger_queued = True
 
         def newest() -> None:
-            # In the disk thread.  First: what changes from here on is not in this write.
+            # In the disk thread.  Cleared first: a change from here on needs another write.
             self._ledger_queued = False
             self._store.keep_ledger(self.ledger, clock.boot_ms(), clock.wall_s())
 
@@ -311,7 +311,7 @@ class Executor:
         self._answer(self._devices.arbiters.hold(action.name, action.lease_ms, asked_at), failed)
 
     def _release_arbiter(self, action: actions.ReleaseArbiter) -> None:
-        # An agent that leaves lets the others have it at once, not after its lease.
+        # An agent that leaves hands the arbiter over at once, not when its lease has run out.
         self._keep(self._begin(self._devices.arbiters.release(action.name)))
 
     # This host
@@ -320,7 +320,8 @@ class Executor:
         async def armed() -> None:
             changed = await self._devices.watchdog.arm(action.timeout_ms, action.method)
             if changed.armed:
-                lock_memory()  # an agent that waits for its pages cannot feed it in time
+                # An agent that waits for its own pages cannot feed the watchdog in time.
+                lock_memory()
             self.loop.put(changed)
 
         self._begin(armed())

@@ -1,7 +1,7 @@
 """What this agent tells of its machine when it is asked, and what the others tell.
 
-Whoever asks names the configuration that is meant, since it may be one that is still to be pushed.
-Looking is bounded: one at a time, in a thread, and who asks again soon gets the same answer.
+The question names the configuration that is meant, since it may be one that is still to be pushed.
+Looking is bounded: one look at a time, in a thread, and a question soon after gets the same answer.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class MachineFacts:
             return found
 
     async def all(self, config: str) -> tuple[ServerFacts, ...]:
-        """What every server of that configuration tells; who does not answer is named.
+        """What every server of that configuration tells; a server that does not answer is named.
 
         Raises ClpError: it is no configuration.
         """

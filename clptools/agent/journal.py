@@ -1,4 +1,4 @@
-"""Keeps every event the core was given, without ever holding the loop up.
+"""Keeps every event that the core was given, and never holds up the loop.
 
 Events are encoded at once and written by the agent's disk thread: every second or two, soon
 after one that is no heartbeat, and at once where a caller waits for `durable()`.  Callers that
@@ -76,7 +76,7 @@ class Journal:
             self.lost += 1
             return
         if sum(len(part.data) for part in self._parts) > _BUFFER_LIMIT:
-            # What waits already is written if the disk comes back; behind it is a hole.
+            # What already waits is written if the disk comes back; after it there is a gap.
             self.lost += 1
             self._break_off("the disk hangs")
             return
@@ -139,9 +139,7 @@ class Journal:
         waiting, self._waiting = self._waiting, []
         loop = asyncio.get_running_loop()
         try:
-            full = await loop.run_in_executor(
-                self._worker, self._files.write, parts, bool(waiting), self._number
-            )
+            full = await loop.run_in_executor(self._worker, self._files.write, parts, bool(waiting))
         except OSError as error:
             self._failed(error, parts, waiting)
             return
@@ -183,7 +181,7 @@ class _Segments:
         self._size = 0
         self._stream = zlib.compressobj(6)
 
-    def write(self, parts: list[_Part], sync: bool, number: int) -> bool:
+    def write(self, parts: list[_Part], sync: bool) -> bool:
         """Write; True when this segment is full and the next event should begin another."""
         for part in parts:
             if part.head:
@@ -233,7 +231,8 @@ class _Segments:
         try:
             os.fdatasync(self._fd)
         except OSError:
-            self.close()  # what the kernel dropped once, a second sync would call written
+            # After a failed sync the kernel drops the data, and a second sync would succeed.
+            self.close()
             raise
 
     def _put(self, data: bytes) -> None:

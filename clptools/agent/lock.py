@@ -1,4 +1,4 @@
-"""One agent a host and root, whatever happens to its files.
+"""One agent for each host and root, whatever happens to its files.
 
 Three locks, since any of them may be lost while another remains: a file below `/var/lib`, a file
 in `/run` (which agents before this version take alone), and a name of the kernel's (an abstract
@@ -58,7 +58,10 @@ class AgentLock:
         self._run.take()
 
     def keep_run(self) -> bool:
-        """Makes the lock in `/run` again if it is gone; whether it was.  Raises like `take_run`."""
+        """Makes the lock in `/run` again if it is gone; returns whether it was.
+
+        Raises like `take_run`.
+        """
         return self._run.keep()
 
     def keep_disk(self) -> bool:
@@ -98,7 +101,8 @@ class LockFile:
                 raise
             if same_file(self.path, fd):
                 break
-            os.close(fd)  # replaced between the two calls: what is locked is not what others find
+            # Replaced between the two calls: others would not find the file that we locked.
+            os.close(fd)
         else:
             raise taken(self.path, None)
         self.release()
@@ -107,7 +111,7 @@ class LockFile:
             os.pwrite(fd, f"{os.getpid():<16d}\n".encode(), 0)
 
     def keep(self) -> bool:
-        """Takes the lock again where its file is gone or another one; whether it was."""
+        """Takes the lock again if its file is gone or was replaced; returns whether it was."""
         if self._fd < 0 or same_file(self.path, self._fd):
             return False
         os.makedirs(os.path.dirname(self.path), mode=0o755, exist_ok=True)

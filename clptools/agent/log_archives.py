@@ -70,7 +70,7 @@ class Collector:
 
     async def _pack(self, state: Mapping[str, str]) -> BinaryIO:
         try:
-            # In memory: a disk that hangs, and is why logs are collected, would stop our loop.
+            # In memory: logs are often collected because a disk hangs, which would stop our loop.
             file = tempfile.TemporaryFile(dir=paths.run_dir())  # noqa: SIM115 kept
         except OSError as error:
             raise ClpError(ExitCode.FAILED, f"{paths.run_dir()}: {error.strerror}") from error

@@ -1,11 +1,11 @@
 """One queue in front of the core: the only caller of `Node.step`.
 
-Each event is stamped, written into the journal, given to the core, and the actions that come
-back are begun in order before the next event is taken.  Nothing here awaits, so no second
-list can overtake a first.
+Each event is stamped, written into the journal, given to the core, and the actions that come back
+are begun in order before the next event is taken.  Nothing here awaits, so no list of actions can
+overtake an earlier one.
 
-While the state cannot be written for want of room, the rest of the list waits, and so does every
-event behind it.  To the other servers this one has stopped, which the rules provide for.
+While there is no room to write the state, the rest of the list waits, and so does every event
+behind it.  To the other servers this one has stopped, which the rules provide for.
 
 Traps that are neither grave nor the end of a grave one give way to everything else.  A grave trap
 is handled after the earlier ones of the same sensor, so that no fault overtakes its end.
@@ -240,7 +240,7 @@ class Loop:
         return self._carry_out()
 
     def _carry_out(self) -> bool:
-        """Does what is left of the list; False: it is held, or the loop has stopped for good."""
+        """Carries out the rest of the list; False: it is held, or the loop has stopped for good."""
         while self._left:
             try:
                 self._perform(self._left[0])

@@ -13,9 +13,9 @@ import sys
 from typing import TYPE_CHECKING
 
 from clptools import paths
-from clptools.agent.process import Stderr, come_first
+from clptools.agent.process import Notifier, Stderr, come_first
+from clptools.common.child_process import dump_nothing
 from clptools.faults import ClpError, ExitCode
-from clptools.hardware.process import Notifier, dump_nothing
 from clptools.version import VERSION
 
 if TYPE_CHECKING:
@@ -161,8 +161,8 @@ def _authkey() -> bytes:
 
 
 async def _life(authkey: bytes, minting: Minting, log: Stderr) -> int:
-    # Before libraries and files are read, which takes a while: a stop that is asked for meanwhile
-    # is handled when the agent first waits.
+    # Set before libraries and files are read, which takes a while: a stop that is requested in the
+    # meantime is handled when the agent first waits.
     loop = asyncio.get_running_loop()
     notifier = Notifier()
     patience: list[asyncio.Task[None]] = []

@@ -8,7 +8,7 @@ from clptools.core.notices.form import ERROR, INFO, WARN, Entry, Names, Notice
 
 
 class JournalUnwritten(Notice, frozen=True):
-    """A disk that is full or hangs takes no journal: what is missing cannot be replayed."""
+    """The journal cannot be written to a disk that is full or hangs; the gap cannot be replayed."""
 
     entry = Entry("pm", 901, WARN)
     about = ("me",)
@@ -191,7 +191,7 @@ class StartGoesOn(Notice, frozen=True):
 
 
 class StateUnwritten(Notice, frozen=True):
-    """State that must be written before anything is told cannot be written."""
+    """State cannot be written, although nothing may be sent before it is."""
 
     entry = Entry("pm", 907, ERROR)
     about = ("me",)
@@ -287,7 +287,7 @@ class EditKept(Notice, frozen=True):
 
 
 class PushMended(Notice, frozen=True):
-    """An agent ended in the midst of a push; the next one put the rest of the files in place."""
+    """An agent ended in the middle of a push; the next one put the rest of the files in place."""
 
     entry = Entry("pm", 906, WARN)
     about = ("me",)
@@ -438,7 +438,7 @@ class AlertsWait(Notice, frozen=True):
 
 
 class OutsideDenied(Notice, frozen=True):
-    """A program outside of the cluster asked for what it may not have (`clprexec`)."""
+    """A program outside the cluster asked for something that it may not have (`clprexec`)."""
 
     entry = Entry("trnsv", 1, ERROR)
     about = ("me",)

@@ -1,8 +1,8 @@
 """What peers ask of this agent, and callers outside the cluster that have its key (`clprexec`).
 
-What was asked from outside, and what came of it, is on record.  Who asked is told by the address
-that the connection came from; the name is only the caller's word.  That a notice was accepted is
-told by the core, which finds its monitors.
+What was asked from outside, and what came of it, is recorded.  The record names the address that
+the connection came from, since the name is only the caller's word.  The core records that a notice
+was accepted, because it finds the monitors.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from clptools.core.notices.requests import OutsideAccepted
 from clptools.faults import ClpError, ExitCode
 
 _KNOCKS_APART_S = 600.0
-"""Rate limit for recording callers refused before a request, a port scanner say: all of them make
-one record in this time, so that no caller without the key can fill the alert log."""
+"""Rate limit for recording callers that were refused before a request, such as a port scanner: one
+record for all of them in this time, so that no caller without the key can fill the alert log."""
 
 _WHAT_CHARACTERS = 100
 
@@ -53,7 +53,7 @@ class PeerAnswers:
 
     async def _ask_records(self, sender: str, asked: said.AskRecords) -> msgspec.Struct:
         limit = max(0, min(asked.limit, 1000))
-        # A version that does not say which of its own it has lacks none of them.
+        # A version that does not say which of its own records it has lacks none of them.
         asker = sender if asked.present else ""
         lacking = self._records.after(asked.after, limit, asker, asked.present)
         return said.Records(records=lacking)

@@ -1,4 +1,4 @@
-"""The agent's own process: its priority, its pages in memory, its standard error."""
+"""The agent's own process: priority, memory, standard error, and the service manager above it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import contextlib
 import io
 import os
 import select
+import socket
 import threading
 from collections import deque
 
@@ -47,8 +48,8 @@ class Stderr(io.TextIOBase):
     """A text stream in place of `sys.stderr`; what is written goes to `fd` line by line.
 
     Writing never waits: journald stops reading while its disk hangs, and a pipe takes no more than
-    64 KiB, so the loop would stand still with the next line.  A thread of its own writes; what it
-    does not get rid of is lost and counted.
+    64 KiB, so the loop would stand still with the next line.  A separate thread writes; what it
+    cannot write is lost and counted.
     """
 
     def __init__(self, fd: int = 2) -> None:
@@ -109,3 +110,54 @@ class Stderr(io.TextIOBase):
                 data = data[os.write(self._fd, data) :]
             except BlockingIOError:  # another process has made it so
                 select.select([], [self._fd], [])
+
+
+class Notifier:
+    """Reports to the service manager (sd_notify(3)); silent where there is none.
+
+    `$NOTIFY_SOCKET` is removed from the environment, so no child process inherits it.
+    """
+
+    def __init__(self) -> None:
+        self._address = os.environ.pop("NOTIFY_SOCKET", "")
+        usec = os.environ.pop("WATCHDOG_USEC", "")
+        pid = os.environ.pop("WATCHDOG_PID", "")
+        mine = not pid or pid == str(os.getpid())
+        self.watchdog_ms = int(usec) // 1000 if self._address and mine and usec.isdigit() else 0
+        """The manager restarts us unless `watchdog()` is called this often; 0: it does not."""
+
+    def ready(self, status: str = "") -> None:
+        """The agent is up."""
+        self._send("READY=1", status)
+
+    def status(self, text: str) -> None:
+        """One line for `systemctl status`."""
+        self._send("", text)
+
+    def watchdog(self) -> None:
+        """Still alive; to be sent at half of `watchdog_ms`, from the loop that must not hang."""
+        self._send("WATCHDOG=1")
+
+    def stopping(self, status: str = "") -> None:
+        """The agent goes down."""
+        self._send("STOPPING=1", status)
+
+    def extend(self, usec: int) -> None:
+        """Start or stop takes longer: give it this much time from now."""
+        self._send(f"EXTEND_TIMEOUT_USEC={usec}")
+
+    def _send(self, line: str, status: str = "") -> None:
+        if not self._address:
+            return
+        lines = [line] if line else []
+        if status:
+            lines.append("STATUS=" + status.replace("\n", " "))
+        address = "\0" + self._address[1:] if self._address[0] == "@" else self._address
+        # A manager that cannot be reached must not stop a cluster.
+        with (
+            contextlib.suppress(OSError),
+            socket.socket(
+                socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+            ) as sock,
+        ):
+            sock.sendto("\n".join(lines).encode(), address)

@@ -3,8 +3,9 @@
 What each server does with it, this one too, is in `push_receiver.py`.
 
 A server that finds an error, or cannot be reached and is not proven down, stops the push before
-anything changed.  Who missed a push takes it over from another server that has it (`catch_up`),
-whether it was down, or the push was cut short: one that came into force anywhere is never undone.
+anything changed.  A server that missed a push, because it was down or the push was cut short, takes
+it over from another one that has it (`catch_up`): a push that came into force anywhere is never
+undone.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ class Pushes:
         self._under_way: Pushed | None = None
         """The push that this server distributes."""
         self._said: Notice | None = None
-        """What was told last of a revision that could not be taken over."""
+        """What was last told about a revision that could not be taken over."""
 
     async def distribute(self, files: ConfigFiles, pushed: Pushed) -> Outcome:
         """All or none; the outcome says which server was in the way."""
@@ -151,7 +152,8 @@ class Pushes:
         if joins and not there.reached:
             return
         files = await self._calls.call(server, said.AskConfig(), ConfigFiles, PREPARE_TIMEOUT_S)
-        # What an agent found at its very first start, or an earlier version, nobody pushed.
+        # Nobody pushed what an agent found at its very first start, or what an earlier version
+        # kept.
         if files.revision <= number or files.pushed is None or files.pushed.how == FIRST_START:
             return
         why_not = await self.received.take_over(files)
@@ -248,7 +250,8 @@ class Pushes:
     ) -> Outcome | None:
         """None: all have it aside.
 
-        The first alone: of two pushes at once, one finds the other there, and goes no further.
+        The first server is asked alone: of two pushes at once, one finds the other there and goes
+        no further.
         """
         pushed = files.pushed or Pushed()
         prepared = said.PushPrepare(push=push, files=files, user=pushed.user)

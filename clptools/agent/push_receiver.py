@@ -29,7 +29,7 @@ from clptools.faults import ClpError, ExitCode
 from clptools.reports import Report
 
 _COMMIT_MARGIN_MS = 10_000
-"""Before the core forgets that it was offered, it is too late to put it in force."""
+"""A prepared push expires this long before the core forgets that it was offered."""
 
 logger = logging.getLogger(__name__)
 
@@ -56,11 +56,11 @@ class Here(Protocol):
     def unready(self, settings: Settings, server: str, vouched: bool) -> str:
         """Why they may not be put in force without a server that does not answer.
 
-        Empty: they may.  `vouched`: whoever pushes takes that upon himself.
+        Empty: they may.  `vouched`: the person who pushes takes responsibility for that.
         """
 
     def reached(self, before: tuple[str, ...] | None, asker: str) -> bool:
-        """Whether the servers of the revision before, or all, have ours, but for who asks."""
+        """Whether the servers of the revision before (None: all) have ours, apart from `asker`."""
 
     async def offered(self, settings: Settings) -> None:
         """They are prepared here: returns when the core knows of it.  Raises ClpError."""
@@ -212,7 +212,7 @@ class PushReceiver:
         )
 
     def removed(self, message: said.PushRemoved, by: str) -> Outcome:
-        """We are out of the cluster: booted with its configuration, we could rule beside it.
+        """We are out of the cluster: if we booted with its configuration, we could rule beside it.
 
         The server that pushed did not see our cluster service run.  Where it runs all the same,
         they do not hear each other, and a service must not lose its configuration.

@@ -1,8 +1,8 @@
 """The cluster's story as people read it: `Record` actions kept, logged and shared.
 
-The newest 10,000 records of all servers are in memory; they are also appended, in groups and
-by the disk thread, to a file that the next agent reads, to the alert log and to syslog.  A disk
-or a syslog that takes nothing loses lines there, never here, and is counted.
+The newest 10,000 records of all servers are in memory; they are also appended, in groups and by the
+disk thread, to a file that the next agent reads, to the alert log and to syslog.  If the disk or
+syslog takes nothing, lines are missing there, but not here, and are counted.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Records:
         for path in (_file() + ".1", _file()):
             with contextlib.suppress(OSError), open(path, "rb") as file:
                 for line in file:
-                    # ValueError: what a bad bit makes of a letter is no UTF-8.
+                    # ValueError: a flipped bit can make a letter invalid UTF-8.
                     with contextlib.suppress(ValueError, RecursionError):
                         record = _decoder.decode(line)
                         self._take(_slim(record, record.heard))
@@ -154,8 +154,8 @@ class Records:
     def lacking(self) -> tuple[dict[str, str], str]:
         """What `AskRecords` says that we have.
 
-        Server -> cursor of the newest record known of it, of this one the last that an earlier
-        agent kept; and this agent's incarnation, of which nothing is lacking.
+        Server -> cursor of the newest record that we know of it (of this server: the last that an
+        earlier agent kept), and this agent's incarnation, of which we lack nothing.
         """
         return {**self._newest, self._server: self._last_before}, self._prefix
 
@@ -248,7 +248,7 @@ class Records:
                 self.on_refused(RecordsUnwritten(path, str(fault.strerror or fault)))
 
     async def try_again(self) -> None:
-        """Write the newest of what the disk did not take; another of the agent's tasks calls."""
+        """Write the newest of what the disk did not take; called by the agent now and then."""
         refused, self._refused = self._refused, []
         if not refused:
             return
@@ -260,7 +260,7 @@ class Records:
 
 
 def _behind(records: list[EventRecord], cursor: str) -> list[EventRecord]:
-    """Those behind the one with that cursor; all, if it is not among them."""
+    """The records after the one with that cursor; all, if it is not among them."""
     for at in range(len(records) - 1, -1, -1):
         if records[at].cursor == cursor:
             return records[at + 1 :]
@@ -285,8 +285,8 @@ def syslog_line(record: EventRecord) -> bytes:
 
 
 def _slim(record: EventRecord, heard: float) -> EventRecord:
-    """The record with its names shared: decoded ones each bring their own copy, and 10,000 of
-    them some megabytes."""
+    """The record with its names interned: each decoded record has its own copies, some megabytes
+    for 10,000 records."""
     return msgspec.structs.replace(
         record,
         heard=heard,
@@ -310,7 +310,7 @@ def _file() -> str:
 def _write_out(batch: list[EventRecord], server: str, sync: bool = False) -> OSError | None:
     """Append to file, alert log and syslog; returns why the disk did not take all records.
 
-    An error of this server is synced by itself: a watchdog may be what comes next.
+    An error of this server is synced at once: a watchdog may reset it next.
     """
     own = [record for record in batch if record.server == server]
     sync = sync or any(record.level == Level.ERROR for record in own)

@@ -14,8 +14,8 @@ from clptools.core.notices import groups
 from clptools.core.notices.form import Kinds
 
 _LAST_STEP_S = 0.2
-"""How long the last step may come later than the end of the request: its record comes by the
-control channel, the end by a heartbeat."""
+"""How much later than the end of the request its last step may arrive: the step's record comes by
+the control channel, the end by a heartbeat."""
 _ONLINE = Kinds(groups.GroupOnline, groups.GroupFound)
 
 

@@ -1,4 +1,4 @@
-"""The cluster service of this agent: its core with loop and journal, and what fits it outside.
+"""The cluster service of this agent: its core with loop and journal, and fitting the rest to it.
 
 There is none before the first configuration; after `clpcl -t` and a start another core follows in
 the same agent.
@@ -274,7 +274,7 @@ class Service:
         return self.core.node.revision.unready(settings, server, vouched)
 
     def reached(self, before: tuple[str, ...] | None, asker: str) -> bool:
-        """Whether the servers of the revision before, or all, have ours, but for who asks."""
+        """Whether the servers of the revision before (None: all) have ours, apart from `asker`."""
         return self.core is None or self.core.node.revision.has_reached(before, asker)
 
     def tell(self, notice: Notice) -> None:

@@ -5,9 +5,9 @@ Two slots of fixed size are written in turn.  A slot is
     magic 4 | sequence 8 | boot id 16 | length 4 | blake2b 16 | content
 
 all big-endian.  Each write marks its slot as unfinished, then fills it, then finishes the head.
-The finished slot with the highest sequence counts, also beside an unfinished one, whose content
-was not yet told to anyone.  A *finished* slot that does not match its checksum is another matter:
-something was told from it, so the content of both counts as lost.
+The finished slot with the highest sequence counts, even next to an unfinished one, whose content
+nobody was told yet.  A *finished* slot that does not match its checksum is different: others may
+have been told its content, so the content of both counts as lost.
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ class Slots:
             self.forget()
 
     def keep(self) -> bool:
-        """Make the file again, with the content, where it is gone or another one; whether it was.
+        """Make the file again if it is gone or was replaced; returns whether it was.
 
-        Raises OSError; then the old file, though it is removed, is still written to.
+        Raises OSError; then we go on writing to the old file, although it is removed.
         """
         if self._fd < 0 or same_file(self.path, self._fd):
             return False

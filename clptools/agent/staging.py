@@ -1,4 +1,4 @@
-"""A configuration that is pushed here: written aside and checked, before it is in force.
+"""A configuration that was pushed to this server: kept aside and checked before it is in force.
 
 It comes from another server, so nothing of it is taken on trust: names, sizes and places are
 checked before the first byte is written.
@@ -164,7 +164,10 @@ class Disk:
     async def stage(
         self, push: str, config: ConfigFiles
     ) -> tuple[Settings | None, tuple[Report, ...]]:
-        """As `stage`, but what comes too late is dropped.  Raises ClpError, also as `run`."""
+        """As `stage`, but a result that comes too late is dropped.
+
+        Raises ClpError, also as `run`.
+        """
         given_up = threading.Event()
 
         def staged() -> tuple[Settings | None, tuple[Report, ...]]:

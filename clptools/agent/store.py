@@ -164,12 +164,12 @@ class Store:
     def _note_boot(self) -> None:
         """Find out whether this is the first agent of this boot, and note the boot on the disk.
 
-        On the disk before anything is stopped: an agent that is killed meanwhile must not be
-        followed by one that thinks that nothing runs yet.  Where no boot is noted the first agent
-        ever is the first of this boot; an older version's successor may not be.
+        It is on the disk before anything is stopped: after an agent that was killed meanwhile, the
+        next one must not think that nothing runs yet.  Where no boot is noted the first agent ever
+        is the first of this boot; an older version's successor may not be.
 
-        Nor is an agent whose folders were purged within the boot, or restored from an earlier
-        copy: the mark in `/dev/shm` tells.
+        Nor is an agent whose folders were purged within the boot, or restored from an earlier copy,
+        as the mark in `/dev/shm` shows.
         """
         path = paths.data_dir() + "/boot"
         marked = _marked_boot() == self._boot_id
@@ -197,7 +197,7 @@ class Store:
             self._mark_boot()
 
     def note_boot_again(self) -> bool:
-        """Note on the disk the boot that it did not take at the start; whether that was lacking.
+        """Note the boot on the disk if that failed at the start; returns whether it had.
 
         May block on a disk that hangs.  Raises OSError.
         """
@@ -242,7 +242,8 @@ class Store:
             self._write(msgspec.structs.replace(self.saved, stopped=stopped))
 
     def _write(self, saved: Saved) -> None:
-        self._state.keep()  # a state in a file that was removed would be told and not kept
+        # Otherwise others would be told of a state in a removed file, which is not kept.
+        self._state.keep()
         try:
             self._state.write(msgspec.msgpack.encode(saved))
         except TooLarge as error:

@@ -117,8 +117,8 @@ class Surroundings:
         self._apply_redfish(settings)
         if self._door is None:
             self._door = self._open_door()
-        # Libraries that the first start of a group needs.  In a thread: they are loaded from a
-        # disk, and an agent that stood still meanwhile would be taken for dead.
+        # Libraries that the first start of a group needs.  In a thread: loading them from a disk
+        # could stall the agent, and the others would take it for dead.
         asyncio.get_running_loop().run_in_executor(None, warm_up, settings)
 
     def apply_times(self, settings: Settings) -> None:
@@ -154,7 +154,7 @@ class Surroundings:
             await self._door.close()
 
     async def keep_door(self) -> bool:
-        """Make `message.sock` again where it is gone or could not be made; whether it was.
+        """Make `message.sock` again if it is gone or could not be made; returns whether it was.
 
         Raises OSError where it cannot be made.
         """

@@ -234,7 +234,7 @@ def run(args: Args) -> Answer:
 
         return events(args)
     if view == "hw":
-        return hardware(args)
+        return hardware()
     if view == "watch":
         return watch(args)
     if view == "metrics":
@@ -423,7 +423,7 @@ def explain(args: Args) -> Answer:
     return Answer("\n".join(explanation(one, found, columns) for one in told).rstrip("\n"))
 
 
-def hardware(args: Args) -> Answer:
+def hardware() -> Answer:
     """`--hw`."""
     from clptools.api.client import Client
     from clptools.cli.render.status import hardware as page

@@ -156,14 +156,14 @@ def _checks(
             table=f"server:{server}",
         )
     yield from _timers(settings, facts, places)
-    yield from _kernel(settings, facts, places)
+    yield from _kernel(facts, places)
     yield from _enabled(settings, facts, places)
     for monitor in settings.monitors:
         if facts.server in monitor.servers:
             yield from _device(monitor, facts, places)
 
 
-def _kernel(settings: Settings, facts: Facts, places: Places) -> Iterator[Report]:
+def _kernel(facts: Facts, places: Places) -> Iterator[Report]:
     """Ports, the clock and interfaces as they are."""
     for place, program in facts.taken.items():
         yield places.warn(

@@ -264,7 +264,7 @@ class IpmiAlerts:
         return tuple(found)
 
     async def _filters(self) -> tuple[Filter, ...]:
-        entries = await self._pef_entries("event filter", _FILTERS, _FILTER, _FILTER_BYTES)
+        entries = await self._pef_entries(_FILTERS, _FILTER, _FILTER_BYTES)
         return tuple(
             Filter(
                 entry=number,
@@ -278,7 +278,7 @@ class IpmiAlerts:
         )
 
     async def _policies(self) -> tuple[Policy, ...]:
-        entries = await self._pef_entries("alert policy", _POLICIES, _POLICY, 3)
+        entries = await self._pef_entries(_POLICIES, _POLICY, 3)
         return tuple(
             Policy(
                 entry=number,
@@ -291,9 +291,7 @@ class IpmiAlerts:
             for number, data in entries
         )
 
-    async def _pef_entries(
-        self, what: str, count: int, parameter: int, size: int
-    ) -> list[tuple[int, bytes]]:
+    async def _pef_entries(self, count: int, parameter: int, size: int) -> list[tuple[int, bytes]]:
         told = await self._pef(count)
         found: list[tuple[int, bytes]] = []
         for number in range(1, 1 + (told[0] & 0x7F if told else 0)):

@@ -17,9 +17,8 @@ import signal
 import socket
 from typing import TYPE_CHECKING
 
-from clptools.common.child_process import framed, heed_no_terminal, receive
+from clptools.common.child_process import dump_nothing, framed, heed_no_terminal, receive
 from clptools.hardware.ipmi_requests import Command
-from clptools.hardware.process import dump_nothing
 
 if TYPE_CHECKING:
     from clptools.hardware.ipmi_session import Session

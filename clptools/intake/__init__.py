@@ -1,8 +1,8 @@
 """What hardware and system report about this server.
 
-Traps: `listener` (sockets), `trap_receiver`, `triage` (what may wait), `admission`, `snmp` on
-`ber` and `usm`, `snmp_users` (SNMPv3 users and their keys), `pet` on `pet_fields`, `families` and
-`class_table` (classes), `trap_delivery`.
+Traps: `listener` (sockets), `trap_receiver`, `triage` (what may wait), `admission`, `rates`,
+`snmp` on `ber` and `usm`, `snmp_users` (SNMPv3 users and their keys), `pet` on `pet_fields`,
+`families` and `class_table` (classes), `trap_delivery`.
 A BMC that speaks Redfish: `redfish` and its `redfish_*`.  The system itself: `sources` runs one
 module for each category of `registry`, on `kernel`; programs and drivers write to
 `message_socket`.

@@ -1,4 +1,4 @@
-"""Which traps are admitted: source, community, repeats, storms, counters.
+"""Which traps are admitted, by source and community, and the counters of what becomes of all.
 
 Only the UDP source decides whose BMC sent a trap.  A keyword address accepts the BMC of this server
 and the further sources that its configuration names.  If such a source speaks for several servers,
@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections import OrderedDict
-from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -20,32 +18,12 @@ from clptools.core.model.settings import Monitor, Settings, SnmpUser, TrapSource
 
 CATEGORY = "BMCNOTICE"
 DEFAULT_PORT = 162
-
-KEEP_MS = 1_800_000
-"""A BMC waits up to 255 s for an acknowledgement and sends up to 8 times (IPMI table 23-4)."""
-KEEP = 4_096
-
-RATE = 50
-BURST = 200
-"""Traps a second from one BMC, and at once, before repeats are dropped."""
-REPEAT_MS = 10_000
-"""In a storm, one trap of each fault passes in this time; its beginning always passes."""
-FAULTS = 512
-"""Most new faults that pass in a storm within two such times: a server has fewer sensors."""
-GRAVE = 4_096
-"""Fatal faults remembered in addition: any number of them passes, but memory is bounded."""
-ENDS, ENDS_BURST = 1, 10
-"""Ends of one fatal fault that pass, a second and at once: it may flap."""
-HELD = 1_024
-"""Faults whose newest trap is held back."""
 FOREIGN_RATE = 50
 """Datagrams a second from foreign addresses that are worth decoding."""
 
 _OWN = ("127.0.0.1", "::1")
 _LINK_LOCAL = ("fe8", "fe9", "fea", "feb")
 """fe80::/10 (RFC 4291, section 2.5.6)."""
-
-Value = TypeVar("Value")
 
 
 class Counters(msgspec.Struct, kw_only=True):
@@ -203,162 +181,3 @@ def source_of(peer: tuple[str | int, ...]) -> str:
 def same_source(known: str, source: str) -> bool:
     """Whether `source` is the configured address `known`; without a zone that means any zone."""
     return known == source or ("%" not in known and known == source.partition("%")[0])
-
-
-class Recent(Generic[Value]):
-    """Keys seen within the last half hour, each with a value; the oldest go first."""
-
-    def __init__(self) -> None:
-        self._seen: OrderedDict[str, tuple[int, Value]] = OrderedDict()
-
-    def find(self, key: str, now_ms: int) -> Value | None:
-        """What was remembered under `key`, or None."""
-        found = self._seen.get(key)
-        return found[1] if found is not None and now_ms - found[0] <= KEEP_MS else None
-
-    def remember(self, key: str, value: Value, now_ms: int) -> None:
-        """Remembers `value` under `key`."""
-        self._seen[key] = (now_ms, value)
-        self._seen.move_to_end(key)
-        if len(self._seen) > KEEP:
-            self._seen.popitem(last=False)
-
-    def forget(self, key: str) -> None:
-        """Forgets `key`."""
-        self._seen.pop(key, None)
-
-
-class Bucket:
-    """Lets through `rate` a second, `burst` at once."""
-
-    def __init__(self, rate: int, burst: int) -> None:
-        self._rate = rate
-        self._burst = burst
-        self._tokens = burst * 1000
-        self._at_ms: int | None = None
-
-    def take(self, now_ms: int) -> bool:
-        """Whether one more may pass now."""
-        if self._at_ms is not None:
-            self._tokens += max(0, now_ms - self._at_ms) * self._rate
-            self._tokens = min(self._tokens, self._burst * 1000)
-        self._at_ms = now_ms
-        if self._tokens < 1000:
-            return False
-        self._tokens -= 1000
-        return True
-
-
-class _Passed(NamedTuple):
-    """The last trap of a fault that passed."""
-
-    state: str
-    at_ms: int
-    ends: Bucket | None
-    """How often the end of an urgent fault may pass; None: this is no such fault."""
-
-
-class Storm(Generic[Value]):
-    """One BMC's storm: what is new passes at once, repeats of one fault are held back.
-
-    A BMC that sends a thousand traps a second for a flapping sensor must hide neither a fatal trap
-    among them nor the final state.  So the latest held trap of each fault is released if its state
-    differs from the last that passed.  Thousands of faults at once are an attack, not a server:
-    `FAULTS` of them pass, and any number of fatal ones.
-    """
-
-    def __init__(self) -> None:
-        self._bucket = Bucket(RATE, BURST)
-        self._passed: OrderedDict[str, _Passed] = OrderedDict()
-        self._grave = 0
-        """How many of these were fatal, or the end of a fatal fault."""
-        self._held: dict[str, tuple[str, bool, Value]] = {}
-        self.dropped = 0
-        """Traps held back in the present storm; 0: there is no storm."""
-        self.quiet_since_ms = 0
-
-    def admit(
-        self,
-        fault: str,
-        state: str,
-        urgent: bool,
-        item: Value,
-        now_ms: int,
-        *,
-        ends_urgent: bool = False,
-    ) -> bool:
-        """Whether `item` passes now.
-
-        `fault` is its subject and `state` its statement.  An `urgent` one never waits for the storm
-        to end, unless it only repeats what passed last.  `ends_urgent`: it may end an urgent fault,
-        and counts among those.
-        """
-        grave = urgent or ends_urgent
-        calm = self._bucket.take(now_ms)
-        last = self._passed.get(fault)
-        if last is None:
-            passes = calm or self._has_place(grave)
-        else:
-            passes = calm or now_ms - last.at_ms >= REPEAT_MS
-            if not passes and last.state != state:
-                # The end passes too, now and then: if it were held back, the same fault again would
-                # be no news, though it began anew.
-                ended = ends_urgent and last.ends is not None and last.ends.take(now_ms)
-                passes = urgent or ended
-        if not passes:
-            return self._hold(fault, state, grave, item, now_ms)
-        self._pass(fault, state, grave, now_ms)
-        return True
-
-    def release(self, now_ms: int) -> list[Value]:
-        """The held traps that say something new; to be called every REPEAT_MS of a storm."""
-        self._fade(now_ms)
-        held, self._held = self._held, {}
-        news: list[Value] = []
-        for fault, (state, grave, item) in held.items():
-            last = self._passed.get(fault)
-            if last is None and not self._has_place(grave):
-                self._held[fault] = (state, grave, item)
-            elif last is None or last.state != state:
-                self._pass(fault, state, grave, now_ms)
-                news.append(item)
-        return news
-
-    def drop(self, now_ms: int) -> None:
-        """Counts one that did not pass."""
-        self.dropped += 1
-        self.quiet_since_ms = now_ms
-
-    def _has_place(self, grave: bool) -> bool:
-        return grave or len(self._passed) - self._grave < FAULTS
-
-    def _hold(self, fault: str, state: str, grave: bool, item: Value, now_ms: int) -> bool:
-        if fault in self._held or fault in self._passed or len(self._held) < HELD:
-            self._held[fault] = (state, grave, item)
-        self.drop(now_ms)
-        return False
-
-    def _pass(self, fault: str, state: str, grave: bool, now_ms: int) -> None:
-        self._held.pop(fault, None)
-        last = self._passed.get(fault)
-        ends = last.ends if last is not None else None
-        if grave and ends is None:
-            ends = Bucket(ENDS, ENDS_BURST)
-        self._forget(fault)
-        self._passed[fault] = _Passed(state, now_ms, ends)
-        self._grave += ends is not None
-        self._fade(now_ms)
-
-    def _fade(self, now_ms: int) -> None:
-        while self._passed:
-            oldest, passed = next(iter(self._passed.items()))
-            # A held trap is compared with the one that passed, so that one is kept as long.
-            old = now_ms - passed.at_ms >= 2 * REPEAT_MS and oldest not in self._held
-            if not old and self._grave <= GRAVE:
-                break
-            self._forget(oldest)
-
-    def _forget(self, fault: str) -> None:
-        known = self._passed.pop(fault, None)
-        if known is not None:
-            self._grave -= known.ends is not None

@@ -11,7 +11,6 @@ from functools import lru_cache
 
 INTEGER = 0x02
 OCTETS = 0x04
-NULL = 0x05
 OID = 0x06
 SEQUENCE = 0x30
 IP_ADDRESS = 0x40
@@ -154,6 +153,3 @@ def oid(text: str) -> bytes:
             groups.append(0x80 | arc & 0x7F)
         content += bytes(reversed(groups))
     return element(OID, bytes(content))
-
-
-NULL_ELEMENT = element(NULL)

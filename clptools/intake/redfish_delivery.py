@@ -13,8 +13,8 @@ from typing import Protocol
 from clptools.core.model.events import HardwareSeen
 from clptools.core.model.words import EventClass
 from clptools.core.notices.form import Notice
-from clptools.intake.admission import BURST, RATE, Bucket
 from clptools.intake.notices import RedfishTestArrived
+from clptools.intake.rates import BURST, RATE, Bucket
 from clptools.intake.redfish_events import EventTable, Told
 from clptools.intake.redfish_reports import KEPT, RedfishCounters, RedfishNotes, event_of
 

@@ -34,7 +34,7 @@ from clptools.common.redfish import (
 from clptools.config.address import Endpoint
 from clptools.config.files import read_bmc_password
 from clptools.core.model.settings import Bmc
-from clptools.intake.pace import Pace
+from clptools.intake.rates import Pace
 from clptools.intake.redfish_delivery import Owner, RedfishDelivery
 from clptools.intake.redfish_events import EventTable, events_of, makers_of, unread_of
 from clptools.intake.redfish_identity import listener_tls

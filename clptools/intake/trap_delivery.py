@@ -14,9 +14,10 @@ from typing import NamedTuple
 from clptools.core.model.events import HardwareSeen
 from clptools.core.model.words import EventClass
 from clptools.intake import snmp
-from clptools.intake.admission import REPEAT_MS, Counters, Recent, Storm
+from clptools.intake.admission import Counters
 from clptools.intake.decoded_trap import DecodedTrap, duplicate_key, event_of
 from clptools.intake.listener import Listener
+from clptools.intake.rates import REPEAT_MS, Recent, Storm
 from clptools.intake.snmp import Trap, V3Message
 from clptools.intake.trap_notes import TrapNotes
 from clptools.intake.triage import ends_grave, is_grave

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import msgspec
 
 from clptools.core.model.events import HardwareSeen
-from clptools.intake.admission import Bucket, Counters
+from clptools.intake.admission import Counters
 from clptools.intake.decoded_trap import DecodedTrap
+from clptools.intake.rates import Bucket
 
 SAME_NOTE_MS = 60_000
 """One note for a reason and source in this time; the counters tell the rest."""

@@ -20,7 +20,6 @@ from clptools.intake import pet, pet_fields, snmp
 from clptools.intake.admission import (
     FOREIGN_RATE,
     Admission,
-    Bucket,
     Counters,
     admissions,
     plain_source,
@@ -30,7 +29,7 @@ from clptools.intake.ber import DecodeError
 from clptools.intake.class_table import ClassTable
 from clptools.intake.decoded_trap import event_of
 from clptools.intake.listener import Listener
-from clptools.intake.pace import JUDGE_S, REST_S
+from clptools.intake.rates import JUDGE_S, REST_S, Bucket
 from clptools.intake.rehearsal import RehearsalGate, is_rehearsal
 from clptools.intake.snmp import Trap, V3Message
 from clptools.intake.snmp_users import ReadUserKeys, SnmpUsers

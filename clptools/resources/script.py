@@ -24,7 +24,7 @@ import msgspec
 from clptools import paths
 from clptools.common.foreign_files import check_script
 from clptools.faults import ClpError, ExitCode
-from clptools.resources.leftovers import POLL_S, Register, Running, end, signal_group, wait_gone
+from clptools.resources.leftovers import POLL_S, Register, Running, end, signal_group
 from clptools.resources.output import OutputPipe
 
 GRACE_MS = 5_000
@@ -174,22 +174,6 @@ class ScriptRunner:
         """Scripts of an earlier agent that still run."""
         own = {process.entry.token for process in self._running.values()}
         return tuple(entry for entry in self._register.entries() if entry.token not in own)
-
-    async def await_leftover(self, left: Running, timeout_ms: int) -> bool:
-        """Wait for the end of a leftover; False: it still runs."""
-        gone = await wait_gone(left, timeout_ms)
-        if gone:
-            self._register.close(left)
-        return gone
-
-    async def kill_leftovers(self) -> tuple[Running, ...]:
-        """End every leftover with its process group; returns those that could not be killed."""
-        found = self.leftovers()
-        gone = await asyncio.gather(*(end(entry, self._grace_ms) for entry in found))
-        for entry, done in zip(found, gone, strict=True):
-            if done:
-                self._register.close(entry)
-        return tuple(entry for entry, done in zip(found, gone, strict=True) if not done)
 
     def close(self) -> None:
         """Stop watching; running scripts are left alone, for the next agent to find."""

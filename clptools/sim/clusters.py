@@ -130,16 +130,11 @@ def sample(
     )
     interconnects = _lans(names, links, round(interval_s * 1000))
     if bmchb:
-        bmcs = {s.name: s.bmc.address for s in servers if s.bmc is not None}
-        link = Interconnect(name="bmchb1", type="bmchb", addresses=bmcs, interval_ms=1000)
-        interconnects = (*interconnects, link)
+        interconnects = (*interconnects, _bmc_heartbeat(servers))
     action = BmcAction(forced_stop or ("power-off" if bmc else "none"))
-    monitors = _monitors(names, method, after_recovery, final_action, script, bool(migrate))
-    if prepare:
-        monitors = tuple(
-            msgspec.structs.replace(m, prepare_on_stall=True) if m.name == "mrw1" else m
-            for m in monitors
-        )
+    monitors = _monitors(
+        names, method, after_recovery, final_action, script, bool(migrate), bool(prepare)
+    )
     if raid:
         # A category of its own, whatever the device.
         mrw3 = Monitor(name="mrw3", type="mrw", servers=names, category="RAID")
@@ -193,6 +188,11 @@ def _ordered_and_apart(groups: tuple[Group, ...], ordered: bool, apart: str) -> 
     return first, *groups[1:]
 
 
+def _bmc_heartbeat(servers: tuple[Server, ...]) -> Interconnect:
+    bmcs = {server.name: server.bmc.address for server in servers if server.bmc is not None}
+    return Interconnect(name="bmchb1", type="bmchb", addresses=bmcs, interval_ms=1000)
+
+
 def _lans(names: tuple[str, ...], count: int, interval_ms: int) -> tuple[Interconnect, ...]:
     return tuple(
         Interconnect(
@@ -237,6 +237,7 @@ def _monitors(
     final_action: str,
     script: str,
     migrate: bool,
+    prepare: bool,
 ) -> tuple[Monitor, ...]:
     userw = Monitor(
         name="userw",
@@ -251,6 +252,7 @@ def _monitors(
         category="BMCNOTICE",
         keywords={n: f"192.168.0.{i + 1}" for i, n in enumerate(names)},
         stall_on_predictive_failure=True,
+        prepare_on_stall=prepare,
         recovery=Recovery(
             action=RecoveryStep.FAILOVER,
             target="failover1",

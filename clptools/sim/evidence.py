@@ -192,7 +192,7 @@ class Evidence:
             return 0, Situation()
         for name in settings.names:
             if name not in names:
-                proofs.append(self._proof(self._world.hosts[name], group, clique))
+                proofs.append(self._proof(self._world.hosts[name], clique))
                 if not proofs[-1]:
                     return 0, Situation()
         off = sum(1 for p in proofs if p.startswith("off"))
@@ -288,7 +288,7 @@ class Evidence:
         broken = scripts.failing | scripts.hanging | set(scripts.slow_us)
         return not any(name in names and op in ops for name, op in broken)
 
-    def _proof(self, host: Host, group: Group, clique: list[Host]) -> str:
+    def _proof(self, host: Host, clique: list[Host]) -> str:
         """By what a server outside of the clique can be cleared; empty: by nothing certain."""
         world, settings = self._world, clique[0].settings
         bmc = settings.server(host.name)

@@ -224,14 +224,14 @@ class Summary(msgspec.Struct, kw_only=True):
             )
         if others:
             told.append(f"  other promises   broken in {_runs(len(others))}")
-        told += _violations(self.violations, repeat)
+        told += _violations(self.violations)
         seed = self.violations[0].seed if self.violations else self.percentile(1.0)[1]
         if seed:
             told.append(f"Repeat one:  {repeat} --seed {seed} --explain")
         return told
 
 
-def _violations(violations: Iterable[Violation], repeat: str) -> list[str]:
+def _violations(violations: Iterable[Violation]) -> list[str]:
     return [f"  seed {v.seed}: {v.told()}" for v in violations]
 
 

@@ -157,8 +157,6 @@ class Host:
         """Its BMC took longer for that than turns allow."""
         self.stepped_at = 0
         """When its agent last did anything."""
-        self.on_mark = index + 1
-        """The BMC's mark of this power-on; another one after every reset."""
         self.boots = 0
         self.boot_us = -up_us
         self.os_up = True
@@ -303,7 +301,6 @@ def restore_snapshot(world: World, host: Host) -> None:
     world.check.end_journal(host)
     host.forget_boot()
     host.powered = host.os_up = True
-    host.on_mark += len(world.hosts)
     host.boot_us = world.t - kept.now * 1_000_000_000 // host.rate
     host.settings, host.run, host.disk = kept.settings, kept.run, deepcopy(kept.disk)
     host.disk.noted = host.boots

@@ -329,7 +329,7 @@ class _Explorer:
             if at_end and not (comes_between(fault, host.name) and self._new(number, fault)):
                 continue
             self._played[number] = len(self._instant)
-            if self._try(host, place, fault):
+            if self._try(place, fault):
                 return
 
     def _beyond(self, fault: Fault) -> bool:
@@ -366,7 +366,7 @@ class _Explorer:
 
     # --- copies ----------------------------------------------------------------------------
 
-    def _try(self, host: Host, place: Place, fault: Fault) -> bool:
+    def _try(self, place: Place, fault: Fault) -> bool:
         """Play this fault here in a copy; True in the copy if nothing else is to come."""
         number = self._index
         self._index += 1

@@ -372,7 +372,6 @@ class World:
         low, high = self.boot_us
         took = low + int(self.rng.random() * (high - low))
         took = round(host.boot_s * SECOND) or took
-        host.on_mark += len(self.hosts)
         host.deadman = 0
         host.boots += 1
         host.boot_us = self.t + took // 2

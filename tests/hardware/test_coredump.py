@@ -7,9 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from clptools.common.child_process import framed
+from clptools.common.child_process import dump_nothing, framed
 from clptools.hardware.ipmi_requests import Command, boot_ms
-from clptools.hardware.process import dump_nothing
 from tests.conftest import LIMIT_S
 from tests.coredump import dumps, needs_dumps
 

@@ -15,7 +15,7 @@ from clptools.config.trap_names import row_fault
 from clptools.core.model.trap_profiles import TrapProfile
 from clptools.core.model.words import EventClass
 from clptools.intake import redfish_events
-from clptools.intake.pace import JUDGE_S, Pace
+from clptools.intake.rates import JUDGE_S, Pace
 from clptools.intake.redfish_delivery import Seen
 from clptools.intake.redfish_events import (
     EventTable,

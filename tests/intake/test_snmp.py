@@ -150,7 +150,7 @@ def test_an_unknown_vendors_trap_is_generic_and_unknown() -> None:
 
 
 def test_too_many_variables_and_bytes_are_refused() -> None:
-    bind = snmp.varbind("1.3.6", ber.NULL_ELEMENT)
+    bind = snmp.varbind("1.3.6", b"\x05\x00")
     many = ber.sequence(
         ber.integer(1), ber.octets(b"c"), snmp.pdu(snmp.V2_TRAP, 1, bind * (snmp.VARBINDS + 1))
     )

@@ -13,19 +13,8 @@ import pytest
 
 from clptools.config.address import Endpoint
 from clptools.core.model.settings import Monitor, Settings, SnmpUser
-from clptools.intake.admission import (
-    BURST,
-    FAULTS,
-    GRAVE,
-    HELD,
-    KEEP,
-    REPEAT_MS,
-    Bucket,
-    Recent,
-    Storm,
-    admissions,
-    plain_source,
-)
+from clptools.intake.admission import admissions, plain_source
+from clptools.intake.rates import BURST, FAULTS, GRAVE, HELD, KEEP, REPEAT_MS, Bucket, Recent, Storm
 from clptools.intake.rehearsal import build_pet_trap, build_rehearsal, is_answer, pet_event
 from clptools.intake.snmp import Version
 from clptools.intake.usm import UserKeys
@@ -452,7 +441,7 @@ def test_in_a_storm_a_fatal_state_does_not_wait() -> None:
 async def test_the_end_of_a_storm_is_told_with_the_last_state(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for module in ("trap_delivery", "admission"):
+    for module in ("trap_delivery", "rates"):
         monkeypatch.setattr(f"clptools.intake.{module}.REPEAT_MS", 1_000)
 
     async with hear() as heard:

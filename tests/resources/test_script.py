@@ -184,7 +184,6 @@ async def test_the_next_agent_finds_a_script_and_ends_it_before_its_own(
     runner = ScriptRunner(grace_ms=300)
     (left,) = runner.leftovers()
     assert left.name == "g/r" and left.pid == pid
-    assert not await runner.await_leftover(left, 50)
     result = await runner.run(
         Script(name="g/r", path=make_script("stop.sh", "exit 0\n"), timeout_ms=LONG_MS)
     )
@@ -193,16 +192,14 @@ async def test_the_next_agent_finds_a_script_and_ends_it_before_its_own(
     assert start_time(pid) is None
 
 
-async def test_leftovers_of_all_resources_can_be_ended_at_once(
-    make_script: MakeScript, tmp_path: Path
-) -> None:
+async def test_a_leftover_is_ended_by_its_name(make_script: MakeScript, tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     kill_agent_during(
         make_script("start.sh", f"echo $$ > {mark}.tmp; mv {mark}.tmp {mark}; sleep 1000\n"), mark
     )
 
     runner = ScriptRunner(grace_ms=300)
-    assert await runner.kill_leftovers() == ()
+    await runner.end("g/r", 300)
     assert runner.leftovers() == ()
     assert start_time(int(mark.read_text())) is None
 
@@ -225,7 +222,7 @@ async def test_a_script_whose_process_was_not_written_down_yet_is_found_by_its_t
     runner = ScriptRunner(grace_ms=300)
     (left,) = runner.leftovers()
     assert left.pid == pid
-    await runner.kill_leftovers()
+    await runner.end("g/r", 300)
     assert start_time(pid) is None
 
 

@@ -282,7 +282,12 @@ class RatioState(msgspec.Struct):
 
 
 class VoteState(msgspec.Struct):
-    """Term, vote and office."""
+    """Term, vote and office.
+
+    Written by `Election`; by `ArbiterLease` as to the arbiter.  Apart from them only the start of
+    an agent reads it back (`report/durable_state.py`), and leaving takes the vote back
+    (`requests/service.py`).
+    """
 
     term: Term = NO_TERM
     vote: str = ""

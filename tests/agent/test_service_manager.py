@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from clptools.hardware.process import Notifier
+from clptools.agent.process import Notifier
 from tests.conftest import LIMIT_S
 
 
