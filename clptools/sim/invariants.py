@@ -211,7 +211,10 @@ class Checker:
             self.report("I5", f"ran {action.script} while suspended", host.name)
 
     def fencing(self, host: Host, action: a.Fence) -> None:
-        """A forced stop begins."""
+        """A forced stop begins, and no person asked for it (`clpforcestop`)."""
+        p = host.node.state.peers.known.get(action.server)
+        if p is not None and p.fence.wanted_by:
+            return
         if self._suspended(host, acts_alone=False):
             self.report("I5", f"fenced {action.server} while suspended", host.name)
 

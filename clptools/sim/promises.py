@@ -22,7 +22,7 @@ PROMISES = {
     "I2": "restarts and failovers of a recovery stay within their configured counts",
     "I3": "an incident leads to one final action at most, and to none on the last server that runs",
     "I4": "every change of a group or a monitor has a record that names it and says why",
-    "I5": "nothing recovers, fences or starts while the cluster is suspended",
+    "I5": "nothing recovers, fences or starts by itself while the cluster is suspended",
     "I6": "the end of a hardware event closes exactly that event",
     "I7": "a trap that comes twice acts once",
     "I8": "once every fault is mended, the cluster settles in time and every group runs",
