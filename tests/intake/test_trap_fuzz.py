@@ -117,7 +117,7 @@ async def test_no_mutated_trap_stops_the_receiver_and_each_is_counted() -> None:
 
 
 BUDGET_S = 0.005
-"""What one datagram may hold the agent's loop: processor time, so that other programs do not count."""
+"""How long one datagram may hold the agent's loop, as processor time."""
 
 
 def longest(name: str, oid: str) -> Iterator[bytes]:
