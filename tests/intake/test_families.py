@@ -162,9 +162,7 @@ def test_every_row_is_read_whatever_type_its_variables_have(
 
 CPU, DIMM = (("21", "CPU 1"),), (("18", "0x80070201"),)
 DRIVE = (("3.2.5.1.1.1.1.4", 1), ("3.2.5.1.1.2.1.4", 4))
-BINARY = tuple(
-    ((f"{IRMC}.1.3.0", 0), (f"{IRMC}.1.4.0", name)) for name in ("\x01\x02", "\x01\x03")
-)
+BINARY = tuple(((f"{IRMC}.1.3.0", 0), (f"{IRMC}.1.4.0", name)) for name in ("\x01\x02", "\x01\x03"))
 INCOMPLETE: dict[str, tuple[Said, str, tuple[Said, ...], tuple[Said, ...]]] = {
     # What opens, its class, what leaves it open, what ends it.
     "dell: no status in the end, but its message ID": (
