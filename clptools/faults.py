@@ -51,3 +51,13 @@ def known(names: Iterable[str], word: str = "") -> str:
     ordered = [*near, *(name for name in every if name not in near)]
     more = f" and {len(every) - _SHOWN} more" if len(every) > _SHOWN else ""
     return f"Known: {', '.join(ordered[:_SHOWN])}{more}" if every else ""
+
+
+def plain(text: str) -> str:
+    """One line with nothing in it that a terminal would obey.
+
+    For what repeats words of a file or a caller, where anything may stand.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

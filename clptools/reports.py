@@ -9,6 +9,8 @@ import re
 
 import msgspec
 
+from clptools.faults import plain
+
 _MESSAGE = 2_000
 """Longer messages are cut."""
 _WORD, _HEAD, _TAIL = re.compile(r"\S{161,}"), 100, 20
@@ -16,13 +18,8 @@ _WORD, _HEAD, _TAIL = re.compile(r"\S{161,}"), 100, 20
 
 
 def legible(text: str) -> str:
-    """One line of bounded length, with nothing in it that a terminal would obey.
-
-    For messages that repeat what stands in a file, where anything may stand.
-    """
-    text = text[: 100 * _MESSAGE]
-    if not text.isprintable():
-        text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    """What a message may repeat of a file: one `plain` line of bounded length."""
+    text = plain(text[: 100 * _MESSAGE])
     if len(text) <= 160:
         return text
     text = _WORD.sub(lambda found: f"{found[0][:_HEAD]}…{found[0][-_TAIL:]}", text)

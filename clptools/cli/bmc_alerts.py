@@ -15,6 +15,8 @@ from clptools.hardware.alerts import AlertWay, Finding, Wanted
 from clptools.hardware.ipmi import BmcClient, IpmiProcesses
 from clptools.hardware.ipmi_alerts import IpmiAlerts
 from clptools.hardware.ipmi_device import LocalIpmi, OwnBmc
+from clptools.hardware.ipmi_requests import BmcError
+from clptools.hardware.ipmi_requests import mend as mend_of
 from clptools.intake.admission import admissions, communities
 
 if TYPE_CHECKING:
@@ -61,6 +63,8 @@ def wanted_of(settings: Settings, server: str) -> tuple[Wanted, ...]:
     Redfish events go to the first alone, for all monitors.
     """
     places = admissions(settings, server)[: 1 if is_redfish(settings, server) else None]
+    own = settings.server(server)
+    user = own.bmc.user if own is not None and own.bmc is not None else ""
     return tuple(
         Wanted(
             server=server,
@@ -71,6 +75,7 @@ def wanted_of(settings: Settings, server: str) -> tuple[Wanted, ...]:
                 for monitor in place.monitors
                 for community in sorted(communities(monitor))
             ),
+            user=user,
         )
         for place in places
     )
@@ -170,7 +175,7 @@ async def looked_at(way: AlertWay, wanted: Wanted) -> Way:
     except TimeoutError:
         fault = f"its BMC was not through within {PATIENCE_S:g} s"
     except ClpError as error:
-        fault, hint = error.message, error.hint
+        fault, hint = error.message, how_to_mend(error, wanted)
     return Way(
         server=wanted.server,
         bmc=way.where,
@@ -181,6 +186,12 @@ async def looked_at(way: AlertWay, wanted: Wanted) -> Way:
         tells=way.tells,
         channel=way.channel,
     )
+
+
+def how_to_mend(error: ClpError, wanted: Wanted) -> str:
+    """What a person can do about a BMC that does not answer as it should."""
+    own = isinstance(error, BmcError) and mend_of(wanted.server, wanted.user, error.fault)
+    return own or error.hint
 
 
 async def mend(settings: Settings, servers: Iterable[str], own: str) -> tuple[list[Way], list[str]]:

@@ -14,7 +14,7 @@ from clptools.config.lines import Json
 from clptools.config.references import forget
 from clptools.config.statements import written
 from clptools.config.table import SINGLE, fields_of, inner_of
-from clptools.faults import ClpError, ExitCode
+from clptools.faults import ClpError, ExitCode, plain
 
 ADD = {
     "srv": "SERVER [PRIORITY]",
@@ -217,7 +217,7 @@ def overview(config: Configuration) -> Answer:
             for one in config.all_of(kind)
         ]
         if shown:
-            lines.append(f"{kind:<13} {', '.join(shown)}")
+            lines.append(plain(f"{kind:<13} {', '.join(shown)}"))
     return Answer("\n".join(lines), {"configuration": config.tables})
 
 
@@ -240,7 +240,7 @@ def _within(config: Configuration, owner: Found) -> list[str]:
         for one in config.all_of(kind):
             if one.owner == owner.name:
                 said = "; ".join(f"{key} = {written(value)}" for key, value in one.table.items())
-                lines.append(f"{f'{kind}.{one.name}':<38}  # {said}")
+                lines.append(plain(f"{f'{kind}.{one.name}':<38}  # {said}"))
     return lines
 
 

@@ -13,7 +13,7 @@ from importlib import import_module
 
 from clptools.cli.command import Answer, Command, UnknownOption, UsageError, as_json, parse
 from clptools.cli.registry import COMMANDS
-from clptools.faults import ClpError, ExitCode
+from clptools.faults import ClpError, ExitCode, plain
 
 
 def main() -> int:
@@ -163,7 +163,7 @@ def _exit_code(name: str, error: ClpError) -> int:
 
 def _complain(text: str) -> None:
     try:
-        print(text, file=sys.stderr, flush=True)
+        print("\n".join(map(plain, text.split("\n"))), file=sys.stderr, flush=True)
     except OSError:
         _give_up(2)
 

@@ -10,7 +10,13 @@ import socket
 import time
 from typing import TYPE_CHECKING, cast
 
-from clptools.cli.bmc_alerts import alert_ways, is_redfish, servers_of, wanted_of
+from clptools.cli.bmc_alerts import (
+    alert_ways,
+    how_to_mend,
+    is_redfish,
+    servers_of,
+    wanted_of,
+)
 from clptools.cli.command import Answer, done
 from clptools.faults import ClpError, ExitCode
 
@@ -108,7 +114,11 @@ async def _sent(
     events = is_redfish(settings, wanted.server)
     with seen:
         async with alert_ways(settings, (wanted.server,), own) as ways:
-            told = await ways[wanted.server].send_test(wanted)
+            try:
+                told = await ways[wanted.server].send_test(wanted)
+            except ClpError as error:
+                error.hint = how_to_mend(error, wanted)
+                raise
         within_s = EVENT_WITHIN_S if events else ARRIVES_WITHIN_S
         deadline = time.monotonic() + within_s
         while time.monotonic() < deadline:

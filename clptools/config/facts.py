@@ -126,7 +126,7 @@ def secret_files(settings: Settings) -> Iterator[tuple[str, str]]:
     yield paths.authkey_file(), MAKE_AUTHKEY
     for server in settings.servers:
         if server.bmc is not None:
-            yield paths.bmc_password_file(server.name), how_bmc(server.name)
+            yield paths.bmc_password_file(server.name), how_bmc(server.name, server.bmc.user)
     users = {user.user for monitor in settings.monitors for user in monitor.snmpv3_users}
     for user in sorted(users):
         yield paths.snmp_key_file(user), how_snmp(user)

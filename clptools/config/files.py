@@ -186,9 +186,9 @@ MIN_SNMP_CHARACTERS = 8
 """RFC 3414 section 11.2: shorter ones are no secret."""
 
 
-def how_bmc(server: str) -> str:
-    """How the password file of a BMC is made."""
-    return f"Set it: clpbmccnf -u USER {server}"
+def how_bmc(server: str, user: str = "") -> str:
+    """How the password file of a BMC is made; `user`: its account, if that is known."""
+    return f"Set its password: clpbmccnf -u {user or 'USER'} {server}"
 
 
 def how_snmp(user: str) -> str:
@@ -202,6 +202,8 @@ def read_bmc_password(server: str) -> str:
     Raises ClpError if it is missing, others may read it, or it is no text.
     """
     mend, path = how_bmc(server), paths.bmc_password_file(server)
+    if not os.path.lexists(path):
+        raise ClpError(ExitCode.FAILED, f"{path}: no BMC password there", mend)
     try:
         password = read_secret(path, mend).decode().partition("\n")[0].rstrip("\r")
     except UnicodeDecodeError:

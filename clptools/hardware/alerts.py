@@ -43,6 +43,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     port: int = TRAP_PORT
     communities: tuple[str, ...] = ("public",)
     """What the monitors there take; empty: SNMPv3 alone."""
+    user: str = ""
+    """The account of the BMC, for what a person may have to do; empty: not known."""
 
     @property
     def where(self) -> str:

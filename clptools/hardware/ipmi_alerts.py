@@ -198,15 +198,17 @@ class IpmiAlerts:
     async def send_test(self, wanted: Wanted) -> str:
         """Alert Immediate (30.7): tests the destination, and no filter or policy."""
         channel = await self._channel()
-        found = next(
-            (d for d in await self._destinations(channel) if d.address == plain(wanted.host)), None
-        )
+        known = await self._destinations(channel)
+        found = next((d for d in known if d.address == plain(wanted.host)), None)
         if found is None:
-            raise ClpError(
-                ExitCode.FAILED,
-                f"The BMC of {wanted.server} has no alert destination {wanted.host}.",
-                f"clpbmccnf --alerts {wanted.server} sets it.",
-            )
+            hint = f"clpbmccnf --alerts {wanted.server} sets it."
+            if not known:
+                hint = (
+                    "IPMI can set none there: set it in the BMC's own interface, and send a test "
+                    "from there (docs/bmc.md)."
+                )
+            text = f"The BMC of {wanted.server} has no alert destination {wanted.host}."
+            raise ClpError(ExitCode.FAILED, text, hint)
         data = bytes((channel, found.selector, 0))
         try:
             await self._bmc.command("alert immediate", SENSOR_EVENT, _ALERT_IMMEDIATE, data)

@@ -182,12 +182,13 @@ class _Table:
         if self._fits("test", binds):
             return EventClass.INFO, True
         if told in OPENS:
-            if self._fits("recovered", binds):
+            # What the part's own state calls bad is not over, whatever the flags beside it say.
+            if by_value not in OPENS and self._fits("recovered", binds):
                 return EventClass.CLEAR, True
             if self._fits("ok", binds):
                 return EventClass.INFO, True
         elif told == "CLEAR" and (
-            not self._fits("clear_if", binds, default=True)
+            not self._fits("clear_if", binds, default=True, unsaid=by_value == "CLEAR")
             or (by_value != "CLEAR" and self._fits("clear_unless", binds))
         ):
             return EventClass.INFO, False
@@ -225,9 +226,12 @@ class _Table:
         number = int(name.rpartition(".")[2]) - self.family.base
         return divmod(number, self.family.step)
 
-    def _fits(self, condition: str, binds: Binds, default: bool = False) -> bool:
+    def _fits(
+        self, condition: str, binds: Binds, default: bool = False, unsaid: bool = False
+    ) -> bool:
+        """Whether a condition is met; `default`: there is none; `unsaid`: its variable is not."""
         found = self.conditions.get(condition)
-        return default if found is None else found.fits(binds)
+        return default if found is None else found.fits(binds, unsaid)
 
     def _told(self, name: str, event_class: EventClass, fixed: bool, binds: Binds) -> Told:
         key = self.key(name, binds)

@@ -28,8 +28,10 @@ ROW = "redfish "
 """How rows of a site's `[[trap_profile]]` begin that are of Redfish."""
 RECORDS = 256
 """Of one Event; more are an attack."""
-_ID = re.compile(r"([A-Za-z0-9_-]{1,64})\.(?:\d{1,6}\.){0,4}([A-Za-z0-9_-]{1,96})")
-_DELL = re.compile(r"[A-Z]{3,4}\d{3,4}")
+_ID = re.compile(r"([A-Za-z0-9_-]{1,64})\.(?:v?\d[\d_]{0,12}\.){0,4}([A-Za-z0-9_-]{1,96})")
+_DELL = re.compile(r"[A-Z]{3,4}\d{1,5}", re.IGNORECASE)
+BY_SEVERITY = "severity"
+"""In place of a class: Critical is ERROR, as of what no row knows; else it is news."""
 _TEXT = 300
 _ARGS = 4
 
@@ -89,6 +91,13 @@ class _Family(msgspec.Struct, frozen=True, kw_only=True):
     args: dict[str, tuple[int, ...]] = {}
     """Messages -> the arguments that name the part where there is no origin, in one order."""
 
+    def word(self, message: str) -> str:
+        """What it says of a message, in small letters: by the longest of the names that fit, as
+        `*NoLongerCritical` is none of `*Critical`.  Empty: nothing."""
+        words = [*self.opens.items(), *((name, "CLEAR") for name in self.closes)]
+        fits = [(len(name), word) for name, word in words if _like(message, name)]
+        return max(fits, key=lambda one: one[0])[1] if fits else ""
+
     def key(self, told: Told) -> str:
         """Identity of the fault."""
         return f"{self._thing(told)}/{told.message if self.ok_ends else self.name}"
@@ -96,12 +105,18 @@ class _Family(msgspec.Struct, frozen=True, kw_only=True):
     def _thing(self, told: Told) -> str:
         if told.where:
             return f"redfish/{told.where}"
-        names = (places for name, places in self.args.items() if fnmatchcase(told.message, name))
+        message = told.message.casefold()
+        names = (places for name, places in self.args.items() if _like(message, name))
         places = next(names, ())
         if not places:
             return f"redfish/{told.origin or '-'}"
         named = ", ".join(told.args[n] for n in places if n < len(told.args))
         return f"redfish/[{named}]"
+
+
+def _like(message: str, name: str) -> bool:
+    """Whether a message, in small letters, has that name of a row."""
+    return fnmatchcase(message, name.casefold())
 
 
 def events_of(body: Json) -> list[Told]:
@@ -130,7 +145,7 @@ def _told(row: Json) -> Told | None:
     found = _ID.fullmatch(said)
     message = f"{found[1]}.{found[2]}" if found else said
     if _DELL.fullmatch(said):
-        message = f"IDRAC.{said}"
+        message = f"IDRAC.{said.upper()}"
     given = row.get("MessageArgs")
     args = tuple(map(_argument, given[:_ARGS] if isinstance(given, list) else ()))
     where = _origin(row)
@@ -183,14 +198,14 @@ def _seconds(stamp: str) -> float | None:
 
 def _redfish(profile: TrapProfile) -> dict[str, str]:
     rows = profile.rows.items()
-    return {row.removeprefix(ROW): word for row, word in rows if row.startswith(ROW)}
+    return {row.removeprefix(ROW).casefold(): word for row, word in rows if row.startswith(ROW)}
 
 
 class EventTable:
     """The rows in force, with the site's over the shipped ones."""
 
     def __init__(self, site: Iterable[TrapProfile] = ()) -> None:
-        self._severities = _shipped().severities
+        self._severities = {name.casefold(): word for name, word in _shipped().severities.items()}
         self._site = tuple(
             (frozenset(profile.manufacturers), rows)
             for profile in site
@@ -204,8 +219,9 @@ class EventTable:
 
     def judge(self, told: Told, makers: frozenset[int] = frozenset()) -> Judged:
         """What an event means; `makers`: the IANA numbers of who made the BMC."""
+        by_severity = self._severities.get(told.severity.casefold(), EventClass.UNKNOWN)
         families = [
-            (family, "CLEAR" if family.ok_ends and told.severity == "OK" else word)
+            (family, _word(family, word, by_severity))
             for family, word in _fitting(told.message, told.origin)
         ]
         family, event_class = families[0] if families else (None, "")
@@ -225,19 +241,27 @@ class EventTable:
                     known=True,
                     own_watchdog=family is not None and family.own_watchdog,
                 )
-        by_severity = self._severities.get(told.severity, EventClass.UNKNOWN)
         return Judged(
             event_class=by_severity, key=key, row=f"severity {told.severity or 'none'}", known=False
         )
 
     def _of_site(self, message: str, makers: frozenset[int]) -> str:
         """The class that the last profile for this BMC gives it, or nothing."""
+        message = message.casefold()
         fits = (
             rows[message]
             for of, rows in reversed(self._site)
             if message in rows and (not of or of & makers)
         )
         return next(fits, "")
+
+
+def _word(family: _Family, word: str, by_severity: EventClass) -> str:
+    if family.ok_ends and by_severity is EventClass.CLEAR:
+        return "CLEAR"
+    if word != BY_SEVERITY:
+        return word
+    return by_severity if by_severity is EventClass.ERROR else "INFO"
 
 
 def makers_of(said: Iterable[object]) -> frozenset[int]:
@@ -253,18 +277,18 @@ def makers_of(said: Iterable[object]) -> frozenset[int]:
 
 @lru_cache(maxsize=512)
 def _families_of(message: str) -> tuple[tuple[_Family, str], ...]:
-    """The families that name it, in their order, each with the class that it has there."""
+    """The families that name it, in their order, each with the class that it has there.
+
+    Services write names in small and in large letters.
+    """
     found: list[tuple[_Family, str]] = []
     shipped = _shipped()
+    message = message.casefold()
     places = set(shipped.exact.get(message, ()))
     places |= {place for pattern, place in shipped.globs if pattern.match(message)}
     for place in sorted(places):
         family = shipped.families[place]
-        opens = (word for name, word in family.opens.items() if fnmatchcase(message, name))
-        word = next(opens, "")
-        if not word and any(fnmatchcase(message, name) for name in family.closes):
-            word = "CLEAR"
-        if word:
+        if word := family.word(message):
             found.append((family, word))
     return tuple(found)
 
@@ -302,10 +326,11 @@ def _shipped() -> _Shipped:
     globs: list[tuple[re.Pattern[str], int]] = []
     for place, family in enumerate(families):
         for name in (*family.opens, *family.closes):
+            small = name.casefold()
             if set(name).isdisjoint("*?["):
-                exact.setdefault(name, []).append(place)
+                exact.setdefault(small, []).append(place)
             else:
-                globs.append((re.compile(translate(name)), place))
+                globs.append((re.compile(translate(small)), place))
     return _Shipped(
         {name: EventClass(word) for name, word in table["severities"].items()},
         families,

@@ -7,6 +7,7 @@ of its own, because the library that mints it would cost the agent 10 MB for goo
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
 import os
 import ssl
@@ -21,7 +22,13 @@ async def listener_tls() -> ssl.SSLContext:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
     )
-    said, _ = await child.communicate()
+    try:
+        said, _ = await child.communicate()
+    finally:
+        if child.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                child.kill()
+            await child.wait()
     if child.returncode:
         raise OSError(0, "no certificate could be made")
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -300,6 +300,11 @@ def _v1_pdu(data: bytes, at: int, end: int) -> Trap:
     # Some firmware encodes numbers above 2^31 as negative: specific-trap is 32 bits wide.
     specific &= 0xFFFFFFFF
     own = not 0 <= generic <= 5
+    quirks: tuple[str, ...] = ()
+    if own and enterprise.endswith(".0"):
+        # RFC 3584, section 3.1: the 0 of a v2 name does not belong to the enterprise.
+        quirks = ("enterprise with the 0 of a v2 name",)
+        enterprise = enterprise.removesuffix(".0")
     varbinds, raw = _varbinds(data, at, end)
     return Trap(
         version=Version.V1,
@@ -310,6 +315,7 @@ def _v1_pdu(data: bytes, at: int, end: int) -> Trap:
         agent_address=_address(agent),
         varbinds=varbinds,
         varbind_bytes=raw,
+        quirks=quirks,
     )
 
 

@@ -222,10 +222,13 @@ def _v1_name(data: bytes, at: int) -> bytes:
     if found[3] != b"\x06":
         return _STANDARD + bytes((found[3][0] + 1,))
     value = _specific(True, found[4])
+    enterprise = found[2]
+    if enterprise[-1] == 0 and enterprise[-2:-1] < b"\x80":
+        enterprise = enterprise[:-1]  # as `snmp.decode` does
     arc = [value & 0x7F]
     while value := value >> 7:
         arc.append(0x80 | value & 0x7F)
-    return bytes((*found[2], 0, *reversed(arc)))
+    return bytes((*enterprise, 0, *reversed(arc)))
 
 
 def _v2_name(data: bytes, at: int) -> bytes:

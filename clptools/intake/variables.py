@@ -53,6 +53,8 @@ def words_of(bind: VarBind) -> str:
     if bind.tag != ber.OCTETS:
         return bind.text()[:TEXT_CHARS]
     raw = bind.value.strip(b"\0 \t\r\n")
+    if raw and not any(0x20 < byte < 0x7F for byte in raw) and raw.isascii():
+        return raw.hex()[:TEXT_CHARS]  # no text: without their values, parts would be all alike
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError:
@@ -80,7 +82,8 @@ class Values:
         number = bind.number()
         if number is None:
             text = words_of(bind)
-            if self._mask or text.isdecimal():
+            number = _binary_number(bind) if bind.tag == ber.OCTETS else None
+            if number is None:
                 number = _number_in(text)
         else:
             text = str(number)
@@ -103,7 +106,23 @@ class Values:
 
 
 def _number_in(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 20 else None
+    """The number that a text is, in decimal or with 0x before it."""
+    if len(text) > 20 or not text.isascii():
+        return None
+    if text.isdecimal():
+        return int(text)
+    hexadecimal = text[:2] in ("0x", "0X") and text[2:].isalnum()
+    try:
+        return int(text, 16) if hexadecimal else None
+    except ValueError:
+        return None
+
+
+def _binary_number(bind: VarBind) -> int | None:
+    """The number that an OCTET STRING is if it is no text: some BMCs send an INTEGER so."""
+    if not 1 <= len(bind.value) <= 4 or any(0x20 <= byte < 0x7F for byte in bind.value):
+        return None
+    return int.from_bytes(bind.value, "big")
 
 
 def _like(text: str, glob: str) -> bool:
@@ -120,9 +139,10 @@ class Condition:
         self._oid = in_full(root, condition.variable)
         self._values = Values(dict.fromkeys(condition.values, "yes"), condition.mask)
 
-    def fits(self, binds: Binds) -> bool:
-        """Whether the trap meets it."""
-        return bool(self._values.find(binds.first(self._oid)))
+    def fits(self, binds: Binds, unsaid: bool = False) -> bool:
+        """Whether the trap meets it; `unsaid`: the trap does not have the variable."""
+        said = binds.first(self._oid)
+        return unsaid if said is None else bool(self._values.find(said))
 
 
 class Part:

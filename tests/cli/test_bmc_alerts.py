@@ -124,7 +124,27 @@ def test_the_check_of_a_configuration_tells_of_each_server(node: Path, clp: Clp)
         assert "clpbmccnf --alerts server2 sets what can be set." in found.out
         # Without the password nobody can ask.
         (node / "etc/clptools/bmc/server2").unlink()
-        assert "a trap of it does not reach" not in clp("clpcfchk").out
+        checked = clp("clpcfchk").out
+        assert "a trap of it does not reach" not in checked
+        assert "Set its password: clpbmccnf -u clp server2" in checked
+        looked = clp("clpbmccnf", "--alerts", "--check", "server2")
+        assert (looked.code, "no BMC password there" in looked.out) == (1, True)
+        assert "Set it on this server: clpbmccnf -u clp server2" in looked.out
+        asked = clp("clptrap", "test", "--through-bmc", "--to", "server2")
+        assert asked.code != 0
+
+
+def test_a_bmc_that_takes_no_destination_sends_nobody_round_in_circles(
+    node: Path, clp: Clp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clptools.paths.server_name", lambda: "server1")
+    with cluster(node, "no destinations"):
+        for words in (("clpbmccnf", "--alerts", "--check"), ("clptrap", "test", "--through-bmc")):
+            told = clp(*words)
+            assert told.code
+            said = " ".join((told.out + told.err).split())
+            assert "in the BMC's own interface" in said
+            assert "sets it" not in said
 
 
 def test_a_bmc_that_cannot_be_asked_is_no_bmc_that_sends(node: Path, clp: Clp) -> None:

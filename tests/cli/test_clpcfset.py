@@ -567,3 +567,13 @@ def test_show_looks_at_this_servers_where_the_folder_has_none(
     do(clp, "create here")
     assert "of-this-server" not in clp("clpcfset", "show").out
     assert clp("clpcfset", "add", "server", "a", "-x", "nosuch").code == 1
+
+
+def test_nothing_that_it_shows_is_obeyed_by_a_terminal(here: Path, clp: Clp) -> None:
+    here.write_text(
+        SAMPLE + '[[trap_profile]]\nname = "a\\u001b[2J"\nrows = { "a\\u0007" = "b" }\n'
+    )
+    for path in ([], ["trap_profile.a\x1b[2J"], ["trap_profile.a\x1b[3J"], ["x\x1b[2J.y"]):
+        shown = clp("clpcfset", "show", *path)
+        assert all(c.isprintable() or c == "\n" for c in shown.out + shown.err)
+    assert r"no such trap profile" in clp("clpcfset", "show", "trap_profile.b\x1b[2J").err

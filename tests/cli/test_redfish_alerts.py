@@ -97,6 +97,15 @@ def test_a_refused_password_is_no_verdict(node: Path, clp: Clp) -> None:
         assert "Set it on this server: clpbmccnf -u clp server1" in checked
 
 
+def test_a_missing_password_is_told_with_its_mend(node: Path, clp: Clp) -> None:
+    with redfish(node) as bmc:
+        configure(node, bmc)
+        (node / "etc/clptools/bmc/server1").unlink()
+        looked = clp("clpbmccnf", "--alerts", "--check")
+        assert (looked.code, "no BMC password there" in looked.out) == (1, True)
+        assert "Set it on this server: clpbmccnf -u clp server1" in looked.out
+
+
 def test_the_check_says_what_the_account_lacks(node: Path, clp: Clp) -> None:
     with redfish(node, role="ReadOnly") as bmc:
         configure(node, bmc)

@@ -6,7 +6,7 @@ from the profiles, so that one is tested by the other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -14,6 +14,7 @@ from clptools.intake import ber, snmp
 from clptools.intake.snmp import Version
 
 Value = int | str
+Encode = Callable[[Value], bytes]
 Variables = tuple[tuple[str, Value], ...]
 
 
@@ -27,14 +28,17 @@ class Said(msgspec.Struct, frozen=True):
         """The same of one part."""
         return Said(self.oid, self.variables + part)
 
-    def datagram(self, version: Version, request_id: int) -> bytes:
-        """As a BMC sends it."""
-        binds = b"".join(snmp.varbind(oid, _encoded(value)) for oid, value in self.variables)
+    def datagram(
+        self, version: Version, request_id: int, encode: Encode | None = None, zero: bool = False
+    ) -> bytes:
+        """As a BMC sends it; `zero`: a v1 enterprise with the 0 that v2 has before the number."""
+        encode = encode or encoded
+        binds = b"".join(snmp.varbind(oid, encode(value)) for oid, value in self.variables)
         if version is Version.V1:
             head, _, last = self.oid.rpartition(".")
             body = ber.element(
                 snmp.V1_TRAP,
-                ber.oid(head.removesuffix(".0")),
+                ber.oid(head.removesuffix(".0") + ".0" * zero),
                 ber.element(ber.IP_ADDRESS, bytes(4)),
                 ber.integer(6),
                 ber.integer(int(last)),
@@ -65,7 +69,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     own_watchdog: bool = False
 
 
-def _encoded(value: Value) -> bytes:
+def encoded(value: Value) -> bytes:
+    """In the type that the MIB gives it."""
     return ber.integer(value) if isinstance(value, int) else ber.octets(value.encode())
 
 

@@ -147,10 +147,12 @@ def test_without_a_configuration_it_still_tells_what_it_is(root: Path) -> None:
     assert (code, found["would"]) == (0, [])
 
 
-@pytest.mark.parametrize("text", ["zz", "30", "3082ffff", "deadbeef" * 20])
-def test_what_is_no_trap_is_an_error(root: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "wanted"), [("zz", 2), ("30", 1), ("3082ffff", 1), ("deadbeef" * 20, 1)]
+)
+def test_what_is_no_trap_is_an_error(root: Path, text: str, wanted: int) -> None:
     code, found = decode(text)
-    assert code == 1
+    assert code == wanted
     assert found["error"]["message"].startswith("No trap")  # type: ignore[index]
 
 
@@ -272,7 +274,7 @@ def test_a_rehearsal_that_nobody_takes_says_where_to_look(
 async def test_clpmsg_puts_a_message_through_the_door(root: Path) -> None:
     async with Open(root / "run/clptools") as door:
         code, out, _ = await asyncio.to_thread(clp, "clpmsg", "NIC", "eth0", "link down")
-        assert (code, out) == (0, "Command succeeded.\n")
+        assert (code, out.endswith("Command succeeded.\n")) == (0, True)
         assert (door.events[0].keyword, door.events[0].recovered) == ("eth0", False)
         code, _, _ = await asyncio.to_thread(clp, "clpmsg", "NIC", "link up", "--recovered")
         assert code == 0

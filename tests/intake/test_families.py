@@ -15,7 +15,7 @@ from clptools.config.lines import Lines
 from clptools.config.table import Source
 from clptools.config.trap_profiles import read_profiles, shipped_profile
 from clptools.core.model.trap_profiles import TrapFamily, TrapProfile
-from clptools.intake import pet, snmp
+from clptools.intake import ber, pet, snmp
 from clptools.intake.class_table import ClassTable
 from clptools.intake.decoded_trap import DecodedTrap, event_of
 from clptools.intake.families import SHIPPED
@@ -27,12 +27,16 @@ from tests.intake.family_rows import (
     CASES,
     DEGRADED,
     DELL,
+    FAILED,
+    IRMC,
     OK,
     OLD,
     XCC,
     Case,
+    Encode,
     Said,
     dell,
+    encoded,
     hpe,
     ibmc,
     irmc,
@@ -98,6 +102,122 @@ async def test_a_row_of_a_vendors_table(case: Case) -> None:
     async with Heard(settings_for(port), port) as heard:
         for version in VERSIONS:
             await _story(case, Way(heard, version))
+
+
+def _text(value: int | str) -> bytes:
+    return ber.octets(f" {value}\0".encode())
+
+
+def _binary(value: int | str) -> bytes:
+    plain = isinstance(value, str) or value >= 0x20
+    return encoded(value) if plain else ber.octets(bytes((value,)))
+
+
+def _hexadecimal(value: int | str) -> bytes:
+    return ber.octets(f"0x{value:02X}".encode()) if isinstance(value, int) else encoded(value)
+
+
+FORMS: dict[str, tuple[Encode, bool]] = {
+    "numbers as text": (_text, False),
+    "numbers in hexadecimal": (_hexadecimal, False),
+    "numbers as octets": (_binary, False),
+    "numbers without a sign": (
+        lambda value: ber.integer(value, ber.GAUGE32) if isinstance(value, int) else encoded(value),
+        False,
+    ),
+    "an enterprise with v2's 0": (encoded, True),
+}
+"""How BMCs depart from their MIBs."""
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS.keys())
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_row_is_read_whatever_type_its_variables_have(
+    form: tuple[Encode, bool], version: Version
+) -> None:
+    encode, zero = form
+    table, box = ClassTable(), Box()
+    numbers = itertools.count(1)
+
+    def told(said: Said) -> str:
+        trap = snmp.decode(said.datagram(version, next(numbers), encode, zero))
+        assert isinstance(trap, snmp.Trap)
+        event = event_of("mrw1", trap, pet.decode_trap(trap, table, 0.0), "10.0.0.1", "")
+        box.tell(event)
+        return event.event_class
+
+    for case in CASES:
+        first, second = case.parts or ((), ())
+        opens = case.event_class != "INFO"
+        for end in case.ends if opens else ():
+            assert told(case.said.of(first)) == case.event_class, case.what
+            for said in case.leaves[:3]:
+                told(said.of(first))
+            if case.parts:
+                told(end.of(second))
+            assert len(box.open) == 1, case.what
+            told(end.of(first))
+            assert not box.open, (case.what, end)
+
+
+CPU, DIMM = (("21", "CPU 1"),), (("18", "0x80070201"),)
+DRIVE = (("3.2.5.1.1.1.1.4", 1), ("3.2.5.1.1.2.1.4", 4))
+BINARY = tuple(((f"{IRMC}.1.3.0", 0), (f"{IRMC}.1.4.0", name)) for name in ("\x01\x02", "\x01\x03"))
+INCOMPLETE: dict[str, tuple[Said, str, tuple[Said, ...], tuple[Said, ...]]] = {
+    # What opens, its class, what leaves it open, what ends it.
+    "dell: no status in the end, but its message ID": (
+        dell(1, 2185, 5, "PSU0001"),
+        "ERROR",
+        (Said(dell(1, 2187, 3).oid), dell(1, 2187, 4, "PSU0017")),
+        (Said(dell(1, 2187, 3).oid, ((f"{DELL}.1.1", "psu0017"),)),),
+    ),
+    "dell: a level 3 without a word is only news": (
+        dell(1, 2153, 5),
+        "ERROR",
+        (Said(dell(1, 2155, 3).oid),),
+        (dell(1, 2155, 3),),
+    ),
+    "hpe: a drive's place is said by one of the two": (
+        hpe(3046, FAILED, *DRIVE, ("3.2.5.1.1.6.1.4", 3), ("3.2.5.1.1.64.1.4", "Port 1I Bay 4")),
+        "ERROR",
+        (hpe(3046, OK, ("3.2.5.1.1.6.1.4", 2)),),
+        (hpe(3046, OK, *DRIVE, ("3.2.5.1.1.6.1.4", 2)),),
+    ),
+    "hpe: the part is bad, the flags are ok": (
+        hpe(3034, OK, ("3.2.3.1.1.4.1.1", 7)),
+        "REDUNDANCY",
+        (hpe(3034, OK, ("3.2.3.1.1.4.1.1", 15)),),
+        (hpe(3034, OK, ("3.2.3.1.1.4.1.1", 2)), hpe(3034, OLD, ("3.2.3.1.1.4.1.1", 2))),
+    ),
+    "xcc: no priority at the beginning": (
+        Said(f"{XCC}.0.40", ((f"{XCC}.1.18.0", "0x80070201"),)),
+        "FATAL",
+        (xcc(XCC, 40, 8, *CPU), Said(f"{XCC}.0.40", ((f"{XCC}.1.8.0", 8),))),
+        (xcc(XCC, 40, 8, *DIMM),),
+    ),
+    "irmc: parts that are named by octets": (
+        irmc(2034).of(BINARY[0]),
+        "ERROR",
+        (irmc(2032).of(BINARY[1]), irmc(2032)),
+        (irmc(2032).of(BINARY[0]),),
+    ),
+}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("case", INCOMPLETE.values(), ids=INCOMPLETE.keys())
+def test_what_a_trap_leaves_out_ends_nothing_by_guess(
+    case: tuple[Said, str, tuple[Said, ...], tuple[Said, ...]], version: Version
+) -> None:
+    opening, event_class, leaves, ends = case
+    for end in ends:
+        box = Box()
+        for said in (*ends, opening, *leaves):
+            box.tell(event_of("mrw1", *read(said, version), "10.0.0.1", ""))
+        assert len(box.open) == 1
+        assert read(opening, version)[1].event_class == event_class
+        box.tell(event_of("mrw1", *read(end, version), "10.0.0.1", ""))
+        assert not box.open
 
 
 UNKNOWN = Said("1.3.6.1.4.1.49871.5.0.7", (("1.3.6.1.4.1.49871.5.1.0", "The flux is low."),))
@@ -242,8 +362,8 @@ def test_a_clear_without_the_last_part_of_the_instance_ends_all_of_them() -> Non
     assert len(box.open) == 1
 
 
-def read(said: Said) -> tuple[snmp.Trap, DecodedTrap]:
-    trap = snmp.decode(said.datagram(Version.V2C, 1))
+def read(said: Said, version: Version = Version.V2C) -> tuple[snmp.Trap, DecodedTrap]:
+    trap = snmp.decode(said.datagram(version, 1))
     assert isinstance(trap, snmp.Trap)
     return trap, pet.decode_trap(trap, ClassTable(), 0.0)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 import time
 import urllib.error
@@ -320,6 +321,59 @@ async def test_nobody_there_is_one_line(tmp_path: Path) -> None:
         assert ears.notes.kinds == [RedfishEventsMissed]
         ears.bmc.start()
         await until("a stream", lambda: ears.bmc.do("look")["streams"])
+
+
+@pytest.mark.parametrize(
+    ("said", "note"),
+    [
+        (None, "no answer within 1 s"),
+        (b"", "connection"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", "TLS"),
+        (b"\x16\x03\x03" + b"\xff" * 70_000, "TLS"),
+    ],
+    ids=["nothing", "the end", "HTTP without TLS", "noise"],
+)
+async def test_what_is_no_tls_service_is_one_line(
+    tmp_path: Path, said: bytes | None, note: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redfish_watch, "ANSWER_S", 1.0)
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if said is not None:
+            with contextlib.suppress(OSError):
+                writer.write(said)
+                await writer.drain()
+            writer.close()
+
+    async with hearing(tmp_path) as ears:
+        other = await asyncio.start_server(talk, "127.0.0.1")
+        port = other.sockets[0].getsockname()[1]
+        bmc = msgspec.structs.replace(ears.bmc.settings(), address="127.0.0.1", port=port)
+        ears.intake.apply(ears.settings(servers=(Server(name="server1", bmc=bmc),)))
+        await until("it is said", lambda: ears.count("faults") >= 3)
+        (told,) = ears.notes
+        assert note in told and len(told) < 300
+        ears.intake.apply(ears.settings())
+        await until("a stream", lambda: ears.bmc.do("look")["streams"])
+        other.close()
+
+
+@pytest.mark.parametrize("mode", ["html", "redirect", "401", "503", "empty", "huge", "hang"])
+async def test_a_stream_that_is_none_leaves_the_log(
+    tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(common, "REFUSED_MS", 500)
+    monkeypatch.setattr(redfish_watch, "ANSWER_S", 1.0)
+    async with hearing(tmp_path, push=False) as ears:
+        ears.bmc.do("set", mode=f"{mode} /SSE")
+        await ears.listening("log")
+        ears.bmc.event(CRITICAL, "Critical", CPU)
+        await until("the log tells", lambda: ears.classes() == ["FATAL"])
+        ears.bmc.do("set", mode="")
+        await until("a stream", lambda: ears.bmc.do("look")["streams"])
+        ears.bmc.event(OK, "OK", CPU)
+        await until("it tells", lambda: ears.classes() == ["FATAL", "CLEAR"])
+        assert len(ears.notes) == len(set(ears.notes)) <= 4, list(ears.notes)
 
 
 async def test_a_stream_that_always_ends_soon_is_not_asked_for_without_end(tmp_path: Path) -> None:

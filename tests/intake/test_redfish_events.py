@@ -82,6 +82,27 @@ def told(message: str, severity: str = "Critical", origin: str = PSU, **more: An
         ("iLOEvents.2.1.ServerPoweredOff", "OK", CPU, "INFO"),
         ("0x8101", "Critical", PSU, "ERROR"),
         ("ResourceEvent.1.2.1.TestMessage", "Critical", PSU, "INFO"),
+        # Other letters, and other forms of the version.
+        ("idrac.2.8.psu0001", "critical", PSU, "ERROR"),
+        ("psu0002", "WARNING", PSU, "PREDICT"),
+        ("PDR16", "Warning", PSU, "PREDICT"),
+        ("ILOEVENTS.2.3.FANFAILED", "Critical", FAN, "ERROR"),
+        ("ResourceEvent.v1_0_3.ResourceStatusChangedCritical", "Critical", CPU, "FATAL"),
+        ("iLOEvents.3.1.SomethingNew", "CRITICAL", PSU, "ERROR"),
+        ("iLOEvents.3.1.SomethingNew", "Ok", PSU, "CLEAR"),
+        # What ends in the name of something worse.
+        ("Environmental.1.0.TemperatureNoLongerCritical", "Warning", FAN, "CLEAR"),
+        ("Environmental.1.3.0.FlowRateNoLongerCritical", "Warning", FAN, "CLEAR"),
+        ("Environmental.1.3.0.FlowRateNoLongerFatal", "Critical", FAN, "ERROR"),
+        ("Environmental.1.3.0.FlowRateFatal", "Critical", FAN, "FATAL"),
+        ("Power.1.0.1.VoltageNoLongerCritical", "Warning", PSU, "CLEAR"),
+        ("Power.1.0.1.FrequencyWarning", "Warning", PSU, "INFO"),
+        ("Power.1.0.1.PowerSupplyWarning", "Warning", PSU, "INFO"),
+        ("Power.1.0.1.PowerSupplyGroupWarning", "Warning", PSU, "REDUNDANCY"),
+        ("Power.1.0.1.BreakerTripped", "Critical", PSU, "ERROR"),
+        ("Environmental.1.1.0.LeakDetectedCritical", "Critical", FAN, "FATAL"),
+        ("ResourceEvent.1.0.ResourceErrorsDetected", "Critical", PSU, "ERROR"),
+        ("ResourceEvent.1.0.ResourceErrorsDetected", "Warning", PSU, "INFO"),
     ],
 )
 def test_classes(message: str, severity: str, origin: str, event_class: str) -> None:
@@ -107,6 +128,13 @@ def test_classes(message: str, severity: str, origin: str, event_class: str) -> 
         ("IDRAC.2.8.MEM0001", "IDRAC.2.9.MEM0016"),
         ("OpenBMC.0.1.PowerSupplyFailed", "OpenBMC.0.2.PowerSupplyRecovered"),
         ("iLOEvents.3.1.SomethingNew", "iLOEvents.3.2.SomethingNew"),
+        ("ResourceEvent.1.0.ResourceErrorsDetected", "ResourceEvent.1.3.ResourceErrorsCorrected"),
+        ("Environmental.1.0.TemperatureCritical", "Environmental.1.0.TemperatureNoLongerCritical"),
+        ("Power.1.0.1.PowerCritical", "Power.1.0.1.PowerNoLongerCritical"),
+        ("Power.1.0.1.PowerSupplyGroupWarning", "Power.1.0.1.PowerSupplyGroupNormal"),
+        ("Power.1.0.1.BreakerFault", "Power.1.0.1.BreakerReset"),
+        ("Environmental.1.1.0.LeakDetectedWarning", "Environmental.1.1.0.LeakDetectedNormal"),
+        ("IDRAC.2.8.MEM0001", "mem0016"),
     ],
 )
 def test_an_end_closes_its_fault_on_that_thing_alone(opens: str, closes: str) -> None:

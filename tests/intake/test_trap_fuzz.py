@@ -116,8 +116,12 @@ async def test_no_mutated_trap_stops_the_receiver_and_each_is_counted() -> None:
     assert len(names) < 200 + TRAPS / 20, "few lines for many traps"
 
 
-BUDGET_S = 0.005
-"""What one datagram may hold the agent's loop, in processor time: other programs do not count."""
+BUDGET = 60
+"""
+How long one datagram may hold the agent's loop, in processor time: that many plain PETs.
+
+A plain one takes 0.08 ms on the machine on which this was written.
+"""
 
 
 def longest(name: str, oid: str) -> Iterator[bytes]:
@@ -176,10 +180,12 @@ def test_no_datagram_holds_the_loop() -> None:
             event_of("mrw1", trap, decoded, "10.0.0.1", duplicate_key(trap, decoded, "10.0.0.1"))
         return time.thread_time() - begun
 
+    plain = build_pet_trap(pet_event("FATAL", sequence=9))
+    budget_s = BUDGET * sorted(took(plain) for _ in range(50))[25]
     for data in (*heavy(), *stream(TRAPS)):
         # A slow one is measured again: the machine may have been busy with something else.
         times = (took(data) for _ in range(5))
-        assert any(spent < BUDGET_S for spent in times), data[:256].hex()
+        assert any(spent < budget_s for spent in times), data[:256].hex()
 
 
 def test_whatever_can_be_decoded_can_be_told() -> None:
