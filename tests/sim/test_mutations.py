@@ -153,7 +153,6 @@ BROKEN = [
     ("wholeturn", "I13", "g13-end-of-the-own-turn"),
     ("newcomershalf", "I13", "p20-newcomer-is-no-half"),
     ("shortturns", "I13", "s03-slow-heartbeats-longer-turns"),
-    ("longsteps", "I13", "s03-interval-pushed-and-cut"),
     ("anystart", "I14", "order-awaited-fails"),
     ("anystop", "I14", "order-stop-cluster"),
     ("shares", "I14", "apart-absolute"),
@@ -166,7 +165,10 @@ BROKEN = [
 ]
 """(guard, promise, schedule): without it this promise is broken."""
 
-BEHIND = [("newcomergrants", "grantout", "p26-gout-grant-to-one-that-is-out")]
+BEHIND = [
+    ("newcomergrants", "grantout", "p26-gout-grant-to-one-that-is-out"),
+    ("longsteps", "outdatedshoots", "s03-interval-pushed-and-cut"),
+]
 """(guard, the one before it, schedule): without both it goes another way than without one."""
 
 LIMITS = [("nolimits", "restart-by-message"), ("nolimits", "monitor-error")]
