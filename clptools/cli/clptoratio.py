@@ -26,7 +26,7 @@ COMMAND = Command(
         ),
         (
             "Stretched are: [cluster] heartbeat_timeout; the start, stop and migrate time-outs of "
-            "group resources; interval and timeout of monitors that check something, a "
+            "group resources; start_wait and stop_wait of groups; interval and timeout of monitors that check something, a "
             "health_command's among them; [forced_stop] timeout."
         ),
         (
