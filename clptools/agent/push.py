@@ -194,8 +194,11 @@ class Pushes:
             kept = configuration.put_in_force(push, found.files)
         except OSError as error:
             return Outcome(code=ExitCode.FAILED, text=f"{error.filename}: {error.strerror}")
-        if kept:
-            self._here.tell(notices.EditKept(kept, number))
+        if kept.main:
+            self._here.tell(notices.EditKept(kept.main, number))
+        if kept.scripts:
+            folder = configuration.scripts_kept()
+            self._here.tell(notices.ScriptsKept(number, kept.scripts, folder))
         self._here.took_effect(found.settings, found.pushed)
         return Outcome(text=" ".join(_without_password(found.settings)))
 
@@ -497,8 +500,8 @@ class Pushes:
         lines = [
             f"{server} has no configuration any more."
             if not there.code
-            else f"{server} could not be told that it is out ({there.text}): take its "
-            f"{paths.config_file()} away before it boots."
+            else f"{server} could not be told that it is out ({there.text}). Before clpnode starts "
+            f"there: rm -r {paths.config_file()} {paths.history_dir()}"
             for server, there in told
         ]
         return msgspec.structs.replace(outcome, text="\n".join([outcome.text, *lines]))

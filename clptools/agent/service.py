@@ -359,15 +359,14 @@ class Service:
         self._note_edit(self.core)
         if edit:
             number = self.core.settings.revision
-            self.tell(notices.FileEdited(paths.config_file(), edit, number))
+            self.tell(notices.file_differs(paths.config_file(), edit, number))
 
     def _note_edit(self, core: Core) -> None:
         if self._edit:
             number = core.settings.revision
             text = f"clp.toml {self._edit}: revision {number} is in force"
-            self._owner.conditions.begin(
-                "configuration", text, mend=history.mend(number, self._edit)
-            )
+            mend = history.mend(number, self._edit, self.server)
+            self._owner.conditions.begin("configuration", text, mend)
         else:
             self._owner.conditions.end("configuration")
 

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from clptools import paths
 from clptools.agent import configuration, notices
 from clptools.agent.push import Pushes
 from clptools.api import messages as said
@@ -417,7 +418,8 @@ def test_servers_that_are_taken_out_forget_it_or_are_named() -> None:
     _, told, silent = outcome.text.splitlines()
     assert told == "server4 has no configuration any more."
     assert silent.startswith("server5 could not be told that it is out (server5 has not answered")
-    assert silent.endswith("clp.toml away before it boots.")
+    etc = paths.config_dir()
+    assert silent.endswith(f"Before clpnode starts there: rm -r {etc}/clp.toml {etc}/history")
     assert [to for to, what in others.asked if what == "PushRemoved"] == ["server4", "server5"]
 
 
