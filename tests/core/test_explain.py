@@ -291,6 +291,18 @@ def test_a_server_with_another_authkey_has_the_mend() -> None:
     assert story("server2", [], servers=servers).then == (f"It runs: {refused}. Mend it.",)
 
 
+def test_the_server_that_has_another_authkey_is_not_sent_to_its_cables() -> None:
+    refused = "datagrams from 192.168.0.2 are refused: the authkey of server2 differs"
+    servers = (
+        heard("server1", "server2", "Error", 12.0, status="Caution", local=True),
+        ServerView(name="server2", status="Unknown", refused=refused, refused_mend="Mend it."),
+    )
+    assert story("server1", [], servers=servers).then == (
+        f"What comes is not taken: {refused}. Mend it.",
+        "What lankhb1 lacks: clpstat --explain lankhb1",
+    )
+
+
 def test_an_np_resource_explains_itself() -> None:
     def etcd(status: str, **changes: Any) -> tuple[ArbiterView, ...]:
         return (ArbiterView(name="etcd1", type="etcd", status=status, **changes),)

@@ -502,7 +502,10 @@ def _server_then(status: StatusView, server: ServerView) -> tuple[str, ...]:
     lines = []
     if server.refused:
         lines.append(f"It runs: {server.refused}. {server.refused_mend}".rstrip())
-    if _cut_off_from(status, server):
+    cut_off = _cut_off_from(status, server)
+    refused = [s for s in status.servers if s.name in cut_off and s.refused]
+    lines += [f"What comes is not taken: {s.refused}. {s.refused_mend}".rstrip() for s in refused]
+    if cut_off and not refused:
         lines.append("Look at its cables and switch ports: ip -br link; clpstat -n")
     lines += [
         f"What {beat.name} lacks: clpstat --explain {beat.name}"
