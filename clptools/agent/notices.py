@@ -393,19 +393,6 @@ class NoConfiguration(Notice, frozen=True):
     says = "{me} has no configuration; waiting for a first push."
 
 
-class StopScriptsRun(Notice, frozen=True):
-    """The stop scripts of every group run once, as nothing tells what an agent before may have
-    left running: at the first start, and after each boot."""
-
-    entry = Entry("pm", 915, INFO)
-    about = ("me", "groups")
-    says = (
-        "{me} starts without state: it runs the stop scripts of {groups} once before it takes part."
-    )
-
-    groups: Names
-
-
 class TakenOut(Notice, frozen=True):
     """A push took this server out of the cluster; its configuration is only in `history/` now."""
 

@@ -38,6 +38,7 @@ from clptools.core.model.view import StatusView
 from clptools.core.monitors.status import grave_classes
 from clptools.core.node import Node
 from clptools.core.notices.form import Notice
+from clptools.core.notices.groups import StopScriptsRun
 from clptools.core.report.journal import Head
 from clptools.faults import ClpError, ExitCode
 from clptools.resources.neighbours import own_macs
@@ -198,7 +199,7 @@ class Service:
         self.core = Core(node, loop, journal, settings)
         saved = self._store.saved
         if saved.durable is None and not saved.stopped and (purged := with_stops(settings)):
-            owner.note(notices.StopScriptsRun(purged))
+            owner.note(StopScriptsRun(purged))
         loop.put(self._started())
         owner.conditions.end("journal")  # a new one begins, and tells where it fails as well
         owner.conditions.tell_all()

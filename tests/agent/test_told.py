@@ -22,6 +22,7 @@ from clptools.api.messages import EventRecord
 from clptools.core.model.settings import Pushed
 from clptools.core.model.view import ServerView
 from clptools.core.notices.form import Kinds, Notice
+from clptools.core.notices.groups import StopScriptsRun
 from clptools.faults import ExitCode
 from clptools.intake import notices as intake
 from clptools.intake.trap_notes import Note
@@ -241,8 +242,8 @@ async def test_stop_scripts_that_run_at_the_first_start_are_announced() -> None:
             '[[group]]\nname = "failover1"\n[[group.resource]]\ntype = "exec"\nname = "exec1"\n'
         )
     async with running() as agent:
-        await until(lambda: told(agent, notices.StopScriptsRun))
-        (record,) = told(agent, notices.StopScriptsRun)
+        await until(lambda: told(agent, StopScriptsRun))
+        (record,) = told(agent, StopScriptsRun)
         assert "starts without state: it runs the stop scripts of " in record.text
 
 

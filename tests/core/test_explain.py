@@ -397,6 +397,22 @@ def test_a_monitor_that_found_nowhere_to_go_earlier_is_left_out() -> None:
     assert not any("stays on" in text for text in texts)
 
 
+def test_a_server_that_booted_during_the_stay_before_is_no_cause_of_this_one() -> None:
+    records = [
+        *first_stay(),
+        made(-150.0, "server2", groups.StopScriptsRun(("failover1",))),
+        made(-149.0, "server1", cluster.AuthorityLapsed(1)),
+        made(0.0, "server2", cluster.ServerLost("server1", 3000, ["lanhb1"])),
+        made(10.0, "server2", safety.ForcedStopBegins("server1", "power-off", "not heard")),
+        told(10.1, "server2", ("rc", 64), "server2 granted epoch 9.", "failover1", "server2"),
+        told(10.1, "server2", ("rc", 10), "server2 starts failover1.", "failover1", "server2"),
+        told(10.3, "server2", ("rc", 11), "server2 has started.", "failover1", "server2"),
+    ]
+    texts = [step.text for step in story("failover1", records).because]
+    assert texts[0] == "server1 was last heard 3.0 s ago on lanhb1: it is lost."
+    assert len(texts) == 5
+
+
 def test_a_waiting_group_says_for_what() -> None:
     waiting = WaitingView(text="waits for proof that it is down on server1", since_s=35.0)
     group = GroupView(name="failover1", status="Offline", current=None, waiting_for=waiting)

@@ -146,6 +146,19 @@ class GroupStuck(Notice, frozen=True):
     server: str
 
 
+class StopScriptsRun(Notice, frozen=True):
+    """The stop scripts of every group run once, as nothing tells what an agent before may have
+    left running: at the first start, and after each boot."""
+
+    entry = Entry("pm", 915, INFO)
+    about = ("me", "groups")
+    says = (
+        "{me} starts without state: it runs the stop scripts of {groups} once before it takes part."
+    )
+
+    groups: Names
+
+
 class PurgeFailed(Notice, frozen=True):
     """After a boot every stop script runs once; one of them failed."""
 
