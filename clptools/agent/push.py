@@ -550,7 +550,8 @@ class Pushes:
                     server, said.AskConfigHash(), said.ConfigHash, timeout_s
                 )
             except ClpError as error:
-                return server, error.message
+                # Whoever shows it names the server first.
+                return server, error.message.removeprefix(f"{server} ")
 
         return await asyncio.gather(*(ask(server) for server in others))
 
