@@ -35,8 +35,9 @@ COMMAND = Command(
             "A configuration is a folder: clp.toml and scripts/. --push checks it on every "
             "server and puts it in force on all of them, or on none; the node agents do that, so "
             "they must run. What lies in /etc/clptools is what people edit: an agent starts with "
-            "what was pushed last, whatever that file says, and tells of the difference. An agent "
-            "on a new server needs nothing but the authkey; the passwords of new BMCs can be "
+            "what was pushed last, whatever that file says, and tells of the difference; a push "
+            "from elsewhere keeps it as clp.toml.edited, and edited scripts below scripts.edited. "
+            "An agent on a new server needs nothing but the authkey; the passwords of new BMCs can be "
             "stored on the other servers before (clpbmccnf --new)."
         ),
         (
