@@ -37,8 +37,8 @@ COMMAND = Command(
             "they must run. What lies in /etc/clptools is what people edit: an agent starts with "
             "what was pushed last, whatever that file says, and tells of the difference; a push "
             "from elsewhere keeps it as clp.toml.edited, and edited scripts below scripts.edited. "
-            "An agent on a new server needs nothing but the authkey; the passwords of new BMCs can be "
-            "stored on the other servers before (clpbmccnf --new)."
+            "An agent on a new server needs nothing but the authkey; the passwords of new BMCs can "
+            "be stored on the other servers before (clpbmccnf --new)."
         ),
         (
             "Servers, NP resolution and the lengths of leases may change while groups run: until "
