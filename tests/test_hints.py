@@ -51,6 +51,7 @@ CARRIED_OUT = {
     "StateUnwritten": "tests/real/test_faults.py",
     "FilesMadeAgain": "tests/real/test_one_agent.py",
     "FileEdited": "tests/real/test_push.py",
+    "FileGone": "tests/real/test_push.py",
     "TwoRevisions": "tests/agent/test_push.py",
     "MovePlanned": "tests/scenarios/planned-move-cancelled.txt",
     "MoveAnnounced": "tests/scenarios/planned-move-cancelled.txt",

@@ -52,6 +52,15 @@ class Compared(msgspec.Struct, frozen=True, kw_only=True):
     """The servers of the revision before; None: it is not known here."""
 
 
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """What was edited here and never pushed, when another configuration came."""
+
+    main: str = ""
+    """Where the edited `clp.toml` is; empty: it was not edited."""
+    scripts: tuple[str, ...] = ()
+    """Edited scripts, which are below `scripts_kept()`, by their paths there."""
+
+
 def exists() -> bool:
     """Whether this server has a configuration."""
     if history.is_removed():
@@ -230,13 +239,13 @@ def hashes(config: ConfigFiles) -> dict[str, str]:
     return {path: history.digest(text) for path, text in config.files.items()}
 
 
-def put_in_force(push: str, config: ConfigFiles) -> str:
+def put_in_force(push: str, config: ConfigFiles) -> Kept:
     """Replace the configuration by the staged one.
 
     It is on the disk when this returns: servers that join are told only once all others have it.
 
     Returns:
-        Where an edit of `clp.toml` that nobody pushed is kept; empty: there was none.
+        Where the edits are kept that nobody pushed.
 
     Raises:
         OSError: it is not in force, and nothing was changed.
@@ -244,20 +253,49 @@ def put_in_force(push: str, config: ConfigFiles) -> str:
     before = history.revision()
     if before and history.manifest(before) is None:
         _keep_scripts(before)
+    edited = _edited_scripts(before, config) if before else ()
     history.store(config.revision, config.files, config.pushed or Pushed())
     history.begin(config.revision)
     history.remember(config.revision, config.files[_MAIN])
-    kept = ""
+    main = ""
+    scripts: list[str] = []
     # From here on it is in force; `mend` does what fails, at the latest in the next agent.
     with contextlib.suppress(OSError):
         if _is_edit():
-            kept = f"{paths.config_file()}.edited"
-            os.replace(paths.config_file(), kept)
+            main = f"{paths.config_file()}.edited"
+            os.replace(paths.config_file(), main)
+        for path in edited:
+            target = os.path.join(os.path.dirname(scripts_kept()), _beside(path))
+            os.makedirs(os.path.dirname(target), mode=0o750, exist_ok=True)
+            os.replace(os.path.join(paths.config_dir(), path), target)
+            scripts.append(path)
         _move(config.files, folder_of(push))
         _take_away(before, config)
         history.finish()
     drop(push)
-    return kept
+    return Kept(main=main, scripts=tuple(scripts))
+
+
+def scripts_kept() -> str:
+    """The folder of scripts that were edited here when a push replaced them."""
+    return f"{paths.scripts_dir()}.edited"
+
+
+def _beside(path: str) -> str:
+    """Where a script goes that was edited, relative to the configuration folder."""
+    return f"{os.path.basename(scripts_kept())}/{path.partition('/')[2]}"
+
+
+def _edited_scripts(before: int, config: ConfigFiles) -> tuple[str, ...]:
+    """Scripts here that `config` replaces or takes away and whose text no revision has."""
+    kept = history.manifest(before)
+    found = []
+    for path in sorted({*config.files, *(kept.files if kept is not None else ())} - {_MAIN}):
+        with contextlib.suppress(OSError, UnicodeDecodeError, ClpError):
+            text = script_text(os.path.join(paths.config_dir(), path))
+            if text != config.files.get(path) and not history.has_kept(text):
+                found.append(path)
+    return tuple(found)
 
 
 def _is_edit() -> bool:

@@ -144,8 +144,16 @@ def check_alone(server: str, settings: Settings) -> None:
     for path in settings.interconnects:
         address = path.addresses.get(server)
         if path.is_lan and address is not None and _in_use(address, port):
-            where = f"{address} port {port}/udp of {path.name} is in use"
-            raise taken(where, _holder_of_port(address, port))
+            where = f"{address} port {port}/udp of {path.name}"
+            pid = _holder_of_port(address, port)
+            if pid is None or _may_be_agent(pid):
+                raise taken(f"{where} is in use", pid)
+            raise ClpError(
+                ExitCode.REFUSED,
+                f"{where} is taken by another program ({described(pid)}); nothing was started or "
+                "stopped",
+                f"Stop it, or give the cluster another port: cluster.port in {paths.config_file()}",
+            )
 
 
 def described(pid: int | None) -> str:
@@ -158,6 +166,16 @@ def described(pid: int | None) -> str:
     except OSError:
         name = ""
     return f"process {pid}, {name}" if name else f"process {pid}"
+
+
+def _may_be_agent(pid: int) -> bool:
+    """Whether it is an agent, by its command line: its name may be that of its interpreter."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            line = file.read(4096)
+    except OSError:
+        return True
+    return b"clpnode" in line or b"clptools.agent" in line
 
 
 def _in_use(address: str, port: int) -> bool:

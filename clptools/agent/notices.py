@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from clptools.config import history
 from clptools.core.notices.form import ERROR, INFO, WARN, Entry, Names, Notice
 
 # ---------------------------------------------------------------------- the agent's files
@@ -265,14 +266,51 @@ class FileEdited(Notice, frozen=True):
     about = ("me",)
     says = "{path} {what}; revision {revision} is in force."
     hint = (
-        "See it: clpcfctrl --diff. Push it, once clpcfchk finds no fault in it: "
+        "See it on {me}: clpcfctrl --diff. Push it there, once clpcfchk finds no fault in it: "
         "clpcfctrl --push. "
-        "Drop it: clpcfctrl --rollback {revision}"
+        "Drop it there: clpcfctrl --rollback {revision}"
     )
 
     path: str
     what: str
     revision: int
+
+
+class FileGone(Notice, frozen=True):
+    """There is no `clp.toml` that can be read; the agent runs what is in force."""
+
+    entry = Entry("pm", 902, WARN)
+    about = ("me",)
+    says = "{path} {what}: revision {revision} is in force."
+    hint = "[{first} ]Write the file again on {me}: clpcfctrl --rollback {revision}"
+
+    path: str
+    what: str
+    revision: int
+    first: str = ""
+    """What must be done before that, in a sentence."""
+
+
+def file_differs(path: str, edit: str, revision: int) -> FileEdited | FileGone:
+    """The notice of an `edit` (`config.history.edit`)."""
+    if history.is_edited(edit):
+        return FileEdited(path, edit, revision)
+    return FileGone(path, edit, revision, history.done_first(edit))
+
+
+class ScriptsKept(Notice, frozen=True):
+    """A push replaced scripts that were edited on this server and never pushed."""
+
+    entry = Entry("pm", 902, WARN)
+    about = ("me",)
+    says = (
+        "Revision {revision} came while {scripts} {scripts:was|were} edited here; kept below "
+        "{folder}."
+    )
+
+    revision: int
+    scripts: Names
+    folder: str
 
 
 class EditKept(Notice, frozen=True):
@@ -353,19 +391,6 @@ class NoConfiguration(Notice, frozen=True):
     entry = Entry("pm", 904, INFO)
     about = ("me",)
     says = "{me} has no configuration; waiting for a first push."
-
-
-class StopScriptsRun(Notice, frozen=True):
-    """The stop scripts of every group run once, as nothing tells what an agent before may have
-    left running: at the first start, and after each boot."""
-
-    entry = Entry("pm", 915, INFO)
-    about = ("me", "groups")
-    says = (
-        "{me} starts without state: it runs the stop scripts of {groups} once before it takes part."
-    )
-
-    groups: Names
 
 
 class TakenOut(Notice, frozen=True):

@@ -318,8 +318,8 @@ class Pushes:
         lines = [
             f"{server} has no configuration any more."
             if not there.code
-            else f"{server} could not be told that it is out ({there.text}): take its "
-            f"{paths.config_file()} away before it boots."
+            else f"{server} could not be told that it is out ({there.text}). Before clpnode starts "
+            f"there: rm -r {paths.config_file()} {paths.history_dir()}"
             for server, there in told
         ]
         return msgspec.structs.replace(outcome, text="\n".join([outcome.text, *lines]))
@@ -368,7 +368,8 @@ class Pushes:
                     server, said.AskConfigHash(), said.ConfigHash, timeout_s
                 )
             except ClpError as error:
-                return server, error.message
+                # Whoever shows it names the server first.
+                return server, error.message.removeprefix(f"{server} ")
 
         return await asyncio.gather(*(ask(server) for server in others))
 

@@ -169,8 +169,11 @@ class PushReceiver:
             kept = configuration.put_in_force(push, found.files)
         except OSError as error:
             return Outcome(code=ExitCode.FAILED, text=f"{error.filename}: {error.strerror}")
-        if kept:
-            self._here.tell(notices.EditKept(kept, number))
+        if kept.main:
+            self._here.tell(notices.EditKept(kept.main, number))
+        if kept.scripts:
+            folder = configuration.scripts_kept()
+            self._here.tell(notices.ScriptsKept(number, kept.scripts, folder))
         self._here.took_effect(found.settings, found.pushed)
         return Outcome(text=" ".join(_without_password(found.settings)))
 

@@ -39,6 +39,7 @@ from clptools.core.model.view import StatusView
 from clptools.core.monitors.status import grave_classes
 from clptools.core.node import Node
 from clptools.core.notices.form import Notice
+from clptools.core.notices.groups import StopScriptsRun
 from clptools.core.report.journal import Head
 from clptools.faults import ClpError, ExitCode
 from clptools.resources.neighbours import own_macs
@@ -189,7 +190,7 @@ class Service:
         self.core = Core(node, loop, journal, settings)
         saved = self._store.saved
         if saved.durable is None and not saved.stopped and (purged := with_stops(settings)):
-            owner.note(notices.StopScriptsRun(purged))
+            owner.note(StopScriptsRun(purged))
         loop.put(self._started())
         owner.conditions.end("journal")  # a new one begins, and tells where it fails as well
         owner.conditions.tell_all()
@@ -350,15 +351,14 @@ class Service:
         self._note_edit(self.core)
         if edit:
             number = self.core.settings.revision
-            self.tell(notices.FileEdited(paths.config_file(), edit, number))
+            self.tell(notices.file_differs(paths.config_file(), edit, number))
 
     def _note_edit(self, core: Core) -> None:
         if self._edit:
             number = core.settings.revision
             text = f"clp.toml {self._edit}: revision {number} is in force"
-            self._owner.conditions.begin(
-                "configuration", text, mend=history.mend(number, self._edit)
-            )
+            mend = history.mend(number, self._edit, self.server)
+            self._owner.conditions.begin("configuration", text, mend)
         else:
             self._owner.conditions.end("configuration")
 

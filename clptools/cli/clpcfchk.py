@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from clptools.cli.command import Answer, Args, Argument, Command, Option
@@ -119,14 +121,30 @@ def write_table(folder: str, reports: tuple[Report, ...]) -> None:
 def unpushed(path: str) -> tuple[Report, ...]:
     """That this server's file is not what its agent starts with."""
     from clptools.config import history
+    from clptools.core.phrases import listed
     from clptools.reports import Report
 
     number = history.in_force() if path == config_file() else 0
-    edit = history.edit(number) if number else ""
-    if not edit:
+    if not number:
         return ()
-    message = f"{path} {edit}: revision {number} is in force."
-    return (Report(severity="note", message=message, hint=history.mend(number, edit)),)
+    found = []
+    edit = history.edit(number)
+    if edit:
+        message = f"{path} {edit}: revision {number} is in force."
+        hint = history.mend(number, edit, server_name())
+        found.append(Report(severity="note", message=message, hint=hint))
+    scripts = history.edited_scripts(number)
+    if scripts:
+        verb = ("is", "runs") if len(scripts) == 1 else ("are", "run")
+        found.append(
+            Report(
+                severity="note",
+                message=f"{listed(scripts)} {verb[0]} not as in revision {number}, and {verb[1]} "
+                "so on this server alone.",
+                hint=history.mend(number, history.EDITED, server_name()),
+            )
+        )
+    return tuple(found)
 
 
 def judge(loaded: Loaded, ask: bool = False) -> tuple[tuple[Report, ...], Safety | None]:
@@ -136,7 +154,7 @@ def judge(loaded: Loaded, ask: bool = False) -> tuple[tuple[Report, ...], Safety
     """
     from clptools.config.check import check
     from clptools.config.check_machine import check_machine, check_others, lacks
-    from clptools.config.facts import gather, unechoed
+    from clptools.config.facts import comes_with, gather, unechoed
     from clptools.config.safety import safety
     from clptools.registries import registries
 
@@ -152,7 +170,7 @@ def judge(loaded: Loaded, ask: bool = False) -> tuple[tuple[Report, ...], Safety
     facts = gather(settings, known, bmc, folder, silent) if here else None
     alerts = _alerts(loaded, settings, bmc) if here and ask else ()
     found = loaded.reports + check(loaded)
-    told = others(settings, loaded.text, folder) if here and ask else ()
+    told = others(settings, loaded.text, partial(comes_with, folder)) if here and ask else ()
     if facts is not None:
         found += check_machine(loaded, facts, known)
     found += check_others(loaded, server_name(), told, known) + alerts
@@ -162,30 +180,32 @@ def judge(loaded: Loaded, ask: bool = False) -> tuple[tuple[Report, ...], Safety
     return found, safety(settings, lacks(settings, machines))
 
 
-def warnings_of_others(path: str) -> list[str]:
-    """What the other servers lack for a valid configuration, in lines, before it is pushed."""
+def warnings_of_others(text: str, file: str, brings: Callable[[str], bool]) -> list[str]:
+    """What the other servers lack for a valid configuration, in lines, before it is put in force.
+
+    `file`: its name, in messages; `brings`: as `others` takes it.
+    """
     from clptools.cli.render.findings import render_report
     from clptools.config.check_machine import check_others
-    from clptools.config.load import load
+    from clptools.config.load import loads
     from clptools.registries import registries
 
-    loaded = load(path, registries())
+    loaded = loads(text, registries(), file)
     if loaded.settings is None:
         return []
-    told = others(loaded.settings, loaded.text, os.path.dirname(path) or ".")
+    told = others(loaded.settings, loaded.text, brings)
     reports = check_others(loaded, server_name(), told, registries())
     return [line for report in reports for line in render_report(report)]
 
 
-def others(settings: Settings, text: str, folder: str) -> tuple[ServerFacts, ...]:
+def others(settings: Settings, text: str, brings: Callable[[str], bool]) -> tuple[ServerFacts, ...]:
     """What the agents tell of their machines, asked through the agent of this server.
 
-    A script that a push of `folder` brings is not missing there.
+    `brings(path)`: whether the script comes with the configuration, so it is not missing there.
     """
     import msgspec
 
     from clptools.api.client import Client
-    from clptools.config.facts import comes_with
     from clptools.core.model.machine import ServerFacts
 
     try:
@@ -198,9 +218,7 @@ def others(settings: Settings, text: str, folder: str) -> tuple[ServerFacts, ...
                 facts=msgspec.structs.replace(
                     one.facts,
                     files={
-                        path: fault
-                        for path, fault in one.facts.files.items()
-                        if not comes_with(folder, path)
+                        path: fault for path, fault in one.facts.files.items() if not brings(path)
                     },
                 ),
             )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from clptools.api.client import Client, Json, user
@@ -43,16 +45,17 @@ COMMAND = Command(
             "A configuration is a folder: clp.toml and scripts/. --push checks it on every "
             "server and puts it in force on all of them, or on none; the node agents do that, so "
             "they must run. What lies in /etc/clptools is what people edit: an agent starts with "
-            "what was pushed last, whatever that file says, and tells of the difference. An agent "
-            "on a new server needs nothing but the authkey; the passwords of new BMCs can be "
-            "stored on the other servers before (clpbmccnf --new)."
+            "what was pushed last, whatever that file says, and tells of the difference; a push "
+            "from elsewhere keeps it as clp.toml.edited, and edited scripts below scripts.edited. "
+            "An agent on a new server needs nothing but the authkey; the passwords of new BMCs can "
+            "be stored on the other servers before (clpbmccnf --new)."
         ),
         (
             "Servers, NP resolution and the lengths of leases may change while groups run: until "
             "every server has the change, a majority must be one by both configurations, and of "
             "two lengths the safer counts. A server can be removed when it has left (clpcl -t) "
             "or was confirmed down. It then forgets the configuration; if it does not answer, "
-            "remove its clp.toml and history/ before it boots."
+            "its clp.toml and history/ must go before it boots; the push says how."
         ),
         (
             "A push goes on without a server that is proven down: its BMC reads off, it has left, "
@@ -121,6 +124,8 @@ COMMAND = Command(
 DISTRIBUTED_WITHIN_S = 120.0
 CONF_BYTES_MAX = 32 * 1024 * 1024
 MAIN = "clp.toml"
+IMPORTED = "# Translated by clpcfctrl --import from "
+"""Begins a `clp.toml` that was made of a `clp.conf`."""
 
 
 def run(args: Args) -> Answer:
@@ -166,12 +171,14 @@ def push(folder: str, without: Sequence[str], server: str = "") -> Answer:
     """A folder, to all servers or none; what servers lack for it comes first, and holds nothing
     up.  `server`: one that must be among them."""
     from clptools.cli.clpcfchk import warnings_of_others
+    from clptools.config.facts import comes_with
 
     files = read(folder)
     if server:
         _must_have(files[MAIN], server)
-    lacks = warnings_of_others(os.path.join(folder, MAIN))
-    answer = distribute(files, without=without)
+    lacks = warnings_of_others(files[MAIN], os.path.join(folder, MAIN), partial(comes_with, folder))
+    how = "import" if _is_import(files[MAIN]) else ""
+    answer = distribute(files, how=how, without=without)
     answer.text = "\n".join([*lacks, answer.text])
     return answer
 
@@ -191,6 +198,18 @@ def _must_have(text: str, host: str) -> None:
     if server_called({"servers": servers}, host) not in settings.names:
         text = f"{host}: no server of this configuration."
         raise ClpError(ExitCode.NO_SUCH, text, known(settings.names, host))
+
+
+def _is_import(text: str) -> bool:
+    """Whether it was translated since the one in force, which was not."""
+    from clptools.config.history import text_in_force
+
+    if not text.startswith(IMPORTED):
+        return False
+    with contextlib.suppress(OSError, ClpError, UnicodeDecodeError):
+        before, number = text_in_force()
+        return not (number and before.startswith(IMPORTED))
+    return True
 
 
 def distribute(
@@ -225,11 +244,26 @@ def read(folder: str) -> dict[str, str]:
     if loaded.settings is None:
         raise ClpError(ExitCode.INVALID_CONFIG, render_text(loaded.reports, None))
     files = {MAIN: loaded.text}
-    for place, _, names in os.walk(os.path.join(folder, "scripts")):
-        for name in sorted(names):
-            path = os.path.join(place, name)
-            files[os.path.relpath(path, folder)] = script_text(path)
+    inside = os.path.realpath(folder)
+    for path in script_paths(folder):
+        script = os.path.join(folder, path)
+        if not os.path.realpath(script).startswith(f"{inside}/"):
+            raise ClpError(
+                ExitCode.FAILED,
+                f"{script}: is a symbolic link that leads out of {folder}.",
+                "Its text would go to every server; put a copy in its place if it should.",
+            )
+        files[path] = script_text(script)
     return files
+
+
+def script_paths(folder: str) -> list[str]:
+    """The scripts below a folder, relative to it."""
+    return [
+        os.path.relpath(os.path.join(place, name), folder)
+        for place, _, names in os.walk(os.path.join(folder, "scripts"))
+        for name in sorted(names)
+    ]
 
 
 def in_force() -> tuple[dict[str, str], int]:
@@ -303,29 +337,46 @@ def _by(pushed: Pushed | None) -> str:
 
 
 def diff(numbers: tuple[int, ...], folder: str) -> Answer:
-    """What differs, as a unified diff; exit code 9 where anything does."""
-    from clptools.config.history import content, revision
+    """What differs, as a unified diff; exit code 9 where anything does.
+
+    Scripts are compared as well, unless an earlier version did not keep those of a revision.
+    """
+    from clptools.config.history import content, revision, scripts
     from clptools.config.history import diff as compare
 
     current = revision()
     first = numbers[0] if numbers else current
     old, old_name = (content(first), f"revision {first}") if first else ("", "nothing")
-    if len(numbers) == 2:
-        new, new_name = content(numbers[1]), f"revision {numbers[1]}"
-    elif numbers:
-        new, new_name = content(current), f"revision {current} (in force)"
+    old_scripts = scripts(first) if first else {}
+    if numbers:
+        second = numbers[1] if len(numbers) == 2 else current
+        in_force = "" if len(numbers) == 2 else " (in force)"
+        new, new_name = content(second), f"revision {second}{in_force}"
+        new_scripts = scripts(second)
     else:
-        new_name = os.path.join(folder, MAIN)
-        with open(new_name, encoding="utf-8", errors="replace") as file:
-            new = file.read()
+        new, new_name = _as_it_is(os.path.join(folder, MAIN)), os.path.join(folder, MAIN)
+        new_scripts = {path: _as_it_is(os.path.join(folder, path)) for path in script_paths(folder)}
     found = compare(old, new, old_name, new_name)
+    if old_scripts is not None and new_scripts is not None:
+        for path in sorted({*old_scripts, *new_scripts}):
+            there = f"{new_name} {path}" if numbers else os.path.join(folder, path)
+            found += compare(
+                *(old_scripts.get(path, ""), new_scripts.get(path, "")),
+                *(f"{old_name} {path}", there),
+            )
     code = ExitCode.FOUND if found else ExitCode.DONE
     text = found.rstrip("\n") or f"{old_name} and {new_name} are the same."
     return Answer(text, {"from": old_name, "to": new_name, "diff": found}, code)
 
 
+def _as_it_is(path: str) -> str:
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return file.read()
+
+
 def rollback(number: int, without: Sequence[str] = ()) -> Answer:
-    """An old configuration again; of the one in force, its files."""
+    """An old configuration again, as `push`; of the one in force, its files."""
+    from clptools.cli.clpcfchk import warnings_of_others
     from clptools.config import history
 
     old, scripts, current = history.content(number), history.scripts(number), history.revision()
@@ -338,16 +389,18 @@ def rollback(number: int, without: Sequence[str] = ()) -> Answer:
             f"Revision {number} is{which} in force; {files} written again into {config_dir()}."
             f"\n{SUCCEEDED}"
         )
+    how, notes = f"rollback to {number}", []
     if scripts is None:
-        today = {path: text for path, text in in_force()[0].items() if path != MAIN}
-        answer = distribute(
-            {**today, MAIN: old}, how=f"rollback to {number}, scripts kept", without=without
-        )
-        answer.text = f"The scripts of revision {number} were not kept: those of today stay.\n" + (
-            answer.text
-        )
-        return answer
-    return distribute({**scripts, MAIN: old}, how=f"rollback to {number}", without=without)
+        scripts = {path: text for path, text in in_force()[0].items() if path != MAIN}
+        how += ", scripts kept"
+        notes = [f"The scripts of revision {number} were not kept: those of today stay."]
+    base = config_dir()
+    notes += warnings_of_others(
+        old, f"revision {number}", lambda path: os.path.relpath(path, base) in scripts
+    )
+    answer = distribute({**scripts, MAIN: old}, how=how, without=without)
+    answer.text = "\n".join([*notes, answer.text])
+    return answer
 
 
 def translate(path: str, folder: str, *, force: bool) -> Answer:
@@ -367,8 +420,9 @@ def translate(path: str, folder: str, *, force: bool) -> Answer:
         raise ClpError(
             ExitCode.REFUSED, f"{target}: is there already.", "Replace it all the same: --force"
         )
-    loaded = loads(imported.text, registries(), target)
-    replace_file(target, imported.text.encode(), CONFIG_MODE)
+    text = f"{IMPORTED}{os.path.basename(path)!r}.\n\n{imported.text}"
+    loaded = loads(text, registries(), target)
+    replace_file(target, text.encode(), CONFIG_MODE)
     reports = (*imported.reports, *loaded.reports)
     lines = [line for report in reports for line in render_report(report)]
     fields = {"file": target, **msgspec.to_builtins(as_json(reports, None))}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -291,6 +292,17 @@ def _none(verb: str, words: list[str]) -> None:
         raise ClpError(ExitCode.USAGE, f"{verb} takes no words, not {len(words)}.")
 
 
+def tell_unpushed(path: str) -> None:
+    """Says on stderr that what is shown is not what the cluster runs with."""
+    from clptools.config import history
+
+    number = history.in_force() if os.path.realpath(path) == os.path.realpath(config_file()) else 0
+    edit = history.edit(number) if number else ""
+    if edit:
+        text = f"clpcfset: {path} {edit}: revision {number} is in force (clpcfctrl --diff)."
+        print(text, file=sys.stderr)
+
+
 def show(session: Session, words: list[str]) -> Answer:
     """The objects there are, the keys of one, or one key's value."""
     from clptools.cli.cfset_forms import key, keys, overview
@@ -299,6 +311,7 @@ def show(session: Session, words: list[str]) -> Answer:
 
     if len(words) > 1:
         raise ClpError(ExitCode.USAGE, "show takes one PATH.")
+    tell_unpushed(session.path)
     if not words:
         return overview(session.config)
     head, _, rest = words[0].partition(".")

@@ -94,6 +94,12 @@ def request_of(
     what: str, args: Args
 ) -> GroupStartJson | GroupStopJson | GroupMoveJson | GroupCancelJson:
     group, server, force = args.word(), args.text("host"), args.given("force")
+    if what != "move" and args.text("to"):
+        raise ClpError(
+            ExitCode.USAGE,
+            f"-a names where -m moves a group; --{what} takes -h SERVER.",
+            "More: clpgrp --help",
+        )
     if what == "start":
         return {"type": "group-start", "group": group, "server": server, "force": force}
     if what == "stop":

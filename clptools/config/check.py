@@ -17,6 +17,7 @@ from clptools.config.monitors import BMCNOTICE, CATEGORIES
 from clptools.core.model.options import WatchdogOptions, read
 from clptools.core.model.settings import Monitor, Settings
 from clptools.core.model.words import BmcAction
+from clptools.core.phrases import listed
 from clptools.reports import Report, legible
 
 STARTUP_WAIT_MS = 120_000
@@ -55,9 +56,10 @@ def _links(settings: Settings, places: Places) -> Iterator[Report]:
         )
     with_bmc = [server.name for server in settings.servers if server.bmc is not None]
     if with_bmc and "bmchb" not in types:
+        verb = "has" if len(with_bmc) == 1 else "have"
         yield places.warn(
             "interconnect",
-            f"{' and '.join(with_bmc)} have a BMC, but there is no bmchb interconnect: that a BMC "
+            f"{listed(with_bmc)} {verb} a BMC, but there is no bmchb interconnect: that a BMC "
             "cannot be reached shows only when it is needed",
             'Add [[interconnect]] with type = "bmchb".',
             table=f"server:{with_bmc[0]}.bmc",
@@ -168,7 +170,7 @@ def _migrations(settings: Settings, places: Places) -> Iterator[Report]:
         able = [r.name for group in groups for r in group.resources if r.migrates]
         used.update(able)
         if not able and recovery.migrate_before_failover:
-            names = " and ".join(group.name for group in groups) or "its target"
+            names = listed([group.name for group in groups]) or "its target"
             yield places.warn(
                 f"monitor {monitor.name}",
                 f"migrate_before_failover = true, but no resource of {names} has migrate: it is "
@@ -240,7 +242,7 @@ def _received(monitor: Monitor, settings: Settings, places: Places) -> Iterator[
     if lacking:
         yield places.warn(
             label,
-            f"no [server.bmc] for {' and '.join(lacking)}: traps are taken from the server's own "
+            f"no [server.bmc] for {listed(lacking)}: traps are taken from the server's own "
             "BMC alone, so none will be taken there",
             "Add [server.bmc] with the address from which the BMC sends.",
             table=table,

@@ -47,6 +47,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """Path relative to the configuration folder -> SHA-256 in hex."""
 
 
+def has_kept(text: str) -> bool:
+    """Whether a revision has a script with this text."""
+    return os.path.exists(_kept(digest(text)))
+
+
 def digest(text: str) -> str:
     """SHA-256 in hex."""
     return hashlib.sha256(text.encode()).hexdigest()
@@ -208,7 +213,8 @@ def write_out(number: int, *, main: bool = True) -> int:
     return len(files)
 
 
-_EDITED = "was edited and not pushed"
+EDITED = "was edited and not pushed"
+"""Of a `clp.toml`, and of scripts: it can be seen, pushed and dropped."""
 _DIRECTORY = "is a directory"
 
 
@@ -221,24 +227,54 @@ def edit(number: int) -> str:
     except IsADirectoryError:
         return _DIRECTORY
     except UnicodeDecodeError:
-        return f"{_EDITED}, and is not text"
+        return f"{EDITED}, and is not text"
     except OSError as fault:
         return f"cannot be read ({fault.strerror})"
     with contextlib.suppress(ClpError):
-        return "" if found == content(number) else _EDITED
+        return "" if found == content(number) else EDITED
     return ""
 
 
-def mend(number: int, edit: str) -> str:
-    """What a person can do about an `edit`: see, push or drop it, or restore the file."""
+def edited_scripts(number: int) -> tuple[str, ...]:
+    """Scripts on the disk that are not as that revision has them: changed, missing, or more.
+
+    Unlike `clp.toml` they run as they are.  Nothing is said where they were not kept with it.
+    """
+    then = scripts(number)
+    if then is None:
+        return ()
+    now: dict[str, str | None] = {}
+    for folder, _, names in os.walk(paths.scripts_dir()):
+        for name in names:
+            path = os.path.join(folder, name)
+            now[os.path.relpath(path, paths.config_dir())] = None
+            with contextlib.suppress(OSError, UnicodeDecodeError):
+                now[os.path.relpath(path, paths.config_dir())] = read_text(path)
+    return tuple(sorted(p for p in {*then, *now} if p not in now or now[p] != then.get(p)))
+
+
+def is_edited(edit: str) -> bool:
+    """Whether an `edit` can be seen and pushed; else the file is to be written again."""
+    return edit.startswith(EDITED)
+
+
+def mend(number: int, edit: str, server: str) -> str:
+    """What a person can do about an `edit` on `server`: see, push or drop it, or restore the file.
+
+    It is read on other servers, too, where the same commands concern their own file.
+    """
     again = f"clpcfctrl --rollback {number}"
-    if not edit.startswith(_EDITED):
-        first = "Move it away, then write" if edit == _DIRECTORY else "Write"
-        return f"{first} the file again: {again}"
+    if not is_edited(edit):
+        return f"{done_first(edit)} Write the file again on {server}: {again}".lstrip()
     return (
-        "See it: clpcfctrl --diff. Push it, once clpcfchk finds no fault in it: clpcfctrl --push. "
-        f"Drop it: {again}"
+        f"See it on {server}: clpcfctrl --diff. Push it there, once clpcfchk finds no fault in it: "
+        f"clpcfctrl --push. Drop it there: {again}"
     )
+
+
+def done_first(edit: str) -> str:
+    """What must be done before the file can be written again, in a sentence; empty: nothing."""
+    return "Move it away." if edit == _DIRECTORY else ""
 
 
 def diff(old: str, new: str, old_name: str, new_name: str) -> str:

@@ -182,7 +182,8 @@ def waits_for_proof(servers: Sequence[str]) -> str:
 
 
 def waits_for_quorum(dark: Sequence[str]) -> str:
-    return f"a majority, or proof that {listed(dark)} is down"
+    verb = "is" if len(dark) == 1 else "are"
+    return f"a majority, or proof that {listed(dark)} {verb} down"
 
 
 # ---------------------------------------------------------------------- placement

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from clptools.agent import configuration, staging
+from clptools.agent import configuration, notices, staging
 from clptools.api.messages import ConfigFiles
 from clptools.config import history
 from clptools.core.model.settings import Pushed
@@ -119,9 +119,23 @@ def test_a_push_from_elsewhere_keeps_an_edit_that_nobody_pushed(etc: Path) -> No
     (etc / "clp.toml").write_text("# mine\n")
     config = staged(2, NEW_FILES)
     kept = configuration.put_in_force("p", config)
-    assert kept == f"{etc}/clp.toml.edited"
-    assert Path(kept).read_text() == "# mine\n"
+    assert kept == configuration.Kept(main=f"{etc}/clp.toml.edited")
+    assert Path(kept.main).read_text() == "# mine\n"
     assert (etc / "clp.toml").read_text() == NEW
+
+
+def test_a_push_from_elsewhere_keeps_scripts_that_were_edited_and_never_pushed(etc: Path) -> None:
+    put(1, OLD_FILES)
+    scripts = [path for path in OLD_FILES if path != "clp.toml"]
+    (etc / "scripts/a/start.sh").write_text("mine\n")
+    kept = configuration.put_in_force("p", staged(2, NEW_FILES))
+    assert kept == configuration.Kept(scripts=("scripts/a/start.sh",))
+    assert (etc / "scripts.edited/a/start.sh").read_text() == "mine\n"
+    assert {p: t for p, t in tree(etc).items() if not p.startswith("scripts.edited")} == NEW_FILES
+    # One that was in force once is in the history: nothing is lost with it.
+    (etc / "scripts/a/start.sh").write_text(OLD_FILES["scripts/a/start.sh"])
+    assert configuration.put_in_force("p", staged(3, NEW_FILES)) == configuration.Kept()
+    assert scripts
 
 
 def test_a_push_takes_scripts_away_that_it_does_not_have_and_a_rollback_finds_them(
@@ -136,10 +150,14 @@ def test_a_push_takes_scripts_away_that_it_does_not_have_and_a_rollback_finds_th
 @pytest.mark.parametrize(
     ("spoil", "edit", "first"),
     [
-        ("gone", "is not there", "Write the file again: "),
-        ("folder", "is a directory", "Move it away, then write the file again: "),
-        ("broken", "was edited and not pushed", "See it: clpcfctrl --diff. "),
-        ("binary", "was edited and not pushed, and is not text", "See it: clpcfctrl --diff. "),
+        ("gone", "is not there", "Write the file again on server1: "),
+        ("folder", "is a directory", "Move it away. Write the file again on server1: "),
+        ("broken", "was edited and not pushed", "See it on server1: clpcfctrl --diff. "),
+        (
+            "binary",
+            "was edited and not pushed, and is not text",
+            "See it on server1: clpcfctrl --diff. ",
+        ),
     ],
 )
 def test_what_is_in_force_does_not_hang_on_the_file(
@@ -156,7 +174,8 @@ def test_what_is_in_force_does_not_hang_on_the_file(
         case "binary":
             path.write_bytes(b"\xff\xfe\0")
     assert configuration.edit() == edit
-    mend = history.mend(1, edit)
+    mend = history.mend(1, edit, "server1")
+    assert notices.file_differs(str(path), edit, 1).mend("server1") == mend, "both say the same"
     assert mend.startswith(first) and mend.endswith("clpcfctrl --rollback 1")
     assert configuration.files().files == OLD_FILES
 

@@ -172,6 +172,17 @@ def test_it_starts_answers_outlives_a_hang_up_and_ends_as_asked(place: Place) ->
     assert "Traceback" not in agent.stderr.read()
 
 
+def test_another_program_on_the_port_of_heartbeats_is_no_agent(place: Place) -> None:
+    place.key()
+    place.toml()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.1.21", PORT))
+        done = place.run()
+    assert done.returncode == 6
+    assert f"lanhb1 is taken by another program (process {os.getpid()}" in done.stderr
+    assert "another clpnode" not in done.stderr and "cluster.port" in done.stderr
+
+
 def test_an_agent_that_lost_all_its_locks_is_found_by_the_name_that_nobody_can_remove(
     place: Place,
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import socket
 import threading
@@ -22,6 +23,7 @@ from clptools.api.messages import EventRecord
 from clptools.core.model.settings import Pushed
 from clptools.core.model.view import ServerView
 from clptools.core.notices.form import Kinds, Notice
+from clptools.core.notices.groups import StopScriptsRun
 from clptools.faults import ExitCode
 from clptools.intake import notices as intake
 from clptools.intake.trap_notes import Note
@@ -57,12 +59,20 @@ async def test_a_file_that_was_edited_is_not_what_is_in_force() -> None:
             file.write("# edited\n")
         await until(lambda: told(agent, notices.FileEdited))
         (record,) = told(agent, notices.FileEdited)
+        me = agent.server
         assert record.text == (
-            f"{paths.config_file()} was edited and not pushed; revision 1 is in force. See it: "
-            "clpcfctrl --diff. Push it, once clpcfchk finds no fault in it: clpcfctrl --push. "
-            "Drop it: clpcfctrl --rollback 1"
+            f"{paths.config_file()} was edited and not pushed; revision 1 is in force. See it on "
+            f"{me}: clpcfctrl --diff. Push it there, once clpcfchk finds no fault in it: "
+            "clpcfctrl --push. Drop it there: clpcfctrl --rollback 1"
         )
         assert (record.module, record.event_id, record.level) == ("pm", 902, "WARN")
+        os.unlink(paths.config_file())
+        await until(lambda: told(agent, notices.FileGone))
+        (record,) = told(agent, notices.FileGone)
+        assert record.text == (
+            f"{paths.config_file()} is not there: revision 1 is in force. Write the file again on "
+            f"{me}: clpcfctrl --rollback 1"
+        )
 
 
 async def test_a_lock_that_was_removed_is_made_again() -> None:
@@ -233,8 +243,8 @@ async def test_stop_scripts_that_run_at_the_first_start_are_announced() -> None:
             '[[group]]\nname = "failover1"\n[[group.resource]]\ntype = "exec"\nname = "exec1"\n'
         )
     async with running() as agent:
-        await until(lambda: told(agent, notices.StopScriptsRun))
-        (record,) = told(agent, notices.StopScriptsRun)
+        await until(lambda: told(agent, StopScriptsRun))
+        (record,) = told(agent, StopScriptsRun)
         assert "starts without state: it runs the stop scripts of " in record.text
 
 

@@ -100,6 +100,7 @@ class FakeBackend:
         self.asked: list[tuple[Request, str]] = []
         self.scripts: list[tuple[str, str, float]] = []
         self.pushed: list[tuple[ConfigFiles, str, bool]] = []
+        self.pushed_how: list[str] = []
         self.logged: list[tuple[str, str, int]] = []
         self.silent: set[str] = set()
         """Servers that do not answer."""
@@ -173,6 +174,7 @@ class FakeBackend:
 
     async def push_config(self, files: ConfigFiles, pushed: Pushed, dry_run: bool) -> Outcome:
         self.pushed.append((files, pushed.user, dry_run))
+        self.pushed_how.append(pushed.how)
         return self.outcome
 
     async def run_script(self, script: str, user: str, timeout_s: float) -> Outcome:

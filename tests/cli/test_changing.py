@@ -93,6 +93,17 @@ def test_a_forced_stop_wants_the_word_yes_and_one_server(agent: Agent, clp: Clp)
     assert agent.backend.asked == []
 
 
+@pytest.mark.parametrize("what", ["-s", "-t"])
+def test_where_a_move_goes_is_refused_where_nothing_moves(
+    agent: Agent, clp: Clp, what: str
+) -> None:
+    """`clpgrp -t failover1 -a server2` stopped it on server1."""
+    ran = clp("clpgrp", what, "failover1", "-a", "server2")
+    assert ran.code == 2
+    assert "takes -h SERVER" in ran.err
+    assert agent.backend.asked == []
+
+
 @pytest.mark.parametrize("code", [1, 5, 6])
 def test_a_forced_stop_that_was_not_done_says_why(agent: Agent, clp: Clp, code: int) -> None:
     agent.backend.outcome = Outcome(code=code, text="Its BMC does not answer.", hint="Look.")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from clptools.config import history
 from clptools.core.model.settings import Settings
 from tests.cli.conftest import Clp
 from tests.config.sample import SAMPLE, good
@@ -554,6 +555,20 @@ def test_a_server_that_joins_is_told_of_what_it_still_needs(here: Path, clp: Clp
     filled = [each.replace("ADDRESS", f"192.168.9.{n}") for n, each in enumerate(given, 1)]
     do(clp, f"set {' '.join(filled)}")
     assert clp("clpcfchk", "clp.toml").code == 0
+
+
+def test_show_says_that_an_edit_is_not_what_the_cluster_runs_with(
+    here: Path, clp: Clp, node: Path
+) -> None:
+    etc = node / "etc/clptools"
+    etc.mkdir(parents=True)
+    (etc / "clp.toml").write_text(SAMPLE)
+    history.remember(4, SAMPLE)
+    assert clp("clpcfset", "show", "cluster.lease").err == ""
+    do(clp, f"set cluster.lease=4.0 -x {etc}")
+    ran = clp("clpcfset", "show", "cluster.lease")
+    assert ran.out == "4.0\n"
+    assert "was edited and not pushed: revision 4 is in force" in ran.err
 
 
 def test_show_looks_at_this_servers_where_the_folder_has_none(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from clptools.cli.json_types import ConditionJson
 from clptools.cli.render.screen import Line, Size, frame, text_frame
 from tests.cli import clpstat_samples as samples
 
@@ -63,6 +64,23 @@ def test_the_filter_leaves_what_is_not_well() -> None:
     assert any(line.startswith(" mrw1") for line in screen)
     assert not any(line.startswith((" userw", " failover1", "*server1")) for line in screen)
     assert "not well only" in screen[-1]
+
+
+def test_why_a_server_is_caution_stands_there() -> None:
+    found = samples.status()
+    edit = "clp.toml was edited and not pushed: revision 3 is in force"
+    condition: ConditionJson = {
+        "name": "configuration",
+        "text": edit,
+        "mend": "See it.",
+        "monitors": [],
+        "since_s": 9.0,
+    }
+    found["servers"][1]["status"] = "Caution"
+    found["servers"][1]["conditions"] = [condition]
+    screen = text(frame(found, EVENTS, NORMAL, samples.NOW))
+    assert f"  server2: {edit}" in screen
+    assert screen[1].startswith("  server2: ") and screen[-1].startswith(" [q]uit")
 
 
 def test_a_waiting_group_says_for_what() -> None:

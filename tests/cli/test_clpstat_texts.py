@@ -16,7 +16,7 @@ from clptools.api.messages import ConfigFiles
 from clptools.cli.json_types import ExplanationJson, HardwareJson
 from clptools.cli.main import run
 from clptools.cli.render import maps
-from clptools.cli.render.explain import explanation
+from clptools.cli.render.explain import afterwards, explanation
 from clptools.cli.render.status import hardware, status
 from clptools.cli.render.text import clean, clock, cut, duration, field, width, wrap
 from clptools.cli.stat_events import event_line
@@ -464,3 +464,12 @@ def test_why_a_server_is_caution_stands_behind_the_layout() -> None:
     said = "  server2: Trap receiver 10.0.0.1:162: another program has this port. Stop it.\n"
     assert status(view) == status(plain) + said
     assert maps.monitor_map(view) == maps.monitor_map(plain) + said
+
+
+def test_a_long_line_of_what_follows_is_wrapped_and_its_command_stands_alone() -> None:
+    """A file's name is no command: `: clp.toml was edited` was a line of 170 columns."""
+    edit = "clp.toml was edited and not pushed: revision 1 is in force"
+    line = f"On server2 since 2.1 s: {edit}. See it there: clpcfctrl --diff. Drop it there: "
+    told = afterwards(f"{line}clpcfctrl --rollback 1", 80)
+    assert max(map(len, told)) <= 80
+    assert told[-1] == "    clpcfctrl --rollback 1"

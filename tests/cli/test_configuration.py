@@ -16,8 +16,10 @@ import pytest
 from clptools import paths
 from clptools.api.messages import ConfigFiles
 from clptools.cli.render.findings import render_text
+from clptools.config import history
 from clptools.core.model.machine import Facts, FileFault, ServerFacts
 from clptools.core.model.requests import Outcome
+from clptools.core.model.settings import Pushed
 from clptools.intake.usm import read_keys
 from clptools.reports import Report
 from tests.api.fake import Agent
@@ -234,6 +236,58 @@ def test_history_and_differences(etc: Path, clp: Clp) -> None:
     assert clp("clpcfctrl", "--diff", "7").code == 5
 
 
+def test_scripts_are_compared_and_an_edited_one_is_told(etc: Path, clp: Clp) -> None:
+    script = etc / "scripts/failover1/exec1/start.sh"
+    history.store(1, {"clp.toml": SAMPLE, "scripts/failover1/exec1/start.sh": "one\n"}, Pushed())
+    history.remember(1, SAMPLE)
+    history.store(2, {"clp.toml": SAMPLE, "scripts/failover1/exec1/start.sh": "two\n"}, Pushed())
+    history.remember(2, SAMPLE)
+    script.write_text("two\n")
+    assert clp("clpcfctrl", "--diff").code == 0
+    assert "not as in revision" not in clp("clpcfchk").out
+    script.write_text("mine\n")
+    ran = clp("clpcfctrl", "--diff")
+    assert ran.code == 9
+    assert f"+++ {script}" in ran.out and "-two\n+mine\n" in ran.out
+    assert "-one\n+two\n" in clp("clpcfctrl", "--diff", "1").out
+    told = " ".join(clp("clpcfchk").out.split())
+    assert "scripts/failover1/exec1/start.sh is not as in revision 2" in told
+    assert "Drop it there: clpcfctrl --rollback 2" in told
+    clp("clpcfctrl", "--rollback", "2")
+    assert script.read_text() == "two\n"
+    assert "not as in revision" not in clp("clpcfchk").out
+
+
+def test_a_file_that_is_gone_is_written_again_by_the_command_that_is_named(
+    etc: Path, clp: Clp
+) -> None:
+    history.store(1, {"clp.toml": SAMPLE}, Pushed())
+    history.remember(1, SAMPLE)
+    (etc / "clp.toml").unlink()
+    assert history.mend(1, history.edit(1), "server1") == (
+        "Write the file again on server1: clpcfctrl --rollback 1"
+    )
+    assert clp("clpcfctrl", "--rollback", "1").code == 0
+    assert (etc / "clp.toml").read_text() == SAMPLE
+
+
+def test_a_link_in_scripts_that_leads_elsewhere_is_not_pushed(
+    agent: Agent, etc: Path, clp: Clp, tmp_path: Path
+) -> None:
+    """Its text, such as that of a key, would lie on every server."""
+    (tmp_path / "secret").write_text("secret\n")
+    link = etc / "scripts/failover1/exec1/more.sh"
+    link.symlink_to(tmp_path / "secret")
+    ran = clp("clpcfctrl", "--push")
+    assert ran.code == 1
+    assert f"{link}: is a symbolic link that leads out of {etc}." in ran.err
+    assert agent.backend.pushed == []
+    link.unlink()
+    link.symlink_to("start.sh")
+    assert clp("clpcfctrl", "--push").code == 0
+    assert agent.backend.pushed[0][0].files["scripts/failover1/exec1/more.sh"] == "#!/bin/sh\n"
+
+
 def test_rolling_back_pushes_the_old_one_with_the_scripts_of_today(
     agent: Agent, etc: Path, clp: Clp
 ) -> None:
@@ -251,7 +305,7 @@ def test_rolling_back_pushes_the_old_one_with_the_scripts_of_today(
 
 
 def test_a_clp_conf_is_translated_and_its_gaps_are_listed(
-    node: Path, clp: Clp, tmp_path: Path
+    agent: Agent, node: Path, clp: Clp, tmp_path: Path
 ) -> None:
     conf = tmp_path / "clp.conf"
     conf.write_text(
@@ -262,6 +316,10 @@ def test_a_clp_conf_is_translated_and_its_gaps_are_listed(
     assert ran.code in (0, 8)
     assert 'name = "old"' in (tmp_path / "clp.toml").read_text()
     assert clp("clpcfctrl", "--import", str(conf), "-x", str(tmp_path)).code == 6
+    assert clp("clpcfctrl", "--push", "-x", str(tmp_path)).code == 0
+    history.remember(1, (tmp_path / "clp.toml").read_text())
+    assert clp("clpcfctrl", "--push", "-x", str(tmp_path)).code == 0
+    assert agent.backend.pushed_how == ["import", "push"]
     conf.write_text("<other/>")
     assert clp("clpcfctrl", "--import", str(conf), "-x", str(tmp_path), "--force").code == 8
 
@@ -566,6 +624,16 @@ def test_a_push_says_first_what_servers_lack(agent: Agent, etc: Path, clp: Clp) 
     ran = clp("clpcfctrl", "--push")
     assert ran.code == 0 and len(agent.backend.pushed) == 1
     assert "the watchdog of server3 cannot be armed" in ran.out and "server1 cannot" not in ran.out
+    assert ran.out.endswith("Command succeeded.\n")
+
+
+def test_a_rollback_says_first_what_servers_lack(agent: Agent, etc: Path, clp: Clp) -> None:
+    remember(etc, THREE_WITH_WATCHDOGS, SAMPLE)
+    agent.backend.machines = _without_watchdog("server1", "server3")
+    ran = clp("clpcfctrl", "--rollback", "1")
+    assert ran.code == 0 and len(agent.backend.pushed) == 1
+    assert agent.backend.asked_of == [THREE_WITH_WATCHDOGS]
+    assert "the watchdog of server3 cannot be armed" in ran.out
     assert ran.out.endswith("Command succeeded.\n")
 
 

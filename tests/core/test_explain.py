@@ -291,6 +291,18 @@ def test_a_server_with_another_authkey_has_the_mend() -> None:
     assert story("server2", [], servers=servers).then == (f"It runs: {refused}. Mend it.",)
 
 
+def test_the_server_that_has_another_authkey_is_not_sent_to_its_cables() -> None:
+    refused = "datagrams from 192.168.0.2 are refused: the authkey of server2 differs"
+    servers = (
+        heard("server1", "server2", "Error", 12.0, status="Caution", local=True),
+        ServerView(name="server2", status="Unknown", refused=refused, refused_mend="Mend it."),
+    )
+    assert story("server1", [], servers=servers).then == (
+        f"What comes is not taken: {refused}. Mend it.",
+        "What lankhb1 lacks: clpstat --explain lankhb1",
+    )
+
+
 def test_an_np_resource_explains_itself() -> None:
     def etcd(status: str, **changes: Any) -> tuple[ArbiterView, ...]:
         return (ArbiterView(name="etcd1", type="etcd", status=status, **changes),)
@@ -383,6 +395,22 @@ def test_a_monitor_that_found_nowhere_to_go_earlier_is_left_out() -> None:
     texts = [s.text for s in story("failover1", [*first_stay(), stuck, *trap_story()]).because]
     assert len(texts) == 8
     assert not any("stays on" in text for text in texts)
+
+
+def test_a_server_that_booted_during_the_stay_before_is_no_cause_of_this_one() -> None:
+    records = [
+        *first_stay(),
+        made(-150.0, "server2", groups.StopScriptsRun(("failover1",))),
+        made(-149.0, "server1", cluster.AuthorityLapsed(1)),
+        made(0.0, "server2", cluster.ServerLost("server1", 3000, ["lanhb1"])),
+        made(10.0, "server2", safety.ForcedStopBegins("server1", "power-off", "not heard")),
+        told(10.1, "server2", ("rc", 64), "server2 granted epoch 9.", "failover1", "server2"),
+        told(10.1, "server2", ("rc", 10), "server2 starts failover1.", "failover1", "server2"),
+        told(10.3, "server2", ("rc", 11), "server2 has started.", "failover1", "server2"),
+    ]
+    texts = [step.text for step in story("failover1", records).because]
+    assert texts[0] == "server1 was last heard 3.0 s ago on lanhb1: it is lost."
+    assert len(texts) == 5
 
 
 def test_a_waiting_group_says_for_what() -> None:

@@ -14,6 +14,7 @@ from clptools.core.model.settings import Arbiter, Interconnect, Monitor
 from clptools.core.model.view import HeartbeatView, ServerView
 from clptools.core.notices.form import Kinds
 from clptools.core.notices.groups import OneCopy, TwoCopies
+from clptools.core.phrases import waits_for_quorum
 from clptools.core.report.status import monitor_word
 from tests.core.cluster import Cluster, S, names, settings
 
@@ -195,6 +196,7 @@ def test_a_server_that_boots_while_the_other_is_dark_says_what_it_waits_for() ->
     assert waiting.text == "waits for a majority, or proof that server1 is down"
     assert waiting.server == "server1"
     assert waiting.mend == "clpnode confirm-down server1 --yes"
+    assert waits_for_quorum(("server1", "server3")).endswith("server1 and server3 are down")
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from clptools.agent.notices import ScriptsKept
 from tests.real.cluster import Cluster, Node, until
 
 pytestmark = pytest.mark.root
@@ -131,3 +132,19 @@ def test_an_old_revision_comes_back_with_its_scripts(cluster: Cluster) -> None:
     assert not (first.config / script).exists()
     assert f"rollback to {old} by root on server1" in first.ok("clpcfctrl --history")
     assert alike(cluster)
+
+
+def test_a_script_that_was_edited_elsewhere_is_kept_by_a_push_and_told(cluster: Cluster) -> None:
+    """As an edit of `clp.toml` is: it was overwritten without a word."""
+    first, second = cluster
+    second.script("failover1/exec1/start.sh", "#!/bin/sh\n# mended at three in the morning\n")
+    assert "start.sh is not as in revision" in " ".join(second.ok("clpcfchk").split())
+    code, said = push(first, "over it")
+    assert code == 0, said
+    kept = second.config / "scripts.edited/failover1/exec1/start.sh"
+    assert "three in the morning" in kept.read_text()
+    assert "begin server1" in (second.config / "scripts/failover1/exec1/start.sh").read_text()
+    script = "scripts/failover1/exec1/start.sh"
+    told = ScriptsKept(revision(first), (script,), f"{second.config}/scripts.edited").sentence()
+    until("it is told", lambda: told in first.alerts() and told in second.alerts())
+    assert second.run("clpcfctrl --compcheck").returncode == 0

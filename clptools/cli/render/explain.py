@@ -43,7 +43,7 @@ def afterwards(line: str, columns: int) -> list[str]:
     indent = " " * width(first) if when else "    "
     if width(first + what) <= columns:
         return [first + what]
-    text, found, command = what.partition(": clp")
+    text, found, command = what.rpartition(": clp")
     if not found:
         return wrap(what, columns, indent, first=first)
     return [*wrap(f"{text}:", columns, indent, first=first), f"{indent}clp{command}"]

@@ -142,7 +142,7 @@ def render_report(report: Report) -> Iterator[str]:
     place = f"{place}: " if place else ""
     yield f"{place}{report.message}"
     if report.hint:
-        yield " " * len(place) + report.hint
+        yield " " * max(len(place), 2) + report.hint
 
 
 def _safety_lines(safety: Safety) -> Iterator[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from clptools.cli.render.status import notes, where
+from clptools.cli.render.status import notes, reasons, where
 from clptools.cli.render.text import clean, clock, cut, duration, field, width
 
 if TYPE_CHECKING:
@@ -99,7 +99,8 @@ def frame(
         sections = [Section(s.title, [r for r in s.rows if not r.well]) for s in sections]
     sections.append(event_section(events, now))
     told: list[Line] = [
-        [(line, BAD if "CRITICAL" in line else WARN)] for line in notes(view, now, size.columns)
+        [(line, BAD if "CRITICAL" in line else WARN)]
+        for line in (*notes(view, now, size.columns), *reasons(view, size.columns, mends=False))
     ]
     del told[max(size.lines - _LEAST_LINES, 0) :]
     body = fit(sections, size.lines - 2 - len(told))

@@ -157,13 +157,14 @@ def ratio_end(cluster: ClusterJson, now: float) -> str:
     return end + (f", by {user}" if user else "")
 
 
-def reasons(view: StatusJson) -> Iterator[str]:
-    """Why servers are Caution, behind the layout: what is not well on each of them."""
+def reasons(view: StatusJson, columns: int = 80, *, mends: bool = True) -> Iterator[str]:
+    """Why servers are Caution, behind the layout: what is not well on each, and the mend."""
     for server in view["servers"]:
         # Older agents do not send them.
         for condition in server.get("conditions") or ():
             first = f"  {clean(server['name'])}: "
-            yield from wrap(condition_text(condition), COLUMNS, "    ", first=first)
+            text = condition_text(condition) if mends else clean(condition["text"])
+            yield from wrap(text, columns, "    ", first=first)
 
 
 def condition_text(condition: ConditionJson) -> str:
@@ -242,10 +243,7 @@ def stopped(view: StatusJson) -> StatusJson:
 # ---------------------------------------------------------------------- clpstat --hw
 
 
-COLUMNS = 80
-
-
-def hardware(view: HardwareJson, now: float, columns: int = COLUMNS) -> str:
+def hardware(view: HardwareJson, now: float, columns: int = 80) -> str:
     """All servers, one after the other; `now` is the wall clock."""
     lines: list[str] = []
     closable = ""

@@ -384,7 +384,9 @@ class Placement:
             pause = pause_ms(intent.rounds)
             self.state.retry_at[group.name] = step.now + pause
             tried = self.selection.failures(group.name, intent.avoid) or (say.any_server,)
-            step.notice(notices.GroupStartsNowhere(group.name, tried, pause))
+            left = self.selection.untried(group, intent)
+            to = left[0] if left else ""
+            step.notice(notices.GroupStartsNowhere(group.name, tried, pause, left, to))
             self.waits.mark_recorded(group.name)  # by this record
         elif step.now >= at:
             del self.state.retry_at[group.name]

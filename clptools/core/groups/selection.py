@@ -66,6 +66,11 @@ class Selection:
         able = [s for s in group.servers if self.eligible(group, s)]
         return intent.failures > limit or bool(able and set(able) <= set(intent.avoid))
 
+    def untried(self, group: Group, intent: Intent) -> tuple[str, ...]:
+        """Servers that could take the group now and have not failed to start it."""
+        able = (s for s in group.servers if self.eligible(group, s))
+        return tuple(s for s in able if s not in intent.avoid)
+
     def why_failed(self, group: str, name: str) -> str:
         """Why the last start of a group on a server failed, as far as it has told."""
         if name == self.step.me:

@@ -33,16 +33,21 @@ class GroupWaits(Notice, frozen=True):
 
 
 class GroupStartsNowhere(Notice, frozen=True):
-    """The start of a group failed on every server that may run it; it is tried again."""
+    """The start of a group failed on every server that may be tried; it is tried again."""
 
     entry = Entry("rc", 12, ERROR)
     about = ("group",)
-    says = "{group} could not be started on {servers}; it is tried again in {pause_ms:whole}."
-    hint = "Mend that, then at once: clpgrp -s {group}"
+    says = (
+        "{group} could not be started on {servers}[, and failover_on_failure left {untried} "
+        "untried]; it is tried again in {pause_ms:whole}."
+    )
+    hint = "Mend that, then at once: clpgrp -s {group}[; or elsewhere: clpgrp -s {group} -h {to}]"
 
     group: str
     servers: Names
     pause_ms: int
+    untried: Names = ()
+    to: str = ""
 
 
 class TwoCopies(Notice, frozen=True):
@@ -204,6 +209,19 @@ class GroupStuck(Notice, frozen=True):
 
     group: str
     server: str
+
+
+class StopScriptsRun(Notice, frozen=True):
+    """The stop scripts of every group run once, as nothing tells what an agent before may have
+    left running: at the first start, and after each boot."""
+
+    entry = Entry("pm", 915, INFO)
+    about = ("me", "groups")
+    says = (
+        "{me} starts without state: it runs the stop scripts of {groups} once before it takes part."
+    )
+
+    groups: Names
 
 
 class PurgeFailed(Notice, frozen=True):

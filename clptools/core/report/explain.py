@@ -43,6 +43,7 @@ NOWHERE = Kinds(groups.GroupStartsNowhere)
 ONLINE = Kinds(groups.GroupOnline, groups.GroupFound)
 STAYS = Kinds(monitors.GroupStays)
 """Of a version before the catalogue, a wait has the same number, but one subject."""
+PURGES = Kinds(groups.StopScriptsRun)
 COMES = Kinds(cluster.TakesPart, cluster.HeardAgain)
 WELL = Kinds(monitors.MonitorWell, monitors.MonitorRecovered)
 
@@ -215,8 +216,11 @@ def _chain(of_group: list[Recorded], arrival: Recorded | None) -> tuple[list[Rec
     before = [i for i in range(end) if of_group[i] in ONLINE]
     first = before[-1] + 1 if before else 0
     chain = of_group[first : end + 1]
-    # A monitor that found nowhere to go, in the stay before, moved nothing.
-    while chain and chain[0] in STAYS and len(chain[0].subjects) > 1:
+    # A monitor that found nowhere to go, in the stay before, moved nothing; nor did a server that
+    # booted meanwhile.
+    while chain and (
+        (chain[0] in STAYS and len(chain[0].subjects) > 1) or (before and chain[0] in PURGES)
+    ):
         chain = chain[1:]
     chain = _newest(chain)
     stay = of_group[before[-1]] if before else None
@@ -502,7 +506,10 @@ def _server_then(status: StatusView, server: ServerView) -> tuple[str, ...]:
     lines = []
     if server.refused:
         lines.append(f"It runs: {server.refused}. {server.refused_mend}".rstrip())
-    if _cut_off_from(status, server):
+    cut_off = _cut_off_from(status, server)
+    refused = [s for s in status.servers if s.name in cut_off and s.refused]
+    lines += [f"What comes is not taken: {s.refused}. {s.refused_mend}".rstrip() for s in refused]
+    if cut_off and not refused:
         lines.append("Look at its cables and switch ports: ip -br link; clpstat -n")
     lines += [
         f"What {beat.name} lacks: clpstat --explain {beat.name}"
