@@ -362,10 +362,7 @@ class Placement:
             unproven = p is not None and says_unproven(p, group.name)
         if unproven:
             return say.nowhere_proven
-        able = any(
-            s != step.me and not self.selection.not_eligible(s) and not self.selection.is_barred(s)
-            for s in group.servers
-        )
+        able = any(not why for _, why in self.selection.others(group))
         return "" if outside or able else say.nowhere
 
 
