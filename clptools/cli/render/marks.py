@@ -63,7 +63,14 @@ _KINDS: tuple[tuple[Kind, Kinds], ...] = (
     ),
     (
         Kind.BEAT,
-        Kinds(cluster.ServerLost, cluster.HeardAgain, cluster.TakesPart, cluster.HeartbeatsLate),
+        Kinds(
+            cluster.ServerLost,
+            cluster.HeardAgain,
+            cluster.TakesPart,
+            cluster.HeartbeatsLate,
+            cluster.PathSilent,
+            cluster.PathHeard,
+        ),
     ),
     (
         Kind.FAILURE,
