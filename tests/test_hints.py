@@ -38,6 +38,7 @@ CARRIED_OUT = {
     "BmcLies": "tests/scenarios/s01-liar-is-no-proof-until-it-reads-on.txt",
     "CountsAgain": f"{HERE}::test_a_server_that_does_not_come_up_is_stopped_by_force",
     "StoppedIfSilent": "tests/scenarios/s12-one-of-two-boots-for-too-long.txt",
+    "PathSilent": "tests/real/test_post_mortem.py",
     "PagesMissing": "tests/real/test_mtu.py",
     "TwoCopies": f"{HERE}::test_the_older_of_two_copies_is_stopped",
     "GroupStartsNowhere": f"{HERE}::test_what_starts_nowhere_is_started_once_it_is_mended",

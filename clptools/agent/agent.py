@@ -163,7 +163,8 @@ class Agent:
         if settings is not None:
             self._alerts.apply(settings.cluster.name, configuration.alert())
             self._service.begin(settings)
-            self._service.found_edit("" if mended or found is None else found.edit)
+            if found is not None and found.edit and not mended:
+                self._service.found_edit(*configuration.edit_and_time())
             self._opening = False
             if self._stop_asked:
                 self.stop()

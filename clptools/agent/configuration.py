@@ -165,6 +165,12 @@ def edit() -> str:
     return history.edit(number) if number else ""
 
 
+def edit_and_time() -> tuple[str, str]:
+    """The same, and when the file was last written, in local time."""
+    found = edit()
+    return found, history.written_at() if found else ""
+
+
 def _names_before(number: int) -> tuple[str, ...] | None:
     text = _remembered(number - 1)
     settings = None if text is None else loads(text, registries(), _MAIN).settings

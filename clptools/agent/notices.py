@@ -258,23 +258,6 @@ class FilesNotMade(Notice, frozen=True):
 # ---------------------------------------------------------------------- the configuration
 
 
-class FileEdited(Notice, frozen=True):
-    """`clp.toml` on the disk is not what is in force; the agent runs what is in force."""
-
-    entry = Entry("pm", 902, WARN)
-    about = ("me",)
-    says = "{path} {what}; revision {revision} is in force."
-    hint = (
-        "See it: clpcfctrl --diff. Push it, once clpcfchk finds no fault in it: "
-        "clpcfctrl --push. "
-        "Drop it: clpcfctrl --rollback {revision}"
-    )
-
-    path: str
-    what: str
-    revision: int
-
-
 class EditKept(Notice, frozen=True):
     """A push replaced a `clp.toml` that was edited on this server and never pushed."""
 

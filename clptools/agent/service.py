@@ -37,6 +37,7 @@ from clptools.core.model.settings import Pushed, Settings
 from clptools.core.model.view import StatusView
 from clptools.core.monitors.status import grave_classes
 from clptools.core.node import Node
+from clptools.core.notices.cluster import FileAsInForce, FileEdited
 from clptools.core.notices.form import Notice
 from clptools.core.report.journal import Head
 from clptools.faults import ClpError, ExitCode
@@ -338,7 +339,8 @@ class Service:
                 self.begin(settings)
             return
         self.core.settings = settings
-        self.found_edit("")
+        self._edit = ""
+        self._note_edit(self.core)
         self._apply(self.core)
         self.core.put(SettingsChanged(settings=self.core.stretched.without_communities()))
 
@@ -351,15 +353,20 @@ class Service:
 
         await self._quiet.watch(self.settings_in_force, tell)
 
-    def found_edit(self, edit: str) -> None:
-        """Say once that `clp.toml` is not what is in force, and for as long as it is not."""
+    def found_edit(self, edit: str, when: str = "") -> None:
+        """Say once that `clp.toml` is not what is in force, and for as long as it is not.
+
+        `when`: the local time at which it was last written.
+        """
         if self.core is None or edit == self._edit:
             return
         self._edit = edit
         self._note_edit(self.core)
+        number = self.core.settings.revision
         if edit:
-            number = self.core.settings.revision
-            self.tell(notices.FileEdited(paths.config_file(), edit, number))
+            self.tell(FileEdited(paths.config_file(), edit, number, when))
+        else:
+            self.tell(FileAsInForce(paths.config_file(), number))
 
     def _note_edit(self, core: Core) -> None:
         if self._edit:
@@ -385,7 +392,7 @@ class Service:
                     await pushes.catch_up(server)
                 continue
             await pushes.mend()
-            self.found_edit(await asyncio.to_thread(configuration.edit))
+            self.found_edit(*await asyncio.to_thread(configuration.edit_and_time))
             ours = self.core.settings.revision
             newer = (s.name for s in self.core.view().servers if s.revision > ours and not s.local)
             for server in newer:

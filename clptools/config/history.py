@@ -16,6 +16,7 @@ import contextlib
 import difflib
 import hashlib
 import os
+import time
 
 import msgspec
 
@@ -227,6 +228,15 @@ def edit(number: int) -> str:
     with contextlib.suppress(ClpError):
         return "" if found == content(number) else _EDITED
     return ""
+
+
+def written_at() -> str:
+    """When `clp.toml` was last written, in local time; empty: it cannot be asked."""
+    try:
+        wall_s = os.stat(paths.config_file()).st_mtime
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(wall_s))
+    except (OSError, OverflowError, ValueError):
+        return ""
 
 
 def mend(number: int, edit: str) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import socket
 import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,6 +22,7 @@ from clptools.agent.store import NoRoom, Store
 from clptools.api.messages import EventRecord
 from clptools.core.model.settings import Pushed
 from clptools.core.model.view import ServerView
+from clptools.core.notices.cluster import FileAsInForce, FileEdited
 from clptools.core.notices.form import Kinds, Notice
 from clptools.faults import ExitCode
 from clptools.intake import notices as intake
@@ -52,16 +55,21 @@ async def running() -> AsyncIterator[Agent]:
 
 async def test_a_file_that_was_edited_is_not_what_is_in_force() -> None:
     async with running() as agent:
-        with open(paths.config_file(), "a") as file:
-            file.write("# edited\n")
-        await until(lambda: told(agent, notices.FileEdited))
-        (record,) = told(agent, notices.FileEdited)
+        before = Path(paths.config_file()).read_text()
+        Path(paths.config_file()).write_text(before + "# edited\n")
+        os.utime(paths.config_file(), (0, 86_400 * 365))
+        await until(lambda: told(agent, FileEdited))
+        (record,) = told(agent, FileEdited)
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(86_400 * 365))
         assert record.text == (
-            f"{paths.config_file()} was edited and not pushed; revision 1 is in force. See it: "
-            "clpcfctrl --diff. Push it, once clpcfchk finds no fault in it: clpcfctrl --push. "
-            "Drop it: clpcfctrl --rollback 1"
+            f"{paths.config_file()} was edited and not pushed; revision 1 is in force, and the "
+            f"file was last written at {when}. See it: clpcfctrl --diff. Push it, once clpcfchk "
+            "finds no fault in it: clpcfctrl --push. Drop it: clpcfctrl --rollback 1"
         )
         assert (record.module, record.event_id, record.level) == ("pm", 902, "WARN")
+        Path(paths.config_file()).write_text(before)
+        await until(lambda: told(agent, FileAsInForce))
+        assert len(told(agent, FileEdited)) == 1
 
 
 async def test_a_lock_that_was_removed_is_made_again() -> None:
