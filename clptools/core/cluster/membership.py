@@ -103,6 +103,8 @@ class Membership:
         p.beat = beat
         self.holdings.heard(beat.sender, p, beat)
         p.echo = Echo(incarnation=beat.incarnation, sent_at=beat.sent_at)
+        if step.now - p.heard_at > step.times.lost_ms // 2:
+            p.again_at = step.now
         p.heard_at = step.now
         if event.link != "relay":
             p.direct_at = step.now
@@ -317,7 +319,6 @@ class Membership:
                 step.notice(notices.ServerLost(name, step.now - p.heard_at, sorted(p.link_at)))
             elif p.lost and not silent:
                 p.lost = False
-                p.again_at = step.now
                 p.fence.retry_at = 0
                 step.changed(Change.REPORT)
                 step.notice(notices.HeardAgain(name))
@@ -378,7 +379,7 @@ class Membership:
             seen = p.link_at.get(link.name)
             if seen is None:
                 continue
-            # Once it is heard again, its paths return one after the other.
+            # After it, or this agent, was silent, its paths return one after the other.
             cut = step.now - max(seen, p.again_at) > step.times.lost_ms
             if cut and link.name not in p.silent:
                 p.silent = {**p.silent, link.name: seen}
