@@ -168,7 +168,7 @@ def edit() -> str:
 def edit_and_time() -> tuple[str, str]:
     """The same, and when the file was last written, in local time."""
     found = edit()
-    return found, history.written_at() if found else ""
+    return found, history.written_at() if history.is_text(found) else ""
 
 
 def _names_before(number: int) -> tuple[str, ...] | None:

@@ -364,7 +364,9 @@ class Service:
         self._note_edit(self.core)
         number = self.core.settings.revision
         if edit:
-            self.tell(FileEdited(paths.config_file(), edit, number, when))
+            self.tell(
+                FileEdited(paths.config_file(), edit, number, history.mend(number, edit), when)
+            )
         else:
             self.tell(FileAsInForce(paths.config_file(), number))
 

@@ -266,8 +266,10 @@ def _by(pushed: Pushed | None) -> str:
 
 def diff(numbers: tuple[int, ...], folder: str) -> Answer:
     """What differs, as a unified diff; exit code 9 where anything does."""
+    from clptools.common.foreign_files import whole
     from clptools.config.history import content, revision
     from clptools.config.history import diff as compare
+    from clptools.config.load import MAX_BYTES
 
     current = revision()
     first = numbers[0] if numbers else current
@@ -278,8 +280,7 @@ def diff(numbers: tuple[int, ...], folder: str) -> Answer:
         new, new_name = content(current), f"revision {current} (in force)"
     else:
         new_name = os.path.join(folder, MAIN)
-        with open(new_name, encoding="utf-8", errors="replace") as file:
-            new = file.read()
+        new = whole(new_name, MAX_BYTES).decode(errors="replace")
     found = compare(old, new, old_name, new_name)
     code = ExitCode.FOUND if found else ExitCode.DONE
     text = found.rstrip("\n") or f"{old_name} and {new_name} are the same."

@@ -13,7 +13,7 @@ from clptools.api.messages import EventRecord
 from clptools.cli.command import Answer, Args, as_json
 from clptools.cli.past import Past, gather, short_of
 from clptools.cli.stat_events import as_text, event_line
-from clptools.cli.times import instant, past
+from clptools.cli.times import past, span
 from clptools.core.model.view import StatusView
 from clptools.core.report import explain as story_of
 from clptools.core.report.history import at, tells_of
@@ -52,11 +52,7 @@ class Wanted(msgspec.Struct, frozen=True):
 
 def wanted(args: Args) -> Wanted:
     """What `--from`, `--to`, `--level` and `--of` ask for.  Raises ClpError (USAGE)."""
-    now = time.time()
-    begin = past(args.text("from"), "--from", now) if args.given("from") else None
-    end = instant(args.text("to"), "--to", now) if args.given("to") else None
-    if begin is not None and end is not None and end < begin:
-        raise ClpError(ExitCode.USAGE, "--to is before --from; write the earlier one first.")
+    begin, end = span(args, time.time())
     level = args.text("level", LEVELS[0]).upper()
     if level not in LEVELS:
         known = ", ".join(LEVELS)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import errno
 import hashlib
 import os
 import time
@@ -21,7 +22,9 @@ import time
 import msgspec
 
 from clptools import paths
+from clptools.common.foreign_files import whole
 from clptools.config.files import CONFIG_MODE, replace_file, sync_folder
+from clptools.config.load import MAX_BYTES
 from clptools.core.model.settings import Pushed
 from clptools.faults import ClpError, ExitCode
 
@@ -211,6 +214,7 @@ def write_out(number: int, *, main: bool = True) -> int:
 
 _EDITED = "was edited and not pushed"
 _DIRECTORY = "is a directory"
+_NO_FILE = "is no plain file"
 
 
 def edit(number: int) -> str:
@@ -224,10 +228,19 @@ def edit(number: int) -> str:
     except UnicodeDecodeError:
         return f"{_EDITED}, and is not text"
     except OSError as fault:
+        if fault.errno == errno.EINVAL:
+            return _NO_FILE
+        if fault.errno == errno.EFBIG:
+            return f"{_EDITED}, and is {fault.strerror}"
         return f"cannot be read ({fault.strerror})"
     with contextlib.suppress(ClpError):
         return "" if found == content(number) else _EDITED
     return ""
+
+
+def is_text(edit: str) -> bool:
+    """Whether an `edit` was made by somebody who wrote into the file."""
+    return edit.startswith(_EDITED)
 
 
 def written_at() -> str:
@@ -242,8 +255,8 @@ def written_at() -> str:
 def mend(number: int, edit: str) -> str:
     """What a person can do about an `edit`: see, push or drop it, or restore the file."""
     again = f"clpcfctrl --rollback {number}"
-    if not edit.startswith(_EDITED):
-        first = "Move it away, then write" if edit == _DIRECTORY else "Write"
+    if not is_text(edit):
+        first = "Move it away, then write" if edit in (_DIRECTORY, _NO_FILE) else "Write"
         return f"{first} the file again: {again}"
     return (
         "See it: clpcfctrl --diff. Push it, once clpcfchk finds no fault in it: clpcfctrl --push. "
@@ -260,9 +273,11 @@ def diff(old: str, new: str, old_name: str, new_name: str) -> str:
 
 
 def read_text(path: str) -> str:
-    """A file as it is loaded: a byte order mark is no part of it.  Raises as `open` does."""
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        return file.read()
+    """A file as it is loaded: a byte order mark is no part of it.
+
+    Raises UnicodeDecodeError, and OSError also for what is no plain file, or larger than it may be.
+    """
+    return whole(path, MAX_BYTES).decode("utf-8-sig")
 
 
 def _number(name: str) -> int | None:

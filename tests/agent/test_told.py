@@ -72,6 +72,35 @@ async def test_a_file_that_was_edited_is_not_what_is_in_force() -> None:
         assert len(told(agent, FileEdited)) == 1
 
 
+async def test_what_lies_where_the_file_should_be_holds_nobody_up() -> None:
+    path = Path(paths.config_file())
+    async with running() as agent:
+        text = path.read_text()
+        path.unlink()
+        os.mkfifo(path)
+        await until(lambda: told(agent, FileEdited))
+        (record,) = told(agent, FileEdited)
+        assert record.text == (
+            f"{path} is no plain file; revision 1 is in force. Move it away, then write the file "
+            "again: clpcfctrl --rollback 1"
+        )
+        path.unlink()
+        path.symlink_to(path)
+        await until(lambda: len(told(agent, FileEdited)) == 2)
+        assert (
+            "cannot be read (Too many levels of symbolic links)" in told(agent, FileEdited)[1].text
+        )
+        path.unlink()
+        with path.open("w") as file:
+            file.truncate(200 << 20)
+        await until(lambda: len(told(agent, FileEdited)) == 3)
+        assert (
+            "was edited and not pushed, and is larger than 4 MiB" in told(agent, FileEdited)[2].text
+        )
+        path.write_text(text)
+        await until(lambda: told(agent, FileAsInForce))
+
+
 async def test_a_lock_that_was_removed_is_made_again() -> None:
     async with running() as agent:
         lock = Path(paths.data_dir(), "lock")

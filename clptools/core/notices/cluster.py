@@ -372,15 +372,12 @@ class FileEdited(Notice, frozen=True):
     says = (
         "{path} {what}; revision {revision} is in force[, and the file was last written at {when}]."
     )
-    hint = (
-        "See it: clpcfctrl --diff. Push it, once clpcfchk finds no fault in it: "
-        "clpcfctrl --push. "
-        "Drop it: clpcfctrl --rollback {revision}"
-    )
+    hint = "{mends}"
 
     path: str
     what: str
     revision: int
+    mends: str
     when: str = ""
 
 
