@@ -306,6 +306,8 @@ def put_in_force(push: str, config: ConfigFiles) -> str:
     with contextlib.suppress(OSError):
         if _is_edit():
             kept = f"{paths.config_file()}.edited"
+            if os.path.lexists(kept):
+                kept = f"{kept}.{config.revision}"  # the one before stays
             os.replace(paths.config_file(), kept)
         _move(config.files, _staged(push))
         _take_away(before, config)

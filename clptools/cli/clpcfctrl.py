@@ -10,7 +10,7 @@ from clptools.api.client import Client, Json, user
 from clptools.cli.command import FORCE, SUCCEEDED, Answer, Args, Argument, Command, Option, done
 from clptools.cli.requests import one_of, outcome
 from clptools.faults import ClpError, ExitCode
-from clptools.paths import authkey_file, config_dir
+from clptools.paths import authkey_file, config_dir, server_name
 
 if TYPE_CHECKING:
     from clptools.core.model.settings import Pushed
@@ -149,12 +149,29 @@ def push(folder: str, without: Sequence[str]) -> Answer:
     """A folder, to all servers or none; what servers lack for it comes first, and holds nothing
     up."""
     from clptools.cli.clpcfchk import warnings_of_others
+    from clptools.config.history import revision
 
+    base = revision()
     files = read(folder)
     lacks = warnings_of_others(os.path.join(folder, MAIN))
     answer = distribute(files, without=without)
-    answer.text = "\n".join([*lacks, answer.text])
+    answer.text = "\n".join([*lacks, *_meanwhile(base), answer.text])
     return answer
+
+
+def _meanwhile(base: int) -> list[str]:
+    """What others put in force after revision `base`, so that our push did not know it."""
+    from clptools.config.history import entries
+
+    kept = entries()
+    here = server_name()
+    ours = max((e.number for e in kept if e.pushed and e.pushed.server == here), default=0)
+    return [
+        f"Revision {e.number} came meanwhile ({_by(e.pushed).strip()}) and was replaced: what it "
+        f"changed is undone. See: clpcfctrl --diff {e.number} {ours}"
+        for e in kept
+        if base < e.number < ours
+    ]
 
 
 def distribute(
