@@ -173,6 +173,7 @@ class Agent:
         files = FilesKept(self._tell_place)
         self.spawn(self._service.watch_configuration(self._pushes, lambda: self._peers.connected))
         self.spawn(self._service.watch_windows())
+        self.spawn(self._service.watch_clock())
         self.spawn(files.watch_run(self._keep_run))
         self.spawn(files.watch_disk(self._store.keep_disk))
         self.spawn(self._watch_disk_thread())

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _LOOK_S = 5.0
+_CLOCK_S = 1.0
 """How often the configuration on the disk is compared with the one in force."""
 
 
@@ -352,6 +353,18 @@ class Service:
                 self.core.put(event)
 
         await self._quiet.watch(self.settings_in_force, tell)
+
+    async def watch_clock(self) -> None:
+        """Say that the wall clock was set: people compare the times of records."""
+        steps = clock.WallSteps()
+        while True:
+            await asyncio.sleep(_CLOCK_S)
+            by_s = steps.newest_s()
+            if by_s:
+                now_s = clock.wall_s()
+                which = "forward" if by_s > 0 else "back"
+                was, became = (clock.dated(at) for at in (now_s - by_s, now_s))
+                self._owner.note(notices.ClockSet(which, round(abs(by_s) * 1000), was, became))
 
     def found_edit(self, edit: str, when: str = "") -> None:
         """Say once that `clp.toml` is not what is in force, and for as long as it is not.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import re
@@ -16,7 +17,7 @@ import pytest
 
 from clptools import paths
 from clptools.agent import agent as agents
-from clptools.agent import lock, notices, service, surroundings
+from clptools.agent import clock, lock, notices, service, surroundings
 from clptools.agent.agent import Agent
 from clptools.agent.store import NoRoom, Store
 from clptools.api.messages import EventRecord
@@ -99,6 +100,19 @@ async def test_what_lies_where_the_file_should_be_holds_nobody_up() -> None:
         )
         path.write_text(text)
         await until(lambda: told(agent, FileAsInForce))
+
+
+async def test_a_clock_that_is_set_is_told_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running() as agent:
+        await asyncio.sleep(0)  # it has looked once
+        for count, (by_s, word) in enumerate(((3600.0, "forward"), (0.0, "back")), 1):
+            monkeypatch.setattr(clock, "wall_s", lambda by_s=by_s: time.time() + by_s)
+            await until(lambda count=count: len(told(agent, notices.ClockSet)) == count)
+            text = told(agent, notices.ClockSet)[-1].text
+            assert re.match(rf"The clock of server1 was set {word} by 3[56]\d\d\.\d s: ", text)
+            was, became = re.findall(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d", text)
+            assert was != became
+        assert agent._service.core is not None, "nothing else follows"
 
 
 async def test_a_lock_that_was_removed_is_made_again() -> None:
