@@ -116,7 +116,8 @@ def explain(args: Args) -> Answer:
     told = [
         (_story(found, was, name, instant_s), _later(found, name, instant_s)) for name in subjects
     ]
-    remark(short_of(found, instant_s), *found.remarks)
+    short = short_of(found, instant_s)
+    remark(short, *found.remarks)
     if args.given("json"):
         fields = [{**story, "at": instant_s, "later": later} for story, later in told]
         return Answer(fields=fields[0] if args.word() else {"explanations": fields})
@@ -124,9 +125,9 @@ def explain(args: Args) -> Answer:
 
     status = cast("StatusJson", _json(was))
     tenths = int(instant_s * 10 + 0.5)
-    parts = [
-        time.strftime("At %Y-%m-%d %H:%M:%S", time.localtime(tenths // 10)) + f".{tenths % 10}:"
-    ]
+    before = ", before the first record, as what came later shows it" if short else ""
+    when = time.strftime("At %Y-%m-%d %H:%M:%S", time.localtime(tenths // 10))
+    parts = [f"{when}.{tenths % 10}{before}:"]
     for story, later in told:
         parts.append(page.explanation(story, status, now=instant_s).rstrip("\n"))
         if later:

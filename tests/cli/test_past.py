@@ -163,6 +163,16 @@ def test_a_journal_alone_tells_what_its_server_decided(
     assert "starts failover1" in found[-1]
 
 
+def test_an_instant_before_the_first_record_is_called_so(
+    agent: Agent, capsys: Output, failover: Servers
+) -> None:
+    agent.backend.records = failover.known_to("server1")
+    assert run("clpstat", ["--explain", "failover1", "--at", "2020-01-02 03:04"]) == 0
+    first = capsys.readouterr().out.splitlines()[0]
+    told = "before the first record, as what came later shows it:"
+    assert first == f"At 2020-01-02 03:04:00.0, {told}"
+
+
 def test_a_journal_that_cannot_be_read_is_named_where_its_events_are_missing(
     root: Path, capsys: Output
 ) -> None:
