@@ -154,7 +154,8 @@ class Agent:
         if settings is not None:
             self._alerts.apply(settings.cluster.name, configuration.alert())
             self._service.begin(settings)
-            self._service.found_edit("" if mended or found is None else found.edit)
+            if found is not None and found.edit and not mended:
+                self._service.found_edit(*configuration.edit_and_time())
             self._opening = False
             if self._stop_asked:
                 self.stop()
@@ -163,6 +164,7 @@ class Agent:
         files = FilesKept(self._tell_place)
         self.spawn(self._service.watch_configuration(self._pushes, lambda: self._peers.connected))
         self.spawn(self._service.watch_windows())
+        self.spawn(self._service.watch_clock())
         self.spawn(files.watch_run(self._keep_run))
         self.spawn(files.watch_lock(self._store.keep_disk))
         self.spawn(DiskWatch(self._worker, self.note).watch(self._write_again))

@@ -22,6 +22,23 @@ def wall_s() -> float:
     return time.time()
 
 
+SET_S = 1.0
+"""By less the wall clock is not set: time services slew it, by 0.05 % at most."""
+
+
+class WallSteps:
+    """Finds out that the wall clock was set: by how much it moved against that since boot."""
+
+    def __init__(self) -> None:
+        self._ahead_s = wall_s() - boot_ms() / 1000
+
+    def newest_s(self) -> float:
+        """By how many seconds it was set since the last look; 0: it was not."""
+        ahead_s = wall_s() - boot_ms() / 1000
+        moved_s, self._ahead_s = ahead_s - self._ahead_s, ahead_s
+        return moved_s if abs(moved_s) >= SET_S else 0.0
+
+
 def local_stamp(wall: float) -> str:
     """`2026/11/23 03:12:06.900` in local time, as the alert log shows it."""
     ms = round(wall * 1000)
@@ -36,6 +53,12 @@ def local_time(wall: float) -> str:
     text = f"{time.strftime('%H:%M:%S', parts)}.{tenths % 10}"
     today = time.localtime(wall_s())
     return text if parts[:3] == today[:3] else time.strftime("%Y-%m-%d ", parts) + text
+
+
+def dated(wall: float) -> str:
+    """`2026-11-23 03:12:06.9` in local time."""
+    tenths = int(wall * 10 + 0.5)
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(tenths // 10)) + f".{tenths % 10}"
 
 
 def boot_id() -> bytes:

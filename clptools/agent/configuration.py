@@ -157,6 +157,12 @@ def edit() -> str:
     return history.edit(number) if number else ""
 
 
+def edit_and_time() -> tuple[str, str]:
+    """The same, and when the file was last written, in local time."""
+    found = edit()
+    return found, history.written_at() if history.is_edited(found) else ""
+
+
 def _names_before(number: int) -> tuple[str, ...] | None:
     text = _remembered(number - 1)
     settings = None if text is None else loads(text, registries(), _MAIN).settings
@@ -263,6 +269,8 @@ def put_in_force(push: str, config: ConfigFiles) -> Kept:
     with contextlib.suppress(OSError):
         if _is_edit():
             main = f"{paths.config_file()}.edited"
+            if os.path.lexists(main):
+                main = f"{main}.{config.revision}"  # the one before stays
             os.replace(paths.config_file(), main)
         for path in edited:
             target = os.path.join(os.path.dirname(scripts_kept()), _beside(path))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from clptools.config import history
 from clptools.core.notices.form import ERROR, INFO, WARN, Entry, Names, Notice
 
 # ---------------------------------------------------------------------- the agent's files
@@ -259,45 +258,6 @@ class FilesNotMade(Notice, frozen=True):
 # ---------------------------------------------------------------------- the configuration
 
 
-class FileEdited(Notice, frozen=True):
-    """`clp.toml` on the disk is not what is in force; the agent runs what is in force."""
-
-    entry = Entry("pm", 902, WARN)
-    about = ("me",)
-    says = "{path} {what}; revision {revision} is in force."
-    hint = (
-        "See it on {me}: clpcfctrl --diff. Push it there, once clpcfchk finds no fault in it: "
-        "clpcfctrl --push. "
-        "Drop it there: clpcfctrl --rollback {revision}"
-    )
-
-    path: str
-    what: str
-    revision: int
-
-
-class FileGone(Notice, frozen=True):
-    """There is no `clp.toml` that can be read; the agent runs what is in force."""
-
-    entry = Entry("pm", 902, WARN)
-    about = ("me",)
-    says = "{path} {what}: revision {revision} is in force."
-    hint = "[{first} ]Write the file again on {me}: clpcfctrl --rollback {revision}"
-
-    path: str
-    what: str
-    revision: int
-    first: str = ""
-    """What must be done before that, in a sentence."""
-
-
-def file_differs(path: str, edit: str, revision: int) -> FileEdited | FileGone:
-    """The notice of an `edit` (`config.history.edit`)."""
-    if history.is_edited(edit):
-        return FileEdited(path, edit, revision)
-    return FileGone(path, edit, revision, history.done_first(edit))
-
-
 class ScriptsKept(Notice, frozen=True):
     """A push replaced scripts that were edited on this server and never pushed."""
 
@@ -419,6 +379,20 @@ class ConfigurationInForce(Notice, frozen=True):
 
 
 # ---------------------------------------------------------------------- host and hardware
+
+
+class ClockSet(Notice, frozen=True):
+    """Somebody, or a time service, set the wall clock.  No decision depends on it, but the times of
+    records before and after do not follow each other."""
+
+    entry = Entry("pm", 916, WARN)
+    about = ("me",)
+    says = "The clock of {me} was set {which} by {by_ms:s}: {was} became {became}."
+
+    which: str
+    by_ms: int
+    was: str
+    became: str
 
 
 class HostActed(Notice, frozen=True):

@@ -38,6 +38,7 @@ from clptools.core.model.settings import Pushed, Settings
 from clptools.core.model.view import StatusView
 from clptools.core.monitors.status import grave_classes
 from clptools.core.node import Node
+from clptools.core.notices.cluster import FileAsInForce, FileEdited
 from clptools.core.notices.form import Notice
 from clptools.core.notices.groups import StopScriptsRun
 from clptools.core.report.journal import Head
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _LOOK_S = 5.0
+_CLOCK_S = 1.0
 """How often the configuration on the disk is compared with the one in force."""
 
 
@@ -330,7 +332,8 @@ class Service:
                 self.begin(settings)
             return
         self.core.settings = settings
-        self.found_edit("")
+        self._edit = ""
+        self._note_edit(self.core)
         self._apply(self.core)
         self.core.put(SettingsChanged(settings=self.core.stretched.without_communities()))
 
@@ -343,15 +346,33 @@ class Service:
 
         await self._quiet.watch(self.settings_in_force, tell)
 
-    def found_edit(self, edit: str) -> None:
-        """Say once that `clp.toml` is not what is in force, and for as long as it is not."""
+    async def watch_clock(self) -> None:
+        """Say that the wall clock was set: people compare the times of records."""
+        steps = clock.WallSteps()
+        while True:
+            await asyncio.sleep(_CLOCK_S)
+            by_s = steps.newest_s()
+            if by_s:
+                now_s = clock.wall_s()
+                which = "forward" if by_s > 0 else "back"
+                was, became = (clock.dated(at) for at in (now_s - by_s, now_s))
+                self._owner.note(notices.ClockSet(which, round(abs(by_s) * 1000), was, became))
+
+    def found_edit(self, edit: str, when: str = "") -> None:
+        """Say once that `clp.toml` is not what is in force, and for as long as it is not.
+
+        `when`: the local time at which it was last written.
+        """
         if self.core is None or edit == self._edit:
             return
         self._edit = edit
         self._note_edit(self.core)
+        number = self.core.settings.revision
         if edit:
-            number = self.core.settings.revision
-            self.tell(notices.file_differs(paths.config_file(), edit, number))
+            mends = history.mend(number, edit, self.server)
+            self.tell(FileEdited(paths.config_file(), edit, number, mends, when))
+        else:
+            self.tell(FileAsInForce(paths.config_file(), number))
 
     def _note_edit(self, core: Core) -> None:
         if self._edit:
@@ -376,7 +397,7 @@ class Service:
                     await pushes.catch_up(server)
                 continue
             await pushes.received.mend()
-            self.found_edit(await asyncio.to_thread(configuration.edit))
+            self.found_edit(*await asyncio.to_thread(configuration.edit_and_time))
             ours = self.core.settings.revision
             newer = (s.name for s in self.core.view().servers if s.revision > ours and not s.local)
             for server in newer:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from clptools.common.foreign_files import whole
 from clptools.config.document import Document
 from clptools.config.edit import SORTS, Configuration, Found
 from clptools.config.files import CONFIG_MODE, replace_file
@@ -110,15 +112,15 @@ def _cannot(what: str, fault: OSError) -> ClpError:
 def read(path: str) -> str:
     """The text of a configuration file.  Raises ClpError; FileNotFoundError as it comes."""
     try:
-        with open(path, "rb") as file:
-            raw = file.read(MAX_BYTES + 1)
+        raw = whole(path, MAX_BYTES)
     except FileNotFoundError:
         raise
     except OSError as fault:
         code = ExitCode.NOT_PERMITTED if isinstance(fault, PermissionError) else ExitCode.FAILED
+        if fault.errno == errno.EFBIG:
+            code = ExitCode.INVALID_CONFIG
+            raise ClpError(code, f"{path}: {fault.strerror}.") from fault
         raise ClpError(code, f"{path}: {(fault.strerror or 'cannot be read').lower()}.") from fault
-    if len(raw) > MAX_BYTES:
-        raise ClpError(ExitCode.INVALID_CONFIG, f"{path}: larger than {MAX_BYTES >> 20} MiB.")
     try:
         return raw.decode()
     except UnicodeDecodeError:

@@ -22,7 +22,7 @@ from clptools.cli.command import (
 )
 from clptools.cli.requests import one_of, outcome
 from clptools.faults import ClpError, ExitCode
-from clptools.paths import authkey_file, config_dir
+from clptools.paths import authkey_file, config_dir, server_name
 
 if TYPE_CHECKING:
     from clptools.core.model.settings import Pushed
@@ -172,14 +172,16 @@ def push(folder: str, without: Sequence[str], server: str = "") -> Answer:
     up.  `server`: one that must be among them."""
     from clptools.cli.clpcfchk import warnings_of_others
     from clptools.config.facts import comes_with
+    from clptools.config.history import revision
 
+    base = revision()
     files = read(folder)
     if server:
         _must_have(files[MAIN], server)
     lacks = warnings_of_others(files[MAIN], os.path.join(folder, MAIN), partial(comes_with, folder))
     how = "import" if _is_import(files[MAIN]) else ""
     answer = distribute(files, how=how, without=without)
-    answer.text = "\n".join([*lacks, answer.text])
+    answer.text = "\n".join([*lacks, *_meanwhile(base), answer.text])
     return answer
 
 
@@ -210,6 +212,21 @@ def _is_import(text: str) -> bool:
         before, number = text_in_force()
         return not (number and before.startswith(IMPORTED))
     return True
+
+
+def _meanwhile(base: int) -> list[str]:
+    """What others put in force after revision `base`, so that our push did not know it."""
+    from clptools.config.history import entries
+
+    kept = entries()
+    here = server_name()
+    ours = max((e.number for e in kept if e.pushed and e.pushed.server == here), default=0)
+    return [
+        f"Revision {e.number} came meanwhile ({_by(e.pushed).strip()}) and was replaced: what it "
+        f"changed is undone. See: clpcfctrl --diff {e.number} {ours}"
+        for e in kept
+        if base < e.number < ours
+    ]
 
 
 def distribute(
@@ -370,8 +387,10 @@ def diff(numbers: tuple[int, ...], folder: str) -> Answer:
 
 
 def _as_it_is(path: str) -> str:
-    with open(path, encoding="utf-8", errors="replace") as file:
-        return file.read()
+    from clptools.common.foreign_files import whole
+    from clptools.config.load import MAX_BYTES
+
+    return whole(path, MAX_BYTES).decode(errors="replace")
 
 
 def rollback(number: int, without: Sequence[str] = ()) -> Answer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING
 
 from clptools.cli.command import Answer, Args, Argument, Command, Option
@@ -56,12 +57,14 @@ COMMAND = Command(
 
 
 def run(args: Args) -> Answer:
+    from clptools.cli.times import span
     from clptools.sim.replay import Difference, LeftOut, in_order, replay
 
-    begin, end = _time(args, "from"), _time(args, "to")
+    begin, end = span(args, time.time())
     shown: list[dict[str, object]] = []
     differences: list[str] = []
-    steps = 0
+    steps = some = 0
+    first = last = 0.0
     segments, left = in_order(_files(args))
     told = [_left_out(item) for item in left]
     if not segments:
@@ -78,13 +81,19 @@ def run(args: Args) -> Answer:
             told.append(_left_out(item))
             continue
         steps += 1
+        first, last = first or item.wall, item.wall
         inside = (begin is None or item.wall >= begin) and (end is None or item.wall <= end)
         lines = item.lines() if args.given("all") else item.story()
         if inside and lines:
+            some += 1
             told += _lines(item, lines)
             if args.given("json"):
                 shown.append(_fields(item))
     damaged = any(item.damaged for item in left)
+    if not some and (begin is not None or end is not None):
+        told.append(
+            f"Nothing was decided then; the journal is of {_clock(first)} to {_clock(last)}."
+        )
     told.append(f"{steps:,} events replayed; {_verdict(differences, damaged)}")
     fields: dict[str, object] = {
         "events": steps,
@@ -202,15 +211,6 @@ def _files(args: Args) -> list[tuple[str, bytes]]:
         with open(name, "rb") as file:
             found.append((name, file.read()))
     return found
-
-
-def _time(args: Args, name: str) -> float | None:
-    """Seconds since 1970 of a time of the past."""
-    import time
-
-    from clptools.cli.times import instant
-
-    return instant(args.text(name), f"--{name}", time.time()) if args.given(name) else None
 
 
 def _clock(wall: float) -> str:

@@ -90,10 +90,11 @@ COMMAND = Command(
         ),
         (
             "--graph draws an incident: one lane a server, one for its BMC, one a group; when "
-            "heartbeats were heard, and traps, decisions, stops, proofs and starts as shapes with "
-            "numbers, which the table of sentences below has too. Without --from and --to it is "
-            "the newest incident. --html writes the present state as one page. Neither page has "
-            "scripts or needs anything from elsewhere; both print well without colour."
+            "heartbeats were heard, and traps, what people did, decisions, stops, proofs and "
+            "starts as shapes with numbers, which the table of sentences below has too. "
+            "Without --from and --to it is the newest incident. --html writes the present "
+            "state as one page. Neither page has scripts or needs anything from elsewhere; "
+            "both print well without colour."
         ),
         (
             "--metrics writes what `[cluster] metrics` would serve: Prometheus text, for a "

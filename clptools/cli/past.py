@@ -64,7 +64,7 @@ def gather(begin: float | None, end: float | None = None, *, before: bool = Fals
         try:
             upto = now if end is None else end
             since = now if begin is None else begin - LED_TO_S * before
-            known = older(known, me, wanted, since, upto)
+            known = older(known, me, wanted, since, upto, remarks)
         except PermissionError as error:
             if fault is not None:
                 text = f"{fault.message} {error.filename}: {error.strerror}."
@@ -72,7 +72,8 @@ def gather(begin: float | None, end: float | None = None, *, before: bool = Fals
             remarks.append(f"What is older is in {error.filename}, which root alone may read.")
     if fault is not None:
         if not known:
-            raise fault
+            text = " ".join((fault.message, *remarks))
+            raise ClpError(fault.code, text, fault.hint) from fault
         remarks.append(f"{fault.message} This is what the files of {me} say.")
     remarks += _clocks(known, me)
     ordered = in_order(known, me)

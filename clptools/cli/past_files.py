@@ -46,9 +46,17 @@ _CAUGHT_UP = -1.0
 
 
 def older(
-    known: Sequence[EventRecord], me: str, wanted: float, begin: float, end: float
+    known: Sequence[EventRecord],
+    me: str,
+    wanted: float,
+    begin: float,
+    end: float,
+    remarks: list[str],
 ) -> list[EventRecord]:
-    """`known`, and before it what the files have.  Raises PermissionError."""
+    """`known`, and before it what the files have.  Raises PermissionError.
+
+    `remarks` gets what cannot be read.
+    """
     now = time.time()
     kept = _kept()
     cursors = {record.cursor for record in kept}
@@ -60,7 +68,7 @@ def older(
         told = [(r.text, r.time) for r in found if r.server == me and r.time < oldest + _EDGE_S]
         decided = [
             record
-            for record in _of_journal(begin, min(oldest, end))
+            for record in _of_journal(begin, min(oldest, end), remarks)
             if not any(record.text == text and at - record.time < _EDGE_S for text, at in told)
         ]
         found = [*decided, *found]
@@ -203,12 +211,15 @@ def _minute(text: str) -> float:
 # ---------------------------------------------------------------------- the journal
 
 
-def _of_journal(begin: float, until: float) -> list[EventRecord]:
-    """What this server's core decided between two instants, decided again."""
-    from clptools.sim.replay import Step, in_order, replay
+def _of_journal(begin: float, until: float, remarks: list[str]) -> list[EventRecord]:
+    """What this server's core decided between two instants, decided again.
+
+    `remarks` gets what of it cannot be read.
+    """
+    from clptools.sim.replay import LeftOut, Step, in_order, replay
 
     files = []
-    for path in _segments(begin, until):
+    for path in _segments(begin, until, remarks):
         with open(path, "rb") as file:
             files.append((path, file.read()))
     took_s = sum(len(data) for _, data in files) / _REPLAYED_BYTES_S
@@ -220,6 +231,8 @@ def _of_journal(begin: float, until: float) -> list[EventRecord]:
         )
     found: list[EventRecord] = []
     for step in replay(in_order(files)[0]):
+        if isinstance(step, LeftOut) and step.damaged:
+            remarks.append(_damaged(step.file, step.text))
         if not isinstance(step, Step) or not begin <= step.wall < until:
             continue
         for action in step.actions:
@@ -247,9 +260,13 @@ def _decided(action: Record, step: object, number: int) -> EventRecord:
     )
 
 
-def _segments(begin: float, until: float) -> list[str]:
+def _damaged(path: str, why: str) -> str:
+    return f"{path}: {why}: what is in it is missing here. See: clpreplay"
+
+
+def _segments(begin: float, until: float, remarks: list[str]) -> list[str]:
     """The segments that hold what happened between two instants; heads are small and first."""
-    from clptools.core.report.journal import BadJournal, read
+    from clptools.core.report.journal import BadJournal, Unfinished, read
 
     folder = f"{paths.data_dir()}/journal"
     begins: list[tuple[float, str]] = []
@@ -260,8 +277,11 @@ def _segments(begin: float, until: float) -> list[str]:
         try:
             with open(path, "rb") as file:
                 head, _ = read(file.read(_HEAD_BYTES))
-        except BadJournal:
-            continue  # cut short, or damaged: clpreplay names it
+        except Unfinished:
+            continue  # a power loss came before its first event
+        except BadJournal as fault:
+            remarks.append(_damaged(path, str(fault)))
+            continue
         begins.append((head.wall, path))
     found = []
     for index, (wall, path) in enumerate(begins):

@@ -13,7 +13,7 @@ from clptools.api.messages import EventRecord
 from clptools.cli.command import Answer, Args, as_json
 from clptools.cli.past import Past, gather, short_of
 from clptools.cli.stat_events import as_text, event_line
-from clptools.cli.times import instant, past
+from clptools.cli.times import past, span
 from clptools.core.model.view import StatusView
 from clptools.core.report import explain as story_of
 from clptools.core.report.history import at, tells_of
@@ -52,11 +52,7 @@ class Wanted(msgspec.Struct, frozen=True):
 
 def wanted(args: Args) -> Wanted:
     """What `--from`, `--to`, `--level` and `--of` ask for.  Raises ClpError (USAGE)."""
-    now = time.time()
-    begin = past(args.text("from"), "--from", now) if args.given("from") else None
-    end = instant(args.text("to"), "--to", now) if args.given("to") else None
-    if begin is not None and end is not None and end < begin:
-        raise ClpError(ExitCode.USAGE, "--to is before --from; write the earlier one first.")
+    begin, end = span(args, time.time())
     level = args.text("level", LEVELS[0]).upper()
     if level not in LEVELS:
         known = ", ".join(LEVELS)
@@ -120,7 +116,8 @@ def explain(args: Args) -> Answer:
     told = [
         (_story(found, was, name, instant_s), _later(found, name, instant_s)) for name in subjects
     ]
-    remark(short_of(found, instant_s), *found.remarks)
+    short = short_of(found, instant_s)
+    remark(short, *found.remarks)
     if args.given("json"):
         fields = [{**story, "at": instant_s, "later": later} for story, later in told]
         return Answer(fields=fields[0] if args.word() else {"explanations": fields})
@@ -128,9 +125,9 @@ def explain(args: Args) -> Answer:
 
     status = cast("StatusJson", _json(was))
     tenths = int(instant_s * 10 + 0.5)
-    parts = [
-        time.strftime("At %Y-%m-%d %H:%M:%S", time.localtime(tenths // 10)) + f".{tenths % 10}:"
-    ]
+    before = ", before the first record, as what came later shows it" if short else ""
+    when = time.strftime("At %Y-%m-%d %H:%M:%S", time.localtime(tenths // 10))
+    parts = [f"{when}.{tenths % 10}{before}:"]
     for story, later in told:
         parts.append(page.explanation(story, status, now=instant_s).rstrip("\n"))
         if later:

@@ -9,6 +9,7 @@ import re
 from datetime import datetime, timedelta, tzinfo
 from datetime import time as datetime_time
 
+from clptools.cli.command import Args
 from clptools.faults import ClpError, ExitCode
 
 FORMS = "03:05, 'yesterday 03:05', '2026-11-29 03:05', -2h or 'monday 22:00'"
@@ -25,10 +26,17 @@ def instant(text: str, option: str, now: float, zone: tzinfo | None = None) -> f
 
     `zone`: of times that name none; that of this server.  Raises ClpError (USAGE), one line.
     """
-    found = _found(" ".join(text.split()).lower(), now, zone)
+    try:
+        found = _found(" ".join(text.split()).lower(), now, zone, option)
+    except _NoSuchHour as fault:
+        raise ClpError(ExitCode.USAGE, f"{option}: {text!r} {fault}.") from None
     if found is None:
         raise ClpError(ExitCode.USAGE, f"{option}: {text!r} is no time; write {FORMS}.")
     return found
+
+
+class _NoSuchHour(Exception):
+    """The clocks were put forward or back then; says what to write."""
 
 
 def past(text: str, option: str, now: float, zone: tzinfo | None = None) -> float:
@@ -40,7 +48,16 @@ def past(text: str, option: str, now: float, zone: tzinfo | None = None) -> floa
     return found
 
 
-def _found(text: str, now: float, zone: tzinfo | None) -> float | None:
+def span(args: Args, now: float) -> tuple[float | None, float | None]:
+    """What `--from` and `--to` ask for; None: not given.  Raises ClpError (USAGE), one line."""
+    begin = past(args.text("from"), "--from", now) if args.given("from") else None
+    end = instant(args.text("to"), "--to", now) if args.given("to") else None
+    if begin is not None and end is not None and end < begin:
+        raise ClpError(ExitCode.USAGE, "--to is before --from; write the earlier one first.")
+    return begin, end
+
+
+def _found(text: str, now: float, zone: tzinfo | None, option: str) -> float | None:
     if text == "now":
         return now
     ago = _AGO.fullmatch(text)
@@ -51,12 +68,34 @@ def _found(text: str, now: float, zone: tzinfo | None) -> float | None:
     if epoch:
         return float(epoch[1])
     try:
-        return _of_calendar(text, datetime.fromtimestamp(now, zone)) if text else None
+        local = _of_calendar(text, datetime.fromtimestamp(now, zone)) if text else None
+        return None if local is None else _instant(local, option)
     except (ValueError, OverflowError):
         return None
 
 
-def _of_calendar(text: str, now: datetime) -> float | None:
+def _instant(wall: datetime, option: str) -> float:
+    """The instant of a local time: clocks are put forward over an hour, and back into one.
+
+    A range that begins or ends in an hour that was twice has both.
+    """
+    first, second = (wall.replace(fold=fold).timestamp() for fold in (0, 1))
+    if first == second:
+        return first
+    texts = [
+        datetime.fromtimestamp(at, wall.tzinfo).astimezone(wall.tzinfo).isoformat()
+        for at in sorted((first, second))
+    ]
+    if first > second:
+        raise _NoSuchHour(f"never was, as the clocks were put forward then; write {texts[1]}")
+    if option == "--at":
+        raise _NoSuchHour(
+            f"was twice, as the clocks were put back then; write {' or '.join(texts)}"
+        )
+    return second if option == "--to" else first
+
+
+def _of_calendar(text: str, now: datetime) -> datetime | None:
     """A day, a time of day, or both.  Raises ValueError, OverflowError."""
     day, _, clock = text.rpartition(" ")
     if not day:
@@ -77,7 +116,7 @@ def _of_calendar(text: str, now: datetime) -> float | None:
     found = datetime.combine(begin, time)
     if found > now and (not day or day in _DAYS or len(day) == 3):
         found = datetime.combine(begin - timedelta(days=7 if day else 1), time)
-    return found.timestamp()
+    return found
 
 
 def _day(text: str, now: datetime) -> datetime | None:
@@ -102,9 +141,9 @@ def _day(text: str, now: datetime) -> datetime | None:
     return None
 
 
-def _iso(text: str, now: datetime) -> float | None:
+def _iso(text: str, now: datetime) -> datetime | None:
     """An ISO time with a `T`, perhaps with its zone."""
     if "t" not in text[9:12]:
         return None
     found = datetime.fromisoformat(text.upper())
-    return (found if found.tzinfo else found.replace(tzinfo=now.tzinfo)).timestamp()
+    return found if found.tzinfo else found.replace(tzinfo=now.tzinfo)

@@ -9,6 +9,7 @@ in it and not theirs.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -33,6 +34,30 @@ def beginning(path: str, most: int) -> bytes:
         return os.read(fd, most)
     finally:
         os.close(fd)
+
+
+_HANDED_OVER = ("/dev/", "/proc/")
+"""Where a shell puts what a user pipes in: `/dev/stdin`, `/dev/fd/63`."""
+
+
+def whole(path: str, most: int) -> bytes:
+    """A file of at most `most` bytes.
+
+    What lies at `path` holds nobody up: nobody may ever write into a FIFO there.  Raises OSError,
+    also for what is no plain file, or larger.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(fd, "rb") as file:
+        kind = os.fstat(fd).st_mode
+        if stat.S_ISDIR(kind):
+            raise IsADirectoryError(errno.EISDIR, "is a directory", path)
+        if not stat.S_ISREG(kind) and not path.startswith(_HANDED_OVER):
+            raise OSError(errno.EINVAL, "is no plain file", path)
+        os.set_blocking(fd, True)
+        found = file.read(most + 1)
+    if len(found) > most:
+        raise OSError(errno.EFBIG, f"larger than {most >> 20} MiB", path)
+    return found
 
 
 MAX_SYMLINKS = 40

@@ -14,13 +14,17 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import errno
 import hashlib
 import os
+import time
 
 import msgspec
 
 from clptools import paths
+from clptools.common.foreign_files import whole
 from clptools.config.files import CONFIG_MODE, replace_file, sync_folder
+from clptools.config.load import MAX_BYTES
 from clptools.core.model.settings import Pushed
 from clptools.faults import ClpError, ExitCode
 
@@ -216,6 +220,7 @@ def write_out(number: int, *, main: bool = True) -> int:
 EDITED = "was edited and not pushed"
 """Of a `clp.toml`, and of scripts: it can be seen, pushed and dropped."""
 _DIRECTORY = "is a directory"
+_NO_FILE = "is no plain file"
 
 
 def edit(number: int) -> str:
@@ -229,6 +234,10 @@ def edit(number: int) -> str:
     except UnicodeDecodeError:
         return f"{EDITED}, and is not text"
     except OSError as fault:
+        if fault.errno == errno.EINVAL:
+            return _NO_FILE
+        if fault.errno == errno.EFBIG:
+            return f"{EDITED}, and is {fault.strerror}"
         return f"cannot be read ({fault.strerror})"
     with contextlib.suppress(ClpError):
         return "" if found == content(number) else EDITED
@@ -258,6 +267,15 @@ def is_edited(edit: str) -> bool:
     return edit.startswith(EDITED)
 
 
+def written_at() -> str:
+    """When `clp.toml` was last written, in local time; empty: it cannot be asked."""
+    try:
+        wall_s = os.stat(paths.config_file()).st_mtime
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(wall_s))
+    except (OSError, OverflowError, ValueError):
+        return ""
+
+
 def mend(number: int, edit: str, server: str) -> str:
     """What a person can do about an `edit` on `server`: see, push or drop it, or restore the file.
 
@@ -274,7 +292,7 @@ def mend(number: int, edit: str, server: str) -> str:
 
 def done_first(edit: str) -> str:
     """What must be done before the file can be written again, in a sentence; empty: nothing."""
-    return "Move it away." if edit == _DIRECTORY else ""
+    return "Move it away." if edit in (_DIRECTORY, _NO_FILE) else ""
 
 
 def diff(old: str, new: str, old_name: str, new_name: str) -> str:
@@ -286,9 +304,11 @@ def diff(old: str, new: str, old_name: str, new_name: str) -> str:
 
 
 def read_text(path: str) -> str:
-    """A file as it is loaded: a byte order mark is no part of it.  Raises as `open` does."""
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        return file.read()
+    """A file as it is loaded: a byte order mark is no part of it.
+
+    Raises UnicodeDecodeError, and OSError also for what is no plain file, or larger than it may be.
+    """
+    return whole(path, MAX_BYTES).decode("utf-8-sig")
 
 
 def _number(name: str) -> int | None:

@@ -6,12 +6,14 @@ file, line, key and mend, and the settings are None.
 
 from __future__ import annotations
 
+import errno
 import re
 import tomllib
 from collections.abc import Iterable
 
 import msgspec
 
+from clptools.common.foreign_files import whole
 from clptools.config import fields_of_monitors as fields
 from clptools.config.field import near
 from clptools.config.groups import read_groups, read_server_groups
@@ -97,8 +99,7 @@ def load(path: str, registries: Registries) -> Loaded:
     Raises ClpError (NOT_PERMITTED): a file that we may not read is no bad configuration.
     """
     try:
-        with open(path, "rb") as file:
-            raw = file.read(MAX_BYTES + 1)
+        raw = whole(path, MAX_BYTES)
     except PermissionError as fault:
         raise ClpError(
             ExitCode.NOT_PERMITTED,
@@ -108,13 +109,13 @@ def load(path: str, registries: Registries) -> Loaded:
     except OSError as fault:
         reason = (fault.strerror or "cannot be read").lower()
         hint = "clpcfset makes one; see also examples/."
-        if isinstance(fault, IsADirectoryError):
+        if isinstance(fault, IsADirectoryError) or fault.errno == errno.EINVAL:
             hint = (
                 f"Move it away (mv {path} {path}.away): the configuration is a file of that name."
             )
+        elif not isinstance(fault, FileNotFoundError):
+            hint = ""
         return _unreadable(path, f"{reason}.", hint)
-    if len(raw) > MAX_BYTES:
-        return _unreadable(path, f"larger than {MAX_BYTES >> 20} MiB.")
     try:
         text = raw.decode()
     except UnicodeDecodeError as fault:

@@ -311,6 +311,29 @@ nowhere_proven = (
 nowhere = "no other server would take it now"
 
 
+def would_now(servers: Iterable[str]) -> str:
+    """What changed for a group that a recovery had left where it was."""
+    return f"It had stayed, as no other server would take it; now {listed(servers)} would."
+
+
+def paths(links: Sequence[str]) -> str:
+    """How heartbeats come that do not come on one interconnect."""
+    return f"on {listed(links)}" if links else "by way of another server"
+
+
+leaving = "its cluster service is ending"
+
+
+def suspended_cluster(user: str) -> str:
+    by = f" by {user}" if user else ""
+    return f"the cluster is suspended{by}"
+
+
+def suspended_monitor(monitor: str, user: str) -> str:
+    by = f" by {user}" if user else ""
+    return f"{monitor} is suspended{by}"
+
+
 # ---------------------------------------------------------------------- hardware and monitors
 
 class_words = {

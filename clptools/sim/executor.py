@@ -136,7 +136,7 @@ class Executor:
     def _record(self, host: Host, action: a.Record, now: int) -> None:
         world = self._world
         if action.text.startswith("Heartbeats of "):
-            return  # every cut is preceded by these
+            return  # every cut is preceded by these, and followed
         if world.tell is not None and not world.verbose and not world.silent:
             because = "".join(f" ({line})" for line in action.because)
             world.tell(f"{world.t / SECOND:9.3f}  {host.name}: {action.text}{because}")

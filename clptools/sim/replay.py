@@ -74,7 +74,12 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
         told = [x for x in self.actions if is_told(x)]
         if not told and isinstance(self.event, _NOISE):
             return []
-        said = [x.text if isinstance(x, a.Record) else describe_action(x, self.now) for x in told]
+        said = [
+            " ".join((x.text, *x.because))
+            if isinstance(x, a.Record)
+            else describe_action(x, self.now)
+            for x in told
+        ]
         if isinstance(self.event, e.BeatSeen | e.TimerFired):
             return said
         return [describe_event(self.event, self.now), *(f"  {line}" for line in said)]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import re
 import socket
 import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,13 +17,14 @@ import pytest
 
 from clptools import paths
 from clptools.agent import agent as agents
-from clptools.agent import disk_watch, notices, service, surroundings
+from clptools.agent import clock, disk_watch, notices, service, surroundings
 from clptools.agent.agent import Agent
 from clptools.agent.lock import AgentLock
 from clptools.agent.store import NoRoom, Store
 from clptools.api.messages import EventRecord
 from clptools.core.model.settings import Pushed
 from clptools.core.model.view import ServerView
+from clptools.core.notices.cluster import FileAsInForce, FileEdited
 from clptools.core.notices.form import Kinds, Notice
 from clptools.core.notices.groups import StopScriptsRun
 from clptools.faults import ExitCode
@@ -55,24 +58,65 @@ async def running() -> AsyncIterator[Agent]:
 
 async def test_a_file_that_was_edited_is_not_what_is_in_force() -> None:
     async with running() as agent:
-        with open(paths.config_file(), "a") as file:
-            file.write("# edited\n")
-        await until(lambda: told(agent, notices.FileEdited))
-        (record,) = told(agent, notices.FileEdited)
+        before = Path(paths.config_file()).read_text()
+        Path(paths.config_file()).write_text(before + "# edited\n")
+        os.utime(paths.config_file(), (0, 86_400 * 365))
+        await until(lambda: told(agent, FileEdited))
+        (record,) = told(agent, FileEdited)
         me = agent.server
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(86_400 * 365))
         assert record.text == (
-            f"{paths.config_file()} was edited and not pushed; revision 1 is in force. See it on "
-            f"{me}: clpcfctrl --diff. Push it there, once clpcfchk finds no fault in it: "
-            "clpcfctrl --push. Drop it there: clpcfctrl --rollback 1"
+            f"{paths.config_file()} was edited and not pushed; revision 1 is in force, and the "
+            f"file was last written at {when}. See it on {me}: clpcfctrl --diff. Push it there, "
+            "once clpcfchk finds no fault in it: clpcfctrl --push. Drop it there: clpcfctrl "
+            "--rollback 1"
         )
         assert (record.module, record.event_id, record.level) == ("pm", 902, "WARN")
-        os.unlink(paths.config_file())
-        await until(lambda: told(agent, notices.FileGone))
-        (record,) = told(agent, notices.FileGone)
+        Path(paths.config_file()).write_text(before)
+        await until(lambda: told(agent, FileAsInForce))
+        assert len(told(agent, FileEdited)) == 1
+
+
+async def test_what_lies_where_the_file_should_be_holds_nobody_up() -> None:
+    path = Path(paths.config_file())
+    async with running() as agent:
+        text = path.read_text()
+        path.unlink()
+        os.mkfifo(path)
+        await until(lambda: told(agent, FileEdited))
+        (record,) = told(agent, FileEdited)
         assert record.text == (
-            f"{paths.config_file()} is not there: revision 1 is in force. Write the file again on "
-            f"{me}: clpcfctrl --rollback 1"
+            f"{path} is no plain file; revision 1 is in force. Move it away. Write the file again "
+            f"on {agent.server}: clpcfctrl --rollback 1"
         )
+        path.unlink()
+        path.symlink_to(path)
+        await until(lambda: len(told(agent, FileEdited)) == 2)
+        assert (
+            "cannot be read (Too many levels of symbolic links)" in told(agent, FileEdited)[1].text
+        )
+        path.unlink()
+        with path.open("w") as file:
+            file.truncate(200 << 20)
+        await until(lambda: len(told(agent, FileEdited)) == 3)
+        assert (
+            "was edited and not pushed, and is larger than 4 MiB" in told(agent, FileEdited)[2].text
+        )
+        path.write_text(text)
+        await until(lambda: told(agent, FileAsInForce))
+
+
+async def test_a_clock_that_is_set_is_told_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running() as agent:
+        await asyncio.sleep(0)  # it has looked once
+        for count, (by_s, word) in enumerate(((3600.0, "forward"), (0.0, "back")), 1):
+            monkeypatch.setattr(clock, "wall_s", lambda by_s=by_s: time.time() + by_s)
+            await until(lambda count=count: len(told(agent, notices.ClockSet)) == count)
+            text = told(agent, notices.ClockSet)[-1].text
+            assert re.match(rf"The clock of server1 was set {word} by 3[56]\d\d\.\d s: ", text)
+            was, became = re.findall(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d", text)
+            assert was != became
+        assert agent._service.core is not None, "nothing else follows"
 
 
 async def test_a_lock_that_was_removed_is_made_again() -> None:

@@ -88,6 +88,25 @@ def test_an_explanation_in_80_columns() -> None:
     )
 
 
+def test_several_commands_stand_each_on_a_line_of_its_own() -> None:
+    then = (
+        "On server1 since 35 s: clp.toml was edited and not pushed: revision 1 is in force. See "
+        "it: clpcfctrl --diff. Push it, once clpcfchk finds no fault in it: clpcfctrl --push. "
+        "Drop it: clpcfctrl --rollback 1"
+    )
+    told = {**story(), "because": [], "then": [then]}
+    assert explanation(told, samples.status(), now=NOW).splitlines()[1:] == [  # type: ignore[arg-type]  # a changed copy
+        "",
+        "  On server1 since 35 s: clp.toml was edited and not pushed: revision 1 is in",
+        "    force. See it:",
+        "    clpcfctrl --diff",
+        "    Push it, once clpcfchk finds no fault in it:",
+        "    clpcfctrl --push",
+        "    Drop it:",
+        "    clpcfctrl --rollback 1",
+    ]
+
+
 def test_a_story_of_other_days_shows_the_dates() -> None:
     found = samples.status()
     text = explanation(story(), found, now=NOW + 3 * 86_400)

@@ -10,17 +10,21 @@ import stat
 import sys
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from clptools import paths
 from clptools.api.messages import ConfigFiles
+from clptools.cli import clpcfctrl
+from clptools.cli.command import Answer
 from clptools.cli.render.findings import render_text
 from clptools.config import history
 from clptools.core.model.machine import Facts, FileFault, ServerFacts
 from clptools.core.model.requests import Outcome
 from clptools.core.model.settings import Pushed
 from clptools.intake.usm import read_keys
+from clptools.paths import server_name
 from clptools.reports import Report
 from tests.api.fake import Agent
 from tests.cli.conftest import Clp
@@ -286,6 +290,30 @@ def test_a_link_in_scripts_that_leads_elsewhere_is_not_pushed(
     link.symlink_to("start.sh")
     assert clp("clpcfctrl", "--push").code == 0
     assert agent.backend.pushed[0][0].files["scripts/failover1/exec1/more.sh"] == "#!/bin/sh\n"
+
+
+def test_a_push_names_what_came_meanwhile_and_was_replaced(
+    agent: Agent, etc: Path, clp: Clp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remember(etc, SAMPLE)
+    distribute = clpcfctrl.distribute
+
+    def late(*files: Any, **options: Any) -> Answer:
+        for number, server in ((2, "server2"), (3, server_name())):
+            text = SAMPLE.replace("cluster", f"of {server}")
+            history.store(number, {"clp.toml": text}, Pushed(user="anna", server=server))
+            history.remember(number, text)
+        return distribute(*files, **options)
+
+    monkeypatch.setattr(clpcfctrl, "distribute", late)
+    ran = clp("clpcfctrl", "--push")
+    assert ran.code == 0
+    assert (
+        "Revision 2 came meanwhile (push by anna on server2) and was replaced: what it changed is "
+        "undone. See: clpcfctrl --diff 2 3\n" in ran.out
+    )
+    monkeypatch.undo()
+    assert "meanwhile" not in clp("clpcfctrl", "--push").out
 
 
 def test_rolling_back_pushes_the_old_one_with_the_scripts_of_today(

@@ -163,6 +163,52 @@ def test_a_journal_alone_tells_what_its_server_decided(
     assert "starts failover1" in found[-1]
 
 
+def test_an_instant_before_the_first_record_is_called_so(
+    agent: Agent, capsys: Output, failover: Servers
+) -> None:
+    agent.backend.records = failover.known_to("server1")
+    assert run("clpstat", ["--explain", "failover1", "--at", "2020-01-02 03:04"]) == 0
+    first = capsys.readouterr().out.splitlines()[0]
+    told = "before the first record, as what came later shows it:"
+    assert first == f"At 2020-01-02 03:04:00.0, {told}"
+
+
+def test_a_journal_that_cannot_be_read_is_named_where_its_events_are_missing(
+    root: Path, capsys: Output
+) -> None:
+    servers = Servers()
+    folder = Path(paths.data_dir(), "journal")
+    journal(servers, "server1", folder)
+    servers.play("start server1 server2", "advance 20", "request server2 move failover1 server2")
+    servers.play("advance 5")
+    write_journal()
+    (file,) = folder.glob("*.clpj")
+    whole = file.read_bytes()
+    asked = ["--events", "--from", f"@{T:.0f}", "--text"]
+
+    torn = bytearray(whole)
+    torn[len(torn) * 2 // 3] ^= 0xFF
+    file.write_bytes(torn)
+    assert run("clpstat", asked) == 0
+    said = capsys.readouterr()
+    assert f"clpstat: {file}: " in said.err
+    assert "what is in it is missing here. See: clpreplay" in said.err
+    assert texts(said.out)
+
+    file.write_bytes(b"clpj7\n" + whole[len(MAGIC) :])
+    assert run("clpstat", asked) == 3
+    error = capsys.readouterr().err
+    assert "No node agent answers" in error
+    assert f"{file}: journal of another version (format 7; this program reads 1)" in error
+    assert run("clpreplay", [str(file)]) == 1
+    assert "journal of another version" in capsys.readouterr().err
+
+    # A write that a power loss cut short is no damage.
+    file.write_bytes(whole[:-37])
+    assert run("clpstat", asked) == 0
+    assert "damaged" not in capsys.readouterr().err
+
+
 _SEGMENTS: list[tuple[Path, bytearray]] = []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -85,3 +86,44 @@ def test_times_are_those_of_this_server() -> None:
 def test_clpreplay_takes_them_too(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("clpreplay", ["--from", "soon", "/nowhere"]) == 2
     assert capsys.readouterr().err.startswith("clpreplay: --from: 'soon' is no time; write 03:05")
+
+
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+def test_an_hour_that_never_was_is_no_time() -> None:
+    for option in ("--at", "--from", "--to"):
+        with pytest.raises(ClpError) as caught:
+            instant("2026-03-29 02:30", option, NOW.timestamp(), BERLIN)
+        assert caught.value.code is ExitCode.USAGE
+        assert caught.value.message == (
+            f"{option}: '2026-03-29 02:30' never was, as the clocks were put forward then; "
+            "write 2026-03-29T03:30:00+02:00."
+        )
+
+
+def test_of_an_hour_that_was_twice_a_range_has_both_and_an_instant_is_asked_for() -> None:
+    text, now = "2026-10-25 02:30", NOW.timestamp()
+    first = datetime(2026, 10, 25, 0, 30, tzinfo=UTC).timestamp()
+    assert instant(text, "--from", now, BERLIN) == first
+    assert instant(text, "--to", now, BERLIN) == first + 3600
+    with pytest.raises(ClpError) as caught:
+        instant(text, "--at", now, BERLIN)
+    assert "2026-10-25T02:30:00+02:00 or 2026-10-25T02:30:00+01:00." in caught.value.message
+    assert instant("2026-10-25T02:30:00+01:00", "--at", now, BERLIN) == first + 3600
+
+
+@pytest.mark.parametrize("command", ["clpreplay", "clpstat --events"])
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [("--from 25:61", "is no time"), ("--from 2200-01-01", "is still to come"),
+     ("--from -1h --to -2h", "--to is before --from")],
+)  # fmt: skip
+def test_every_command_refuses_such_a_range_in_one_line(
+    command: str, asked: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program, *words = command.split()
+    assert run(program, [*words, *asked.split()]) == ExitCode.USAGE
+    error = capsys.readouterr().err
+    assert told in error
+    assert len(error.splitlines()) == 1

@@ -26,6 +26,18 @@ STORIES = {
         "request server1 service-start server1",
         "advance 8",
     ),
+    "suspended monitor": (
+        "request server1 suspend-monitor mrw1",
+        "advance 3",
+        "trap server1 mrw1 FATAL cpu1",
+        "advance 3",
+        "request server1 resume-monitor mrw1",
+        "advance 3",
+        "request server1 suspend-monitor userw",
+        "advance 2",
+        "request server1 resume-monitor userw",
+        "advance 3",
+    ),
     "suspend": ("request server1 suspend", "advance 3", "request server2 resume", "advance 3"),
 }
 ME = "server2"

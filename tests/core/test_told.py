@@ -14,7 +14,7 @@ from clptools.core.model.requests import ServiceStop
 from clptools.core.model.settings import Monitor, Recovery
 from clptools.core.notices.form import Notice
 from tests.core.alone import Alone
-from tests.core.cluster import Cluster, names, settings
+from tests.core.cluster import Cluster, S, names, settings
 
 
 def genw(**recovery: Any) -> Monitor:
@@ -53,6 +53,40 @@ def test_a_path_that_is_about_to_time_out_is_told_by_its_own_module() -> None:
     late = [r for _, _, r in c.records if r.code == notices.cluster.HeartbeatsLate.code()]
     assert {(r.module, r.event_id, r.level) for r in late} == {("lankhb", 71, "WARN")}
     assert late[0].text.startswith("Heartbeats of server")
+
+
+def test_a_path_that_is_cut_is_told_with_what_still_carries_and_when_it_is_back() -> None:
+    c = Cluster(settings(2, links=2))
+    c.settle()
+    cut, other = (link.name for link in c.world.settings.interconnects)
+    c.world.network.cut("server1", "server2", cut)
+    c.until(lambda: len(c.said(notices.cluster.PathSilent)) == 2)
+    c.run(10 * S)
+    silent = c.said(notices.cluster.PathSilent)
+    assert len(silent) == 2, "once on each server, while it lasts"
+    assert f"no longer arrive on {cut} of server" in silent[0]
+    assert f"; they still arrive on {other}." in silent[0]
+    assert not c.said(notices.cluster.PathHeard)
+    c.world.network.heal()
+    c.until(lambda: len(c.said(notices.cluster.PathHeard)) == 2)
+    assert f"arrive on {cut} of server" in c.said(notices.cluster.PathHeard)[0]
+    assert not c.said(notices.cluster.ServerLost)
+
+
+def test_paths_that_return_one_after_the_other_are_not_told_of_apart() -> None:
+    c = Cluster(settings(2, links=2))
+    c.settle()
+    _, second = (link.name for link in c.world.settings.interconnects)
+    c.world.network.cut("server1", "server2")
+    c.until(lambda: len(c.said(notices.cluster.ServerLost)) == 2)
+    c.run(10 * S)
+    c.world.network.heal()
+    c.world.network.cut("server1", "server2", second)
+    c.until(lambda: len(c.said(notices.cluster.HeardAgain)) == 2)
+    c.run(1 * S)
+    c.world.network.heal()
+    c.run(10 * S)
+    assert not c.said(notices.cluster.PathSilent)
 
 
 def test_rules_that_come_to_no_end_are_told() -> None:

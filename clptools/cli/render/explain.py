@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,12 @@ if TYPE_CHECKING:
     from clptools.cli.json_types import BecauseJson, ExplanationJson, GroupJson, StatusJson
 
 COLUMNS = 80
+
+
+_COMMAND = re.compile(r": (?=clp[a-z]+(?: |$))")
+"""Before a command."""
+_NEXT_SENTENCE = re.compile(r"\. (?=[A-Z])")
+"""Behind a command."""
 
 
 def explanation(
@@ -37,16 +44,19 @@ def explanation(
 
 
 def afterwards(line: str, columns: int) -> list[str]:
-    """A line of what follows: its time in a column, its command on a line of its own."""
+    """A line of what follows: its time in a column, each command on a line of its own."""
     when, _, what = line.rpartition("  ")
     first = f"  {when}  " if when else "  "
     indent = " " * width(first) if when else "    "
     if width(first + what) <= columns:
         return [first + what]
-    text, found, command = what.rpartition(": clp")
-    if not found:
-        return wrap(what, columns, indent, first=first)
-    return [*wrap(f"{text}:", columns, indent, first=first), f"{indent}clp{command}"]
+    lines: list[str] = []
+    while len(parts := _COMMAND.split(what, maxsplit=1)) > 1:
+        text, rest = parts
+        command, *more = _NEXT_SENTENCE.split(rest, maxsplit=1)
+        lines += [*wrap(f"{text}:", columns, indent, first=first), f"{indent}{command}"]
+        first, what = indent, "".join(more)
+    return [*lines, *wrap(what, columns, indent, first=first)] if what else lines
 
 
 def steps(told: ExplanationJson, columns: int, now: float) -> list[str]:

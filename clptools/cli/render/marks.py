@@ -20,6 +20,7 @@ class Kind(StrEnum):
     PROOF = "proof"
     START = "start"
     FAILURE = "failure"
+    PERSON = "person"
     NOTE = "note"
 
 
@@ -63,7 +64,14 @@ _KINDS: tuple[tuple[Kind, Kinds], ...] = (
     ),
     (
         Kind.BEAT,
-        Kinds(cluster.ServerLost, cluster.HeardAgain, cluster.TakesPart, cluster.HeartbeatsLate),
+        Kinds(
+            cluster.ServerLost,
+            cluster.HeardAgain,
+            cluster.TakesPart,
+            cluster.HeartbeatsLate,
+            cluster.PathSilent,
+            cluster.PathHeard,
+        ),
     ),
     (
         Kind.FAILURE,
@@ -104,8 +112,27 @@ _KINDS: tuple[tuple[Kind, Kinds], ...] = (
     ),
     (Kind.START, Kinds(groups.GroupStarts, groups.GroupOnline, groups.GroupFound)),
     (
+        Kind.PERSON,
+        Kinds(
+            cluster.ClusterSuspended,
+            cluster.ClusterResumed,
+            cluster.FileEdited,
+            cluster.FileAsInForce,
+            cluster.RevisionInForce,
+            cluster.TimeoutsStretched,
+            hardware.HardwareAcknowledged,
+            monitors.MonitorSuspended,
+            monitors.MonitorResumed,
+            monitors.DummyFailureOn,
+            monitors.DummyFailureOff,
+        ),
+    ),
+    (
         Kind.DECISION,
         Kinds(
+            monitors.RecoveryHeldBack,
+            monitors.RecoveryTargetInactive,
+            monitors.RecoveryUsedUp,
             groups.GroupGranted,
             groups.GroupWaits,
             groups.WaitsToStart,

@@ -16,7 +16,8 @@ SHAPES = {
     Kind.PROOF: '<path d="M-8 0-4-7H4L8 0 4 7H-4z"/><path class="tick" d="M-3.5 0-1 3 4-3"/>',
     Kind.START: '<path d="M-6-7.5 8 0-6 7.5z"/>',
     Kind.FAILURE: '<path d="M-7-4-4-7 0-3 4-7 7-4 3 0 7 4 4 7 0 3-4 7-7 4-3 0z"/>',
-    Kind.NOTE: '<circle r="3"/>',
+    Kind.PERSON: '<path d="M-7 8C-7-2 7-2 7 8z"/><circle cy="-4" r="3.6"/>',
+    Kind.NOTE: '<circle r="4"/>',
 }
 WORDS = {
     Kind.TRAP: "trap or message",
@@ -26,6 +27,7 @@ WORDS = {
     Kind.PROOF: "proof that it does not run",
     Kind.START: "start",
     Kind.FAILURE: "failure",
+    Kind.PERSON: "what a person did",
     Kind.NOTE: "other",
 }
 SPAN_WORDS = {

@@ -104,6 +104,8 @@ class Membership:
         p.beat = beat
         self.holdings.heard(beat.sender, p, beat)
         p.echo = Echo(incarnation=beat.incarnation, sent_at=beat.sent_at)
+        if step.now - p.heard_at > step.times.lost_ms // 2:
+            p.again_at = step.now
         p.heard_at = step.now
         if event.link != "relay":
             p.direct_at = step.now
@@ -243,6 +245,7 @@ class Membership:
         # While it did not run, nothing on its paths was late.
         p.link_at = {}
         p.late = []
+        p.silent = {}
         p.counts_me = False
         p.stranger = None
         p.echo = None
@@ -303,6 +306,7 @@ class Membership:
             elif not out:
                 p.out_since = NEVER
             self._warn_of_delay(name, p)
+            self._tell_of_silence(name, p)
             silent = step.now - p.heard_at > step.times.lost_ms
             if not silent and step.now - p.heard_at > step.times.missed_ms:
                 lost_at = p.heard_at + step.times.lost_ms + 1
@@ -366,6 +370,29 @@ class Membership:
                     percent=delay * 100 // step.times.lost_ms,
                 )
                 step.notice(late)
+
+    def _tell_of_silence(self, name: str, p: PeerState) -> None:
+        """Records a path that is cut while the server is heard on another, and its return."""
+        step = self.step
+        if not p.believed or p.lost or step.now - p.heard_at > step.times.lost_ms:
+            return
+        for link in step.settings.interconnects:
+            seen = p.link_at.get(link.name)
+            if seen is None:
+                continue
+            # After it, or this agent, was silent, its paths return one after the other.
+            cut = step.now - max(seen, p.again_at) > step.times.lost_ms
+            if cut and link.name not in p.silent:
+                p.silent = {**p.silent, link.name: seen}
+                others = sorted(
+                    other for other, at in p.link_at.items() if step.now - at <= step.times.hear_ms
+                )
+                by = say.paths(others)
+                step.notice(notices.PathSilent(link.type, name, link.name, step.now - seen, by))
+            elif seen > p.silent.get(link.name, seen):
+                began = p.silent[link.name]
+                p.silent = {other: at for other, at in p.silent.items() if other != link.name}
+                step.notice(notices.PathHeard(link.type, name, link.name, seen - began))
 
     def _end_newcomer(self) -> None:
         step = self.step

@@ -173,6 +173,19 @@ class Selection:
             told = [(e.id, e.meaning) for e in events if e.event_class == EventClass.FATAL]
         return f"{told[-1][0]}, {told[-1][1]}" if told else ""
 
+    def others(self, group: Group) -> list[tuple[str, str]]:
+        """The other servers of the group, each with why it would not take it over (or nothing)."""
+        found = []
+        for name in group.servers:
+            if name == self.step.me:
+                continue
+            why = self.not_eligible(name)
+            if not why and self.is_barred(name):
+                fatal = self.fatal_event(name)
+                why = f"{say.open_fatal} ({fatal})" if fatal else say.open_fatal
+            found.append((name, why))
+        return found
+
     def why_not(self, group: Group, intent: Intent, beside: str = "") -> list[str]:
         """For each server of the group, less `beside`, why it does not take it."""
         return [f"{s}: {self._why_not(group, intent, s)}" for s in group.servers if s != beside]

@@ -173,6 +173,11 @@ class PeerState(msgspec.Struct):
     link_at: dict[str, int] = {}
     late: list[str] = []
     """Interconnects on which its delay has been warned of."""
+    silent: dict[str, int] = {}
+    """Interconnect on which nothing of it arrives, and that was recorded -> when it was last
+    heard there."""
+    again_at: int = NEVER
+    """When it was heard again after nothing of it had come for half of the heartbeat time-out."""
     echo: Echo | None = None
     stranger: Echo | None = None
     """Newest beat of an incarnation we do not believe yet."""

@@ -12,6 +12,7 @@ from clptools.core.model.durable import LedgerFile
 from clptools.core.model.events import HardwareSeen, MessageSeen
 from clptools.core.model.monitor_state import LedgerState, OpenEvent, Unclaimed, open_of
 from clptools.core.model.settings import Monitor, Settings
+from clptools.core.model.states import MonitorStatus
 from clptools.core.model.words import EventClass, known_class
 from clptools.core.monitors.final_action import FinalActions
 from clptools.core.monitors.recovery import Recovery
@@ -267,6 +268,8 @@ class EventLedger:
         was = run.status
         status = status_of(monitor, self.state.events)
         step.changed(Change.REPORT)
+        if run.suspended and status is MonitorStatus.ERROR and status is not was:
+            self.recovery.hold_back(monitor, run)
         if run.suspended or status is was:
             return
         self.recovery.set_status(monitor, run, status, meaning, number)

@@ -146,7 +146,7 @@ class Recovery:
         if run.step:
             return
         if shared.suspended or run.suspended or step.life.phase is not Phase.RUNNING:
-            self._held_back(run, notices.RecoveryHeldBack(monitor.name))
+            self.hold_back(monitor, run)
             return
         recovery = monitor.recovery
         if recovery.target and not self.groups.online(recovery.target):
@@ -161,6 +161,17 @@ class Recovery:
             self._script(monitor, run, recovery.pre_action_script, text)
             return
         self._next(monitor, run, text)
+
+    def hold_back(self, monitor: Monitor, run: MonitorRun) -> None:
+        """Records which suspension keeps an error from being recovered, and whose it is."""
+        shared = self.policy.shared
+        if shared.suspended:
+            why = say.suspended_cluster(shared.suspended_by)
+        elif run.suspended:
+            why = say.suspended_monitor(monitor.name, run.suspended_by)
+        else:
+            why = say.leaving
+        self._held_back(run, notices.RecoveryHeldBack(monitor.name, why))
 
     def _held_back(self, run: MonitorRun, why: Notice) -> None:
         """Records why nothing is recovered: once, however many rounds find it so."""
@@ -267,16 +278,21 @@ class Recovery:
             if stays:
                 # Recorded once, however many rounds find it so.
                 if run.stays.get(name) != stays:
-                    step.notice(notices.GroupStays(name, monitor.name, stays))
+                    others = () if stays != say.nowhere else self.selection.others(group)
+                    told = notices.GroupStays(name, monitor.name, stays)
+                    step.notice(told, because=tuple(f"{s}: {why}." for s, why in others if why))
                 run.stays[name] = stays
                 continue
-            run.stays.pop(name, None)
+            because: tuple[str, ...] = (say.none_outside(name),) if inside else ()
+            if run.stays.pop(name, ""):
+                able = [s for s, why in self.selection.others(group) if not why]
+                because += (say.would_now(able),) if able else ()
             if recovery.after_recovery != BmcAction.NONE and not moved:
                 self.final.arm_deadman(monitor)
             moved = True
             step.notice(
                 notices.RecoveryFailsOver(notices.module(monitor), name, monitor.name),
-                because=(say.none_outside(name),) if inside else (),
+                because=because,
             )
             if outside:
                 self.wanted.append(

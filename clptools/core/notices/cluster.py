@@ -126,6 +126,38 @@ class HeartbeatsLate(Notice, frozen=True):
     percent: int
 
 
+class PathSilent(Notice, frozen=True):
+    """No heartbeat of a server arrived on one interconnect for `heartbeat_timeout`, while others
+    carry them: a cable, a switch port or an address."""
+
+    entry = Entry(("lanhb", "lankhb", "bmchb", "witnesshb"), 930, WARN)
+    about = ("server", "link", "me")
+    says = (
+        "Heartbeats of {server} no longer arrive on {link} of {me}: the last one came "
+        "{ago_ms:s} ago; they still arrive {by}."
+    )
+    hint = "See what is cut: clpstat --explain {link}"
+
+    module: str
+    server: str
+    link: str
+    ago_ms: int
+    by: str
+
+
+class PathHeard(Notice, frozen=True):
+    """Heartbeats of a server arrive again on an interconnect that was silent."""
+
+    entry = Entry(("lanhb", "lankhb", "bmchb", "witnesshb"), 931, INFO)
+    about = ("server", "link", "me")
+    says = "Heartbeats of {server} arrive on {link} of {me} again, after {for_ms:s}."
+
+    module: str
+    server: str
+    link: str
+    for_ms: int
+
+
 class PagesMissing(Notice, frozen=True):
     """Heartbeats arrive, but larger datagrams, which tell of many groups, do not."""
 
@@ -329,6 +361,34 @@ class RevisionInForce(Notice, frozen=True):
     about = ("me",)
     says = "{me} took over configuration revision {revision}."
 
+    revision: int
+
+
+class FileEdited(Notice, frozen=True):
+    """`clp.toml` on the disk is not what is in force; the agent runs what is in force."""
+
+    entry = Entry("pm", 902, WARN)
+    about = ("me",)
+    says = (
+        "{path} {what}; revision {revision} is in force[, and the file was last written at {when}]."
+    )
+    hint = "{mends}"
+
+    path: str
+    what: str
+    revision: int
+    mends: str
+    when: str = ""
+
+
+class FileAsInForce(Notice, frozen=True):
+    """A `clp.toml` that had been edited is what is in force again."""
+
+    entry = Entry("pm", 902, INFO)
+    about = ("me",)
+    says = "{path} is again what is in force: revision {revision}."
+
+    path: str
     revision: int
 
 

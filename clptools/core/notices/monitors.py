@@ -118,10 +118,15 @@ class MonitorResumed(Notice, frozen=True):
 
     entry = Entry("rm", 30, INFO)
     about = ("monitor", "me")
-    says = "{user} resumed {monitor} on {me}."
+    says = (
+        "{user} resumed {monitor} on {me}[: it is {status}, and nothing is recovered of what "
+        "happened meanwhile]."
+    )
 
     monitor: str
     user: str
+    status: str
+    """Unless it is Normal."""
 
 
 class DummyFailureOn(Notice, frozen=True):
@@ -152,9 +157,10 @@ class RecoveryHeldBack(Notice, frozen=True):
 
     entry = Entry("rm", 192, WARN)
     about = ("monitor", "me")
-    says = "Recovery for {monitor} was not run: the cluster or the monitor is suspended."
+    says = "Recovery for {monitor} was not run on {me}: {why}."
 
     monitor: str
+    why: str
 
 
 class RecoveryTargetInactive(Notice, frozen=True):
@@ -286,7 +292,7 @@ class GroupStays(Notice, frozen=True):
 
     entry = Entry("rc", 65, WARN)
     about = ("group", "monitor", "me")
-    says = "{group} stays on {me}: {why}."
+    says = "{group} stays on {me}[, though {monitor} would move it]: {why}."
 
     group: str
     monitor: str

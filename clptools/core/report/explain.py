@@ -88,6 +88,10 @@ OF_SERVER = Kinds(
     cluster.BmcAnswers,
     cluster.BmcLacks,
     cluster.BmcSuffices,
+    cluster.FileEdited,
+    cluster.FileAsInForce,
+    cluster.PathSilent,
+    cluster.PathHeard,
 )
 
 
@@ -276,7 +280,10 @@ def _group_then(
     old: str,
 ) -> tuple[str, ...]:
     after = of_group[of_group.index(arrival) + 1 :] if arrival is not None else []
-    lines = [f"{teller.clock(r.time)}  {r.text}" for r in after[-MOST_AFTERWARDS:]]
+    lines = [
+        f"{teller.clock(r.time)}  {' '.join((r.text, *r.because))}"
+        for r in after[-MOST_AFTERWARDS:]
+    ]
     server = next((s for s in teller.status.servers if s.name == old), None)
     if server is not None:
         lines += _barred(teller.status, server)

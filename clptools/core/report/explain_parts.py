@@ -18,6 +18,7 @@ from clptools.core.report.story import Recorded, Story, Teller, ago
 RECENT = 8
 """Records shown, the newest."""
 _BEGINS = Kinds(groups.GroupGranted, groups.GroupStarts)
+_START_FAILED = Kinds(groups.ResourceStartFailed)
 _SILENT = ("Unknown", "Offline")
 _WELL = ("Normal", "Unused")
 _PLACES = {
@@ -34,20 +35,28 @@ _PLACES = {
 
 
 def of_resource(teller: Teller, group: GroupView, resource: ResourceView) -> Story:
-    """A group resource: its own records since its group came to where it is."""
+    """A group resource: its own records since its group came to where it is, and the failed
+    starts that are still remembered."""
     of_group = teller.about(group.name, resource.name)
     begins = [i for i, record in enumerate(of_group) if record in _BEGINS]
     since = of_group[begins[-1] :] if begins else of_group
-    own = [r for r in since if resource.name in r.subjects or resource.name in r.text.split()]
     where = f" on {group.current}" if group.current else ""
     state = f"{resource.name} ({resource.type}, of {group.name}) is {resource.status}{where}."
-    failed = [
-        f"{server.name} ({server.failed_starts[group.name].removeprefix(f'{resource.name}: ')})"
+    failed = {
+        server.name: server.failed_starts[group.name].removeprefix(f"{resource.name}: ")
         for server in teller.status.servers
         if server.failed_starts.get(group.name, "").startswith(f"{resource.name}: ")
-    ]
+    }
     if failed:
-        state += f" Its last start failed on {listed(failed)}."
+        told = [f"{server} ({why})" for server, why in failed.items()]
+        state += f" Its last start failed on {listed(told)}."
+    of_failures = {r.server: r for r in of_group if r in _START_FAILED and r.server in failed}
+    told_ids = set(map(id, (*since, *of_failures.values())))
+    own = [
+        r
+        for r in of_group
+        if id(r) in told_ids and (resource.name in r.subjects or resource.name in r.text.split())
+    ]
     return Story(
         subject=resource.name,
         state=state,

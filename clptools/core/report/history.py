@@ -45,6 +45,7 @@ ELECTED = Kinds(cluster.CoordinatorElected)
 SUSPENDED = Kinds(cluster.ClusterSuspended)
 RESUMED = Kinds(cluster.ClusterResumed)
 MONITOR_SUSPENDED = Kinds(monitors.MonitorSuspended)
+MONITOR_RESUMED = Kinds(monitors.MonitorResumed)
 CHANGES = Kinds(
     monitors.MonitorError,
     monitors.MonitorRecovered,
@@ -323,8 +324,8 @@ def _monitor(
             known = _monitor_word(record)
             if record.time <= boundary:
                 view = known or view
-            elif view is None and record in CHANGES:
-                view = MonitorOnServerView(status=facts(record).get("was", "Unknown"))
+            elif view is None:
+                view = _monitor_before(record)
         if view is None and follows_group:
             # It runs where its target does; where that was is nobody's record.
             view = MonitorOnServerView(status="Unknown")
@@ -339,12 +340,24 @@ def _all_suspended(monitor: MonitorView) -> dict[str, MonitorOnServerView]:
     return {server: MonitorOnServerView(status="Suspend") for server in monitor.servers}
 
 
+def _monitor_before(record: Recorded) -> MonitorOnServerView | None:
+    """What the first record shows of the time before it."""
+    if record in CHANGES:
+        return MonitorOnServerView(status=facts(record).get("was", "Unknown"))
+    if record in MONITOR_RESUMED:
+        return MonitorOnServerView(status="Suspend")
+    # It would have been told of if it had been anything else.
+    return MonitorOnServerView(status="Normal") if record in MONITOR_SUSPENDED else None
+
+
 def _monitor_word(record: Recorded) -> MonitorOnServerView | None:
     if record in MONITOR_SUSPENDED:
         return MonitorOnServerView(status="Suspend")
+    said = facts(record)
+    if record in MONITOR_RESUMED:
+        return MonitorOnServerView(status=said.get("status") or "Normal")
     if record not in CHANGES:
         return None
-    said = facts(record)
     status = WORDS.get(record.code, said.get("status", "Unknown"))
     return MonitorOnServerView(status=status, text=said.get("found", ""))
 

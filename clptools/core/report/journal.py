@@ -9,6 +9,7 @@ Heartbeats are the bulk and much alike: in one stream they take a few dozen byte
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from clptools.core.model.events import Event
 from clptools.core.model.settings import Settings
 
 MAGIC = b"clpj1\n"
+_OTHER_FORMAT = re.compile(rb"clpj(\d{1,4})\n")
 MAX_RECORD = 16 * 1024 * 1024
 _LENGTH = struct.Struct(">I")
 
@@ -81,6 +83,12 @@ def read(data: bytes) -> tuple[Head, Iterator[Entry]]:
     # A file that a power loss caught growing can end in zeros; what was written never does.
     data = data.rstrip(b"\0")
     if not (data.startswith(MAGIC) or MAGIC.startswith(data)):
+        other = _OTHER_FORMAT.match(data)
+        if other is not None:
+            raise BadJournal(
+                f"journal of another version (format {int(other[1])}; this program reads "
+                f"{MAGIC[4:].decode().strip()})"
+            )
         raise BadJournal("not a clptools journal (its first bytes say something else)")
     bodies = _bodies(data)
     first = next(bodies, None)

@@ -22,6 +22,7 @@ from clptools.core.model.requests import (
 )
 from clptools.core.model.settings import Monitor
 from clptools.core.model.state import Pending
+from clptools.core.model.states import MonitorStatus
 from clptools.core.monitors.event_ledger import EventLedger, key_of, matches
 from clptools.core.monitors.final_action import FinalActions
 from clptools.core.monitors.status import MonitorRuns, is_linked, status_of
@@ -204,11 +205,16 @@ class MonitorRequests:
             run.suspended_by = user if on else ""
             run.suspended_at = step.now
             run.suspended_days = 0
+            run.held_back = ""
             changed.append(monitor.name)
             if not on and monitor.type == "mrw":
                 run.status = status_of(monitor, self.ledger.state.events)
-            told = of_monitors.MonitorSuspended if on else of_monitors.MonitorResumed
-            step.notice(told(monitor.name, user))
+            if on:
+                step.notice(of_monitors.MonitorSuspended(monitor.name, user))
+                continue
+            bad = monitor.type == "mrw" and run.status is not MonitorStatus.NORMAL
+            status = run.status.value if bad else ""
+            step.notice(of_monitors.MonitorResumed(monitor.name, user, status))
         step.changed(Change.DECISIONS, Change.REPORT)
         return changed
 
