@@ -146,7 +146,7 @@ def _numbers(what: str, words: tuple[str, ...]) -> tuple[int, ...]:
 
 
 def push(folder: str, without: Sequence[str]) -> Answer:
-    """A folder, to all servers or none; what servers lack for it is said first, and stops nothing."""
+    """A folder, to all servers or none; says first what they lack for it, which stops nothing."""
     from clptools.cli.clpcfchk import warnings_of_others
 
     files = read(folder)
