@@ -102,7 +102,7 @@ def _heartbeat(session: Session, words: list[str]) -> None:
 
 
 def _place(session: Session, found: Found, priority: int) -> None:
-    """Puts an interconnect after that many others; devices without a type do not count."""
+    """Puts an interconnect behind so many others; devices without a type do not count."""
     others = [one for one in found.siblings if one is not found.table]
     typed = [n for n, one in enumerate(others) if "type" in one]
     session.place_noted(priority, len(typed))

@@ -146,7 +146,8 @@ def _numbers(what: str, words: tuple[str, ...]) -> tuple[int, ...]:
 
 
 def push(folder: str, without: Sequence[str]) -> Answer:
-    """A folder, to all servers or none; says first what they lack for it, which stops nothing."""
+    """A folder, to all servers or none; what servers lack for it comes first, and holds nothing
+    up."""
     from clptools.cli.clpcfchk import warnings_of_others
 
     files = read(folder)

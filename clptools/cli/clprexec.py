@@ -101,7 +101,7 @@ WAIT_S = 30.0
 HOSTS_MAX = 32
 KEY_BYTES_MAX = 4096
 GOES_ON_AFTER = (ExitCode.NO_AGENT, ExitCode.TIMED_OUT, ExitCode.FAILED)
-"""Faults that have nothing to do with the request: the next server is asked."""
+"""Faults that say nothing about the request: the next server is asked."""
 
 
 def run(args: Args) -> Answer:

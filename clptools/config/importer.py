@@ -1,8 +1,8 @@
-"""`clp.conf` (XML of EXPRESSCLUSTER) as `clp.toml`, with a warning for all that is lost.
+"""`clp.conf` (XML of EXPRESSCLUSTER) as `clp.toml`, with a warning for all that is not carried.
 
-A `clp.conf` has only what differs from the original's defaults, so those that are not clptools' own
-are supplied here.  What a parameter means here is in `config/original.py`, which `clpcfset` reads,
-too.
+Only what differs from the original's defaults is in a `clp.conf`, so those defaults are supplied
+here where they are not those of clptools.  What a parameter means here is in `config/original.py`,
+which `clpcfset` reads, too.
 """
 
 from __future__ import annotations

@@ -185,7 +185,7 @@ def code(key: str, codes: Mapping[int, str]) -> Reader:
 
 
 def only(value: str, reason: str) -> Reader:
-    """A parameter with only one value that is carried: the way it is always done here."""
+    """A parameter of which only one value is carried: the way it is always done here."""
 
     def read(table: Table, given: str) -> Meant:
         if given not in ("", value):
