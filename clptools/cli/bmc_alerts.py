@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _CHANNELS = {"stream": "event stream", "log": "log"}
 PATIENCE_S = 60.0
-"""For all requests to one BMC: up to 200, of 0.1 s each where it is slow."""
+"""For all requests to one BMC: up to 200, each of 0.1 s where the BMC is slow."""
 
 
 class Way(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,7 +144,7 @@ def _way(
         return service
     lan = BmcClient(server, bmc, paths.bmc_password_file(server), processes)
     closing.append(lan)
-    # A node that lives below CLP_ROOT is not the machine that it runs on.
+    # A node below CLP_ROOT does not stand for the machine that it runs on.
     if not is_own or paths.root():
         return IpmiAlerts(lan, bmc.address)
     asked = OwnBmc(lan, LocalIpmi())
@@ -200,7 +200,7 @@ async def mend(settings: Settings, servers: Iterable[str], own: str) -> tuple[li
     async with alert_ways(settings, servers, own) as ways:
         found: list[Way] = []
         for name, way in ways.items():
-            # One address after the other: a second must not take the place of the first.
+            # One address after the other: the second must not replace the first.
             for wanted in wanted_of(settings, name):
                 refused += await _set(way, await looked_at(way, wanted))
             found += [await looked_at(way, wanted) for wanted in wanted_of(settings, name)]

@@ -123,7 +123,7 @@ def named(config: Configuration, kind: str, words: list[str], verb: str) -> Foun
 
 
 def _fit(word: str, form: str, words: list[str], verb: str = "add") -> list[str]:
-    """The words of a form in its order, those left out as empty text.  Raises ClpError (USAGE)."""
+    """The words in the order of the form; those left out are empty.  Raises ClpError (USAGE)."""
     slots = form.split()
     optional = [slot.startswith("[") for slot in slots]
     missing = len(slots) - len(words)

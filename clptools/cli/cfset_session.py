@@ -110,7 +110,7 @@ def _cannot(what: str, fault: OSError) -> ClpError:
 
 
 def read(path: str) -> str:
-    """The text of a configuration file.  Raises ClpError; FileNotFoundError as it comes."""
+    """The text of a configuration file.  Raises ClpError, and FileNotFoundError as it is."""
     try:
         raw = whole(path, MAX_BYTES)
     except FileNotFoundError:
@@ -141,12 +141,12 @@ def opened(path: str) -> Session:
 
 @contextmanager
 def alone(path: str) -> Iterator[None]:
-    """One at a time edits the files of a folder: a second one waits."""
+    """One command at a time edits the files of a folder; another one waits."""
     folder = os.path.dirname(path) or "."
     try:
         lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
-        yield  # whoever writes says what is wrong with it
+        yield  # writing says what is wrong with it
         return
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -107,7 +107,7 @@ def run(args: Args) -> Answer:
 
 
 def _certificate(args: Args) -> Answer:
-    """Exit code 9: it is another than the pinned one.  Raises ClpError."""
+    """Exit code 9: it differs from the pinned one.  Raises ClpError."""
     import asyncio
 
     from clptools.common.http import HttpError

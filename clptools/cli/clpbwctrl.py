@@ -26,7 +26,7 @@ COMMAND = Command(
 
 
 def run(args: Args) -> Answer:
-    """Done if there is nothing to wait for; else refused, with the way out."""
+    """Done if there is nothing to wait for; otherwise refused, with what to do instead."""
     if not args.given("cancel"):
         raise ClpError(ExitCode.USAGE, "Give -c.", "More: clpbwctrl --help")
     with Client() as client:

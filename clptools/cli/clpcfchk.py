@@ -251,7 +251,7 @@ def _accounts(settings: Settings) -> dict[str, AccountFault]:
 def _alerts(loaded: Loaded, settings: Settings, bmc: dict[str, AccountFault]) -> tuple[Report, ...]:
     """Whether each server's BMC would send its traps to the keyword address.
 
-    `bmc`: what was found out about accounts; what keeps us out is told once.
+    `bmc`: what was found about accounts; what keeps us out is reported only once.
     """
     import asyncio
 

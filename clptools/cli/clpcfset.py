@@ -205,7 +205,7 @@ def _set(session: Session, words: list[str]) -> None:
 
 
 def _still_to_set(session: Session) -> None:
-    """A server that joins has no address yet where the others have theirs: says how to give it."""
+    """Says how to give a server that joins the addresses that all others have."""
     from clptools.config.references import lacking
 
     where = f" -x {session.folder}" if session.folder else ""

@@ -52,7 +52,7 @@ def run(args: Args) -> Answer:
     def trap() -> bytes:
         return build_pet_trap(pet_event(PROCESSOR_FAILED, unix_time=time.time()))
 
-    # No signal comes between the making of the cluster and the block that removes it.
+    # Signals are blocked between making the cluster and entering the block that removes it.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDS)
     for sign in ENDS:
         if signal.getsignal(sign) is not signal.SIG_IGN:  # as in the background, or under nohup
@@ -81,7 +81,7 @@ def _tell(text: str) -> None:
 
 
 def _check(_: str) -> None:
-    # An exception from a handler is lost if it interrupts a clean-up, such as an import's lock.
+    # An exception from a signal handler is lost if it interrupts a clean-up, such as an import's.
     if _stopped_by:
         sys.exit(128 + _stopped_by[0])
 

@@ -52,7 +52,7 @@ def run(args: Args) -> Answer:
             except ClpError as error:
                 faults.append(error)
                 if error.code == ExitCode.TIMED_OUT:
-                    break  # what it answers late would be taken for the next one's
+                    break  # a late answer would be taken for that to the next one
                 continue
             outcome = reply.get("outcome")
             told.append(str(outcome.get("text", "")) if isinstance(outcome, dict) else "")

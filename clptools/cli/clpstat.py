@@ -303,7 +303,7 @@ def status(args: Args, view: str) -> Answer:
         return without_agent(args, view, error)
     if args.given("json"):
         return Answer(fields=cast("dict[str, object]", found))
-    none = found["cluster"].get("none", "")  # an agent from before does not say
+    none = found["cluster"].get("none", "")  # an older agent does not say
     return Answer(layout(args, view, found) + (f"\n{none}\n{PUSH}" if none else ""))
 
 

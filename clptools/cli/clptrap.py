@@ -165,7 +165,7 @@ def _readings(args: Args) -> Iterator[RecordedTrap]:
 
 
 def _settings_if_any(args: Args) -> Settings | None:
-    """The configuration; decoding does without this server's, where that cannot be read."""
+    """The configuration; decoding also works if this server's cannot be read."""
     import os
 
     from clptools import paths

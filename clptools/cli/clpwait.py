@@ -73,7 +73,7 @@ class Condition:
         )
 
     def holds(self, status: Json) -> bool:
-        """Whether it is so.  Raises ClpError (NO_SUCH) for a name that is not there."""
+        """Whether the condition holds.  Raises ClpError (NO_SUCH) for a name that is not there."""
         if self.kind == "cluster":
             cluster = status.get("cluster")
             return isinstance(cluster, dict) and _is(cluster, self.state)

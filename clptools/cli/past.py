@@ -23,7 +23,7 @@ BEFORE_S = 7 * 86_400.0
 LED_TO_S = 3600.0
 """How much of that is taken from the journal, which is slow to read."""
 CLOCKS_S = 1.0
-"""Clocks of two servers that are further apart are worth a word."""
+"""If the clocks of two servers are further apart, it is said."""
 _UNKNOWN = "Unknown"
 
 
@@ -131,7 +131,7 @@ def _configured(fault: ClpError) -> StatusView:
         view = offline()
     except (ClpError, OSError):
         raise fault from None
-    # Nobody says how it is now, so it says nothing of how it was.
+    # Nobody knows how it is now, so this must say nothing about how it was.
     changed = msgspec.structs.replace
     return changed(
         view,

@@ -41,7 +41,7 @@ _PATIENCE_S = 5.0
 _ROUNDED_S = 0.0006
 """The alert log has milliseconds."""
 _EDGE_S = 5.0
-"""A clock that was set since may date what the journal has otherwise than the record of it."""
+"""If the clock was set since, the journal and the record of one event have different times."""
 _CAUGHT_UP = -1.0
 
 
@@ -76,7 +76,7 @@ def older(
 
 
 def oldest_of(records: Sequence[EventRecord], me: str, now: float) -> float:
-    """How far the records of `me` reach back: of another server's, the clock may be anywhere."""
+    """How far the records of `me` reach back; the clock of another server may be far off."""
     return min((record.time for record in records if record.server == me), default=now)
 
 
@@ -102,7 +102,7 @@ def _kept() -> list[EventRecord]:
             try:
                 record = decoder.decode(line)
             except (ValueError, RecursionError):
-                continue  # a bad bit, or a line that a full disk cut
+                continue  # a flipped bit, or a line that a full disk cut short
             found.setdefault(record.cursor, record)
     return list(found.values())
 
@@ -143,7 +143,7 @@ def _of_alert_log(me: str, until: Mapping[str, float]) -> list[EventRecord]:
 
 
 def _monitor_of(records: Sequence[EventRecord], index: int) -> tuple[str, ...]:
-    """The monitor of a hardware event: its line does not name it, the next one of it does."""
+    """The monitor of a hardware event, which only the monitor's next line names."""
     event = records[index]
     if event.code not in OPENED:
         return ()

@@ -1,4 +1,4 @@
-"""Warnings on a configuration that loads: what would not work, or not as it was meant.
+"""Warnings on a configuration that loads: what would not work, or not as intended.
 
 This module checks the configuration alone; `check_machine` compares it with this machine.
 """
@@ -114,7 +114,7 @@ def _lengths(settings: Settings, places: Places) -> Iterator[Report]:
 
 
 def _watchdogs(settings: Settings, places: Places) -> Iterator[Report]:
-    # Without leases no proof rests on the watchdog: its method is worth a note only.
+    # Without leases no proof depends on the watchdog, so its method is only worth a note.
     armed = settings.leases_armed
     say = places.warn if armed else places.note
     for monitor in settings.monitors:

@@ -46,7 +46,7 @@ ESMPRO_EVENTS = "C00001FD, C0000203, C0000454"
 
 
 def check_machine(loaded: Loaded, facts: Facts, registries: Registries) -> tuple[Report, ...]:
-    """The warnings; where this machine is none of the servers, that alone."""
+    """The warnings; if this machine is none of the servers, only that."""
     settings = loaded.settings
     if settings is None:
         return ()
@@ -56,7 +56,7 @@ def check_machine(loaded: Loaded, facts: Facts, registries: Registries) -> tuple
 def check_others(
     loaded: Loaded, here: str, told: Sequence[ServerFacts], registries: Registries
 ) -> tuple[Report, ...]:
-    """The warnings on the other servers, by what their agents told; `here` was looked at itself."""
+    """The warnings on the other servers, by what their agents told; `here` is left out."""
     settings = loaded.settings
     if settings is None:
         return ()
@@ -104,7 +104,7 @@ def _told_of(report: Report, server: str) -> Report:
 
 
 def lacks(settings: Settings, facts: Iterable[Facts]) -> Lacks:
-    """What servers cannot keep of what the configuration promises, by what is known of them."""
+    """Which promises of the configuration servers cannot keep, as far as is known."""
     watchdogs: dict[str, str] = {}
     unfenced: set[str] = set()
     unread: set[str] = set()

@@ -56,7 +56,7 @@ class Document:
             where = difference(tomllib.loads(edited), self.tables)
             if where is None:
                 return edited
-        except Exception as broken:  # whatever the library trips over, the file stays as it is
+        except Exception as broken:  # whatever makes the library fail, the file stays as it is
             fault = broken
         raise ClpError(
             ExitCode.FAILED,
@@ -263,7 +263,7 @@ class _Blocks:
         return self._end_of(place[:-1], str(place[-1]))
 
     def _end_of(self, path: Path, key: str) -> int:
-        """Behind all of a table; at the top, behind the tables that stand before `key`."""
+        """The place after all of a table; at the top, after the tables that come before `key`."""
         if path:
             return self._last(path) + 1
         before = TABLES[: TABLES.index(key)]
@@ -304,7 +304,7 @@ class _Blocks:
 
 
 def _ascending(numbers: list[int]) -> set[int]:
-    """A longest ascending subsequence: so the fewest of the others move."""
+    """A longest ascending subsequence, so that as few of the others as possible move."""
     runs: list[list[int]] = [[]]
     for number in numbers:
         before = [run for run in runs if not run or run[-1] < number]
@@ -332,7 +332,7 @@ def _pieces(text: str, blocks: list[Block]) -> Iterator[_Piece]:
 def _body_end(block: Block, next_header: int, rows: list[str]) -> int:
     """The last line of a block: of its statements, and of comments that go on below them.
 
-    Comments that touch the next header are about what it heads.
+    Comments that touch the next header belong to that one.
     """
     end = block.statements[-1].last if block.statements else block.line
     last = end

@@ -360,7 +360,7 @@ class Configuration:
 
     @contextmanager
     def names_kept(self, kind: str, but: Json | None = None) -> Iterator[None]:
-        """Names that the loader makes from places are written down where they would change.
+        """Names that the loader derives from positions are written down if they would change.
 
         `but`: the one table whose name is to change.  Nothing refers to the number of a trap.
         """

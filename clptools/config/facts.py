@@ -306,7 +306,7 @@ def unechoed(settings: Settings, server: str) -> frozenset[str]:
 
     `server` asks.  An "off" of a BMC is not believed while the server's kernel answers an echo; a
     firewall that drops echoes disables that guard, and nothing else shows it.  A server that does
-    not answer on its port either may be down, and is left out.
+    not answer on its port either may be down and is left out.
     """
     return asyncio.run(_unechoed(settings, server))
 

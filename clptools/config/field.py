@@ -40,7 +40,7 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     choices: tuple[str, ...] = ()
     """Closed choices, for completion and near-name hints."""
     empty: Option = ""
-    """Stands in for a required value that is missing, so that the reading goes on."""
+    """Replaces a required value that is missing, so that reading can go on."""
     is_duration: bool = False
     """Written in seconds, read into integer milliseconds."""
     by_server: bool = False

@@ -124,7 +124,7 @@ def content(number: int) -> str:
 
 
 def manifest(number: int) -> Manifest | None:
-    """Of what a revision consists; None where an earlier version kept it, or it is unreadable."""
+    """What a revision consists of; None if an earlier version kept it, or it is unreadable."""
     try:
         with open(_file(number, "json"), "rb") as file:
             return msgspec.json.decode(file.read(), type=Manifest)
@@ -175,7 +175,7 @@ def begin(number: int) -> None:
 
 
 def unfinished() -> int:
-    """The push that was interrupted while its files were put in their places; 0: none."""
+    """The revision whose push was interrupted while files were put in place; 0: none."""
     try:
         with open(f"{paths.history_dir()}/unfinished", encoding="ascii") as file:
             return int(file.read())
@@ -189,7 +189,7 @@ def finish() -> None:
 
 
 def remove() -> None:
-    """This server is none of the cluster's any more.  Raises OSError."""
+    """This server is no longer one of the cluster.  Raises OSError."""
     os.makedirs(paths.history_dir(), mode=0o750, exist_ok=True)
     replace_file(f"{paths.history_dir()}/removed", b"", CONFIG_MODE)
 

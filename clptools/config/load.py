@@ -119,7 +119,7 @@ def load(path: str, registries: Registries) -> Loaded:
     try:
         text = raw.decode()
     except UnicodeDecodeError as fault:
-        # A line number means nothing in a file that is no text at all.
+        # A line number means nothing in a file that is not text.
         line = 0 if b"\0" in raw else raw.count(b"\n", 0, fault.start) + 1
         message = f"not UTF-8 text: byte {fault.start + 1:,} is 0x{raw[fault.start]:02x}."
         return _unreadable(path, message, "Save it as UTF-8.", line)

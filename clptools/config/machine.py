@@ -65,7 +65,7 @@ def _softdog_module(modules: str) -> bool:
 
 
 def _watchdog_holder() -> str:
-    """The program that holds a watchdog device, other than clptools; empty: none is seen."""
+    """The program other than clptools that holds a watchdog device; empty: none is seen."""
     for pid, link in _open_files():
         if link.startswith("/dev/watchdog"):
             name = _comm(pid)
@@ -131,7 +131,7 @@ def _bound(protocol: str, version: str) -> Iterator[tuple[_Address, int, str]]:
 
 
 def _open_files() -> Iterator[tuple[str, str]]:
-    """Process and what one of its file descriptors is; those of others only as root."""
+    """Processes and what each of their file descriptors is; only root sees those of others."""
     with contextlib.suppress(OSError):
         pids = [name for name in os.listdir("/proc") if name.isdigit()]
         for pid in pids[:_MOST_PROCESSES]:

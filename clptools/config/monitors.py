@@ -41,7 +41,7 @@ class KnownParts(msgspec.Struct, frozen=True, kw_only=True):
     groups: tuple[Group, ...]
     server_groups: tuple[ServerGroup, ...]
     suggestions: dict[str, tuple[str, str]]
-    """Server -> (an address of it that a keyword could be, where that comes from)."""
+    """Server -> (an address of it that could be the keyword, where that address is configured)."""
 
     @property
     def names(self) -> tuple[str, ...]:

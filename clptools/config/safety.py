@@ -60,11 +60,11 @@ class WorstCase(msgspec.Struct, frozen=True, kw_only=True):
     fence_ms: int | None
     """Until a forced stop succeeded or failed."""
     takeover_ms: int | None
-    """Until the groups of one lost server run elsewhere, its BMC dead with it."""
+    """Until the groups of a lost server run elsewhere if its BMC is dead, too."""
 
 
 class Lacks(msgspec.Struct, frozen=True, kw_only=True):
-    """What servers cannot keep, as far as it is known: nothing counts on it."""
+    """What servers are known not to be able to do: no length relies on it."""
 
     watchdogs: dict[str, str] = {}
     """Server -> why its watchdog cannot be armed."""
@@ -113,7 +113,7 @@ class _Cluster:
         return wanted and server.bmc is not None and server.name not in self.lacks.unfenced
 
     def election_ms(self) -> int:
-        """Until another server has authority, after the coordinator died unseen."""
+        """Until another server has authority, if nobody saw that the coordinator died."""
         return self.times.silence_ms + self.times.give_up_ms + 2 * self.times.interval_ms
 
     def by_lease_ms(self) -> int:

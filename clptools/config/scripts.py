@@ -1,4 +1,4 @@
-"""Which scripts a server runs under a configuration, where they lie, and frames of new ones."""
+"""Which scripts a server runs under a configuration, where they lie, and templates."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The statements below one header of `clp.toml`, changed by tomlkit: the layout of the rest stays.
 
-The library is loaded when something is changed, and not before.
+The library is loaded only when something is changed.
 """
 
 from __future__ import annotations

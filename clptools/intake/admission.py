@@ -27,7 +27,7 @@ _LINK_LOCAL = ("fe8", "fe9", "fea", "feb")
 
 
 class Counters(msgspec.Struct, kw_only=True):
-    """Datagrams by fate, since the agent started (`clpstat --hw`).
+    """What became of datagrams since the agent started (`clpstat --hw`).
 
     What was sent to a keyword address and reached this host is `received`, `kernel_dropped` or
     `foreign_dropped`.
@@ -59,7 +59,7 @@ class Counters(msgspec.Struct, kw_only=True):
     """Repeats dropped in a storm."""
     queue_full: int = 0
     undelivered: int = 0
-    """Taken, but not made durable; not answered, so that the sender tries again."""
+    """Taken but not made durable, so not answered: the sender tries again."""
     elsewhere: int = 0
     """From a chassis manager, about another server than this."""
 

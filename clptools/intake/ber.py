@@ -22,7 +22,7 @@ COUNTER64 = 0x46
 UNSIGNED = frozenset({COUNTER32, GAUGE32, TIME_TICKS, COUNTER64})
 
 OID_BYTES = 512
-"""More than 128 arcs (the limit of SMIv2) ever need in practice."""
+"""Bytes of an OID: in practice even 128 arcs, the limit of SMIv2, need fewer."""
 
 
 class DecodeError(Exception):

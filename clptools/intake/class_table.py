@@ -37,7 +37,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     deasserted: dict[str, str] = {}
     """Good states, such as presence: the class of their deassertion, which their assertion ends."""
     shifted: tuple[int, ...] = ()
-    """OEM sensor types whose trap numbers the maker sends shifted by a nibble."""
+    """OEM sensor types whose trap numbers the maker sends shifted by four bits."""
     coded: tuple[int, ...] = ()
     """OEM sensor types whose whole last byte is the event: no direction, no reserved bits."""
     numbers: dict[str, int] = {}
@@ -148,7 +148,7 @@ class ClassTable:
         return found[0] if len({row.profile for row in found}) == 1 else None
 
     def spelling(self, manufacturer: int | None) -> Spelling:
-        """How that maker writes trap numbers; all departures where the sender names no maker."""
+        """How that maker writes trap numbers; if the sender names no maker, all known ways."""
         return self._spellings.get(manufacturer, _REGULAR)
 
     def exact(self, manufacturer: int | None, key: str) -> Row | None:

@@ -66,8 +66,10 @@ class DecodedTrap(msgspec.Struct, frozen=True, kw_only=True):
     opens: int | None = None
     """The deassertion of a good state: the offset under which the fault is open."""
     number: int | None = None
-    """A trap number that may mean a fault or the end of one.  As a fault it has a key of its own,
-    which only the same number ends."""
+    """The trap number may mean a fault or the end of one.
+
+    As a fault it gets a key of its own, which only the same number ends.
+    """
     said_origin: str = ""
     """agent-addr or snmpTrapAddress: the origin that the trap claims, never trusted."""
     varbinds: tuple[tuple[str, str], ...] = ()
@@ -158,7 +160,7 @@ def journal_varbinds(trap: Trap) -> tuple[tuple[str, str], ...]:
 
 
 def shown_varbinds(trap: Trap) -> tuple[tuple[str, str], ...]:
-    """The same without the name and the time, which have a place of their own."""
+    """The same without the name and the time, which are kept elsewhere."""
     return _texts(trap, _NOT_SHOWN)
 
 

@@ -36,7 +36,7 @@ class Disks:
     def name(self, keyword: str) -> str:
         """The kernel's name of `sdb`, `/dev/mapper/data` or `wwn-0x5000…`.
 
-        A mount point or an unknown name stays as it is.
+        A mount point or an unknown name is returned as it is.
         """
         path = keyword if keyword.startswith(f"{self._dev}/") else self._persistent(keyword)
         if not path:
@@ -87,7 +87,7 @@ class Disks:
 
     @staticmethod
     def is_hardware(name: str) -> bool:
-        """Whether it counts without being named: not loop devices, RAM disks, CD drives."""
+        """Whether it counts without being named: loop devices, RAM disks and CD drives do not."""
         return not _SOFT.fullmatch(name)
 
     def _persistent(self, keyword: str) -> str:
@@ -168,7 +168,7 @@ class Mounts:
                 self._told(mount)
 
     def _on_disk(self, mount: Mount) -> bool:
-        """Whether its source is a block device, or was one that vanished under it."""
+        """Whether its source is a block device, or was one that has vanished since."""
         if mount.is_fuse or not mount.source.startswith(f"{self._dev}/"):
             return False
         # btrfs has a number of its own (major 0).

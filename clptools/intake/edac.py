@@ -1,9 +1,10 @@
 """MCE: memory errors (EDAC) and machine checks, from the kernel's log and EDAC's counters.
 
-An uncorrected error is a fault; corrected ones predict one, if there are `correctable_count` of
-one device within `correctable_window`.  The counters are in `/sys/devices/system/edac/mc`
-(Documentation/driver-api/edac.rst) and are read when the log says so: lines may be lost, counts
-are not.  Keywords: `mc0`, `cpu3`, or `platform` (errors that the firmware reports, APEI).
+An uncorrected error is a fault; corrected ones predict one, if there are `correctable_count` of one
+device within `correctable_window`.  The counters are in `/sys/devices/system/edac/mc`
+(Documentation/driver-api/edac.rst) and are read whenever the log mentions an error: lines may be
+lost, counts are not.  Keywords: `mc0`, `cpu3`, or `platform` (errors that the firmware reports,
+APEI).
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     profile: str
     own_watchdog: bool = False
     fixed: bool = False
-    """A variable says that it is a test, or over: a row for the name must not override that."""
+    """A variable says that it is a test, or over, which no row for the name must override."""
 
 
 class Families:
@@ -171,14 +171,14 @@ class _Table:
         elif not told:
             told = event_class or family.event_class
         elif level == "CLEAR" and told in OPENS and self._fits("clear_if", binds, default=True):
-            # The variable gives the gravity, the number whether it began or ended.
+            # The variable says how grave it is, the number whether it began or ended.
             told = "CLEAR"
         if not told:
             return None
         return self._told(name, *self._weighed(told, by_value, binds), binds)
 
     def _weighed(self, told: str, by_value: str, binds: Binds) -> tuple[EventClass, bool]:
-        """The class after the conditions, and whether a variable took a fault back."""
+        """The class once the conditions are applied, and whether a variable withdrew a fault."""
         if self._fits("test", binds):
             return EventClass.INFO, True
         if told in OPENS:

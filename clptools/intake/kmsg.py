@@ -2,7 +2,8 @@
 
 A thread of its own reads it, since a burst overruns the kernel's ring buffer within a fraction of a
 second, and the event loop may be busy that long.  The thread hands over what a source made of a
-line, each finding once until the loop has taken it, so that a storm stays small.
+line.  Until the loop has taken a finding, repetitions of it are only counted, so that a storm stays
+small.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ WARNING = 4
 PENDING = 1024
 """Different findings that may wait for the loop; more are lost and counted."""
 NICE = -10
-"""Priority of the thread.  It works little, but on an overloaded machine a second of waiting loses
-records."""
+"""Priority of the thread.
+
+It has little to do, but on an overloaded machine waiting for a second loses records.
+"""
 _TURN = 512
 """Records read between two checks whether to stop."""
 

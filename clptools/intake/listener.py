@@ -199,7 +199,7 @@ class Listener:
         except (BlockingIOError, InterruptedError):
             return False
         except OSError:
-            # ICMP errors of our answers arrive here; they cost no datagram.
+            # ICMP errors about our answers arrive here; no datagram is lost by them.
             return True
         self._on_datagram(self, data, bool(flags & socket.MSG_TRUNC), peer)
         return True
@@ -235,7 +235,7 @@ def _beside(own: socket.socket, admission: Admission) -> tuple[socket.socket, ..
     name = own.getsockname()
     others: list[socket.socket] = []
     try:
-        # Shared only after it is bound: binding showed that no other program has it.
+        # Shared only once it is bound, which shows that no other program has the address.
         share(own)
         for _ in range(2):
             others.append(_socket(Endpoint(name[0], name[1]), OTHER_BUFFER))
@@ -244,7 +244,7 @@ def _beside(own: socket.socket, admission: Admission) -> tuple[socket.socket, ..
         if steer(own, *_places(admission)):
             return tuple(others)
     except OSError:
-        pass  # out of file handles, or an old kernel: one socket hears as well, unprotected
+        pass  # no file handles left, or an old kernel: one socket works as well, but unprotected
     for other in others:
         other.close()
     return ()

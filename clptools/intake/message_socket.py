@@ -80,7 +80,7 @@ def bind_door(address: str) -> socket.socket:
     )
     try:
         door.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        # Before bind: the file gets the mode of the socket, less the umask; no moment is open.
+        # Before bind: the file gets the socket's mode, less the umask, and is never open to others.
         os.fchmod(door.fileno(), 0o600)
         door.bind(address)
     except OSError:
@@ -221,7 +221,7 @@ def _origin(pid: int) -> str:
 
 
 def _close_gifts(value: bytes) -> None:
-    """Closes file descriptors that a sender passed along; they would pile up."""
+    """Closes file descriptors that a sender attached, which would otherwise pile up."""
     count = len(value) // 4
     for (fd,) in struct.iter_unpack("=i", value[: count * 4]):
         os.close(fd)

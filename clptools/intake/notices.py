@@ -22,7 +22,7 @@ class TrapRefused(TrapNotice, frozen=True):
 
 
 class TrapReceiverListens(TrapNotice, frozen=True):
-    """An address of the trap receiver that could not be had is listened on."""
+    """The trap receiver listens on an address that it could not bind before."""
 
     entry = Entry("pm", 930, INFO)
     about = ("me",)

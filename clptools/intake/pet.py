@@ -106,7 +106,7 @@ class _Found(NamedTuple):
     dubious: bool
     """It looks like an end, but its number is in doubt."""
     misread: bool
-    """It is dubious and its severity is not calm: it ends nothing, the severity decides."""
+    """It is doubtful whether it is an end, and its severity is not calm: the severity decides."""
 
 
 def _find_row(
@@ -222,7 +222,7 @@ def _classify(
         others = (other for other in range(0x0C) if other != offset)
         return _Told(EventClass.CLEAR, named, (offset, *others))
     if row is None and severity in CALM and event.event_type == TWO_STATES:
-        # Which of the two is the bad one, the severity alone says: a calm one ends the other.
+        # Only the severity tells which of the two is the bad one: a calm one ends the other.
         return _Told(told, closes=(1 - event.offset,) if event.offset in (0, 1) else ())
     return _Told(told)
 
@@ -297,7 +297,7 @@ def _generic(trap: Trap, table: ClassTable) -> DecodedTrap:
     event_class = told.event_class if told else EventClass.UNKNOWN
     meaning = told.meaning if told else f"trap {trap.oid or 'without a name'}"
     if row is not None and told is not None and told.fixed and row.event_class in OPENS:
-        row = None  # a variable says that it is a test, or over: no row makes it a fault
+        row = None  # a variable says that it is a test, or that it is over: no row makes it a fault
     if row is not None:
         event_class = row.event_class
         meaning = table.meaning(None, (row.id,)) or meaning

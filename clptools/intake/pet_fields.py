@@ -1,4 +1,4 @@
-"""A PET's trap number and octets, read with the departures that BMCs in the field are known for.
+"""A PET's trap number and octets, also where BMCs in the field depart from the standard.
 
 Sources: PET specification 1.0; IPMI 2.0, tables 17-7, 42-2 and 42-3.  Each departure that is met is
 named in `quirks`; none makes a PET unreadable.

@@ -18,7 +18,7 @@ BURST = 200
 REPEAT_MS = 10_000
 """In a storm, one trap of each fault passes in this time; its beginning always passes."""
 FAULTS = 512
-"""Most new faults that pass in a storm within two such times: a server has fewer sensors."""
+"""At most so many new faults pass in a storm within two such times; servers have fewer sensors."""
 GRAVE = 4_096
 """Fatal faults remembered in addition: any number of them passes, but memory is bounded."""
 ENDS, ENDS_BURST = 1, 10
@@ -127,8 +127,8 @@ class Storm(Generic[Value]):
         else:
             passes = calm or now_ms - last.at_ms >= REPEAT_MS
             if not passes and last.state != state:
-                # The end passes too, now and then: if it were held back, the same fault again would
-                # be no news, though it began anew.
+                # The end also passes now and then: if it were held back, the fault would be no news
+                # when it begins again.
                 ended = ends_urgent and last.ends is not None and last.ends.take(now_ms)
                 passes = urgent or ended
         if not passes:
@@ -191,7 +191,7 @@ class Storm(Generic[Value]):
 
 
 class Pace:
-    """Gives turns: heartbeats, and everything else in the loop, come between them."""
+    """Gives turns, between which heartbeats and everything else in the loop are handled."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop

@@ -1,6 +1,7 @@
 """Hardware events of this server's own BMC by Redfish, as a trap would tell them.
 
-`BmcWatch` watches one BMC; here is which one that is, by the configuration in force, and for whom.
+`BmcWatch` watches one BMC; this module decides which one, and for which monitors, by the
+configuration in force.
 """
 
 from __future__ import annotations

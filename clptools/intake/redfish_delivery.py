@@ -22,10 +22,10 @@ PENDING, GRAVE_PENDING = 256, 4096
 """Events taken and not yet durable: all, and fatal ones and ends."""
 _GRAVE = (EventClass.FATAL, EventClass.CLEAR)
 _ALIKE = 8 * KEPT
-"""Events that are remembered by their ids, alike ones among them."""
+"""Ids of events that are remembered, also of events that are alike."""
 LATE_S = 60.0
-"""An event that is so much older than the newest of its fault, and comes as shortly after that,
-was overtaken; a greater difference is a clock that was set."""
+"""An event that is at most this much older than the newest of its fault, and arrives within this
+time after it, was overtaken; a greater difference means that a clock was set."""
 
 
 class Seen:
@@ -58,7 +58,7 @@ class Seen:
         return True
 
     def remember(self, way: str, told: Told) -> None:
-        """It is no news by this way; another that tells it as it happens is believed."""
+        """It is no news by this way; if another way tells it as it happens, that counts."""
         self._noted(way, told)
 
     def _noted(self, way: str, told: Told) -> tuple[_Ids, bool]:

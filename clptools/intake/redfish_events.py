@@ -25,7 +25,7 @@ from clptools.core.model.trap_profiles import TrapProfile
 from clptools.core.model.words import EventClass
 
 ROW = "redfish "
-"""How rows of a site's `[[trap_profile]]` begin that are of Redfish."""
+"""How rows for Redfish begin in a site's `[[trap_profile]]`."""
 RECORDS = 256
 """Of one Event; more are an attack."""
 _ID = re.compile(r"([A-Za-z0-9_-]{1,64})\.(?:v?\d[\d_]{0,12}\.){0,4}([A-Za-z0-9_-]{1,96})")
@@ -127,7 +127,7 @@ def events_of(body: Json) -> list[Told]:
 
 
 def unread_of(body: Json) -> int:
-    """How many things in an Event are no records that are read, or too many."""
+    """How many entries of an Event are not read: no records, or too many."""
     rows = body.get("Events")
     return len(rows) - len(events_of(body)) if isinstance(rows, list) else 1
 

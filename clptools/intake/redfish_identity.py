@@ -1,7 +1,7 @@
 """Certificate and key of the listener that BMCs push to: `python -m`, prints both in PEM.
 
-Nobody verifies it, a BMC knows no authority of ours: it only lets HTTPS be spoken.  In a process
-of its own, because the library that mints it would cost the agent 10 MB for good.
+Nobody verifies it, since a BMC knows no authority of ours: it only makes HTTPS possible.  In a
+process of its own, because the library that mints it would cost the agent 10 MB for good.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ _MOST = 2
 Get = Callable[[str], Awaitable[Json]]
 
 ROWS = 1024
-"""So many of the newest entries of a log are looked at, where a service gives all at once."""
+"""If a service returns all entries at once, this many of the newest are looked at."""
 
 
 async def find_logs(get: Get, system: str) -> list[str]:

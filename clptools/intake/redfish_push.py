@@ -22,8 +22,8 @@ LINE_BYTES = 64
 def subscriptions(destination: str, context: str, service: Json) -> Iterator[Json]:
     """Bodies that ask for events, one after the other until a service takes one.
 
-    iLO 5 wants event types, newer services refuse them.  Many verify a certificate that they
-    cannot know, unless they are told not to, and others refuse to be told.
+    iLO 5 wants event types, newer services refuse them.  Many verify the certificate, which they
+    cannot know, unless they are told not to; others refuse to be told.
     """
     base: Json = {"Destination": destination, "Context": context, "Protocol": "Redfish"}
     newer = base | {"SubscriptionType": "RedfishEvent", "EventFormatType": "Event"}
@@ -92,7 +92,10 @@ class StreamParser:
 
     def __init__(self) -> None:
         self._rest = bytearray()
-        """The line that has not ended.  It is searched once, however small its pieces are."""
+        """The line that has not ended yet.
+
+        Each byte is searched once, however small the pieces are.
+        """
         self._data: list[bytes] = []
         self._size = 0
         """Of the data, and of what keeping each line of it costs."""

@@ -131,7 +131,7 @@ class BmcWatch:
         self._service.close()
 
     async def _again(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
-        """Goes on whatever happens; each fault is one line until it is another."""
+        """Goes on whatever happens; each fault is reported once, until there is another one."""
         delay_s = AGAIN_S[0]
         while True:
             begun = self._loop.time()
@@ -225,7 +225,7 @@ class BmcWatch:
                     for event_id, data in told:
                         last = event_id or last
                         await self._told(data, "stream")
-                    # However it goes on, byte by byte say: the event as a whole has that long.
+                    # The event as a whole has that long, even if it arrives byte by byte.
                     begins = told or ends_by == math.inf
                     if not parser.inside:
                         ends_by = math.inf
@@ -321,7 +321,7 @@ class BmcWatch:
     async def _read_log(self, path: str) -> None:
         """Its newest entries; the first time they are only remembered.
 
-        Unless an agent before us read it a moment ago: then what it had not seen is news.
+        If an earlier agent read the log a moment ago, what that one had not seen is news.
         """
         entries = await newest(self._get, path)
         before = None if path in self._read else self._known.before
@@ -337,7 +337,7 @@ class BmcWatch:
             whole = self._stream is not None and self._stream_since < self._log_read_at
             new = not self._seen.knows("log", told)
             if not new:
-                self._seen.remember("log", told)  # still there: others are forgotten before
+                self._seen.remember("log", told)  # still in the log: others are forgotten first
                 continue
             if whole and not self._seen.tells("stream", told):
                 self._owed.setdefault(told.identity, self._loop.time())

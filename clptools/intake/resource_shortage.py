@@ -1,4 +1,4 @@
-"""HA/RS: the system stalls for want of cpu, io or memory, or a resource runs out.
+"""HA/RS: the system stalls because cpu, io or memory is short, or a resource runs out.
 
 Pressure comes by triggers of the kernel (Documentation/accounting/psi.rst), which wakes us only
 while there is some.  The kernel does not report when memory, file handles, processes, space or

@@ -139,8 +139,8 @@ class V3Message(msgspec.Struct, frozen=True, kw_only=True):
 def decode(data: bytes) -> Trap | V3Message:
     """A datagram as a notification, or as a v3 message for `usm.py`.
 
-    Raises DecodeError for anything else.  Bytes behind the message are tolerated, as every
-    other receiver does, and named in `quirks`.
+    Raises DecodeError for anything else.  Bytes after the message are tolerated, as in every other
+    receiver, and named in `quirks`.
     """
     if len(data) > MESSAGE_BYTES:
         raise DecodeError(f"{len(data)} bytes, at most {MESSAGE_BYTES}")

@@ -29,8 +29,8 @@ MOMENTS = frozenset({"transmit", "firmware", "io", "timeout", "file system", "un
 """Momentary faults: no state shows when they are over."""
 
 PENDING = 1024
-"""Messages that are not durable yet; beyond it they are dropped and counted.  Faults and their ends
-have as many places again, beyond those that predictions may take."""
+"""Messages that may wait to become durable; further ones are dropped and counted.  Faults and their
+ends have as many places again, beyond those that predictions may take."""
 AGAIN_S = (1.0, 60.0)
 """Shortest and longest pause before a failed source is started again."""
 
@@ -162,7 +162,7 @@ class Faults:
                 run.end.cancel()
 
     def _quiet(self, keyword: str, fault: str) -> None:
-        """Closes a fault without an end of its own once it was quiet for long."""
+        """Closes a fault that has no end of its own, once it has been quiet for long."""
         quiet_ms = self.watched.number(keyword, "quiet_ms")
         if fault in MOMENTS and quiet_ms:
             self._close_later(keyword, fault, quiet_ms, "nothing more since")

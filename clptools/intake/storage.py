@@ -1,8 +1,8 @@
 """HA/SS: disks that fail, time out or vanish, arrays, NVMe warnings, read-only file systems.
 
-Sources: the kernel's log, uevents, `/sys/class/block`, and for disks that a monitor names a
-read now and then, by a child process, as it may hang.  Software RAID is watched by the notifying
-files of `/sys/block/md*/md/` (Documentation/admin-guide/md.rst).
+Sources: the kernel's log, uevents, `/sys/class/block`, and, for disks that a monitor names, a read
+now and then by a child process, as it may hang.  Software RAID is watched by the notifying files of
+`/sys/block/md*/md/` (Documentation/admin-guide/md.rst).
 """
 
 from __future__ import annotations

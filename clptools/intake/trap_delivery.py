@@ -105,7 +105,7 @@ class TrapDelivery:
         self._recent: dict[bool, Recent[asyncio.Task[bool]]] = {
             grave: Recent() for grave in (False, True)
         }
-        """By whether they are grave: a storm must not push a fatal one out."""
+        """Keyed by whether they are grave: a storm must not push out a fatal one."""
         self._pending: dict[bool, set[asyncio.Task[bool]]] = {False: set(), True: set()}
         self._storms: dict[str, Storm[_Taken]] = {}
 
@@ -199,7 +199,7 @@ class TrapDelivery:
                 self._notes.note_seldom("fault", text, _now_ms())
             kept = not faults
         finally:
-            # In every case: a key that stayed would make its retransmissions duplicates.
+            # In every case: if the key stayed, retransmissions would count as duplicates.
             if not kept:
                 self._counters.undelivered += 1
                 self._recent[taken.grave].forget(taken.key)

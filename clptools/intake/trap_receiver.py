@@ -103,7 +103,8 @@ class TrapReceiver:
         self._paused: set[Listener] = set()
         """Whose trap may not wait, and comes after many of its sensor: they read on after it."""
         self._foreign = {known: Bucket(FOREIGN_RATE, FOREIGN_RATE) for known in (False, True)}
-        """By whether they are of the cluster: a flood of others must not keep a rehearsal out."""
+        """Keyed by whether they are of the cluster: a flood of others must not keep out a
+        rehearsal."""
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self) -> None:
@@ -204,7 +205,7 @@ class TrapReceiver:
         try:
             return self._triage.waits(data, self._wall())
         except Exception:
-            # The full decoding meets the same bug, and notes it.
+            # The full decoding will meet the same bug and note it.
             return None
 
     def _take_turn(self) -> None:

@@ -1,7 +1,7 @@
 """Triage of datagrams: which may wait, and the queue of those that do.
 
 In a storm the fatal trap must be found before all others are read, and with it every trap that a
-monitor recovers on.  A first look costs a tenth of reading: a plain PET in the common encoding is
+monitor recovers on.  A first look costs a tenth of decoding: a plain PET in the common encoding is
 recognised by its fixed bytes, and its class is remembered by what decides it in the class table; a
 trap that is no PET is recognised by its name.  Whatever is not recognised is read in full at once.
 """
@@ -94,7 +94,7 @@ _EVENT_DATA = slice(31, 39)
 MOST = 4_096
 """Datagrams that wait, of all sensors."""
 MOST_OF_ONE = 256
-"""Of one sensor: the newest give its state, and a fatal trap of it waits for those before it."""
+"""For each sensor: the newest give its state, and a fatal trap waits for those before it."""
 
 Item = TypeVar("Item")
 

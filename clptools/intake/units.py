@@ -58,7 +58,7 @@ async def watch(kernel: Kernel, faults: Faults, note: Callable[[str], None]) -> 
 async def _keep_watching(
     faults: Faults, keywords: frozenset[str], note: Callable[[str], None]
 ) -> None:
-    """Watches across restarts of the bus; a fault is noted once, until it works again."""
+    """Keeps watching when the bus restarts; a fault is noted once, until the bus works again."""
     delay_s, said = AGAIN_S[0], False
     while True:
         units = Units(faults, keywords)
@@ -131,7 +131,7 @@ class Units:
             self._bus.disconnect()
 
     async def _subscribe(self) -> None:
-        """Subscribes first and reads the states then, so that no change is missed."""
+        """Subscribes first and then reads the states, so that no change is missed."""
         await self._systemd.follow(self._call)
         await self._call(NAME, PATH, MANAGER, "Subscribe")
         for name in sorted(self._named):
@@ -182,7 +182,7 @@ class Units:
         return False
 
     async def _read_again(self) -> None:
-        """Reads them one by one: the library closes a connection that is sent too much at once."""
+        """Reads them one by one: the library closes a connection that gets too much at once."""
         for path, unit in list(self._units.items()):
             await self._quietly(self._read, path, unit)
 

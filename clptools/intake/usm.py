@@ -1,8 +1,8 @@
 """SNMPv3 with the user-based security model (RFC 3412, 3414, 3826, 7860).
 
 Traps: the sender's engine is authoritative; it is learned from the first message that proves a
-user's key, and its boots and time may then only go on.  INFORMs: this receiver's engine is
-authoritative; it answers discovery and reports its time.  Keys are localised and payloads
+user's key, and from then on its boots and time must only increase.  INFORMs: this receiver's engine
+is authoritative; it answers discovery and reports its time.  Keys are localised and payloads
 decrypted by pysnmp, which is imported only here, only when a user is configured.
 
 Key file of a user (`snmp/<user>`, mode 0400 or 0600), lines in any order, `#` comments:
@@ -208,7 +208,7 @@ class Usm:
         return trap
 
     def read(self, message: V3Message) -> Trap:
-        """The notification in a recorded message of any time.
+        """The notification in a recorded message, however old it is.
 
         Raises Refused and DecodeError.
         """

@@ -130,11 +130,16 @@ def sample(
     )
     interconnects = _lans(names, links, round(interval_s * 1000))
     if bmchb:
-        interconnects = (*interconnects, _bmc_heartbeat(servers))
+        bmcs = {s.name: s.bmc.address for s in servers if s.bmc is not None}
+        link = Interconnect(name="bmchb1", type="bmchb", addresses=bmcs, interval_ms=1000)
+        interconnects = (*interconnects, link)
     action = BmcAction(forced_stop or ("power-off" if bmc else "none"))
-    monitors = _monitors(
-        names, method, after_recovery, final_action, script, bool(migrate), bool(prepare)
-    )
+    monitors = _monitors(names, method, after_recovery, final_action, script, bool(migrate))
+    if prepare:
+        monitors = tuple(
+            msgspec.structs.replace(m, prepare_on_stall=True) if m.name == "mrw1" else m
+            for m in monitors
+        )
     if raid:
         # A category of its own, whatever the device.
         mrw3 = Monitor(name="mrw3", type="mrw", servers=names, category="RAID")
@@ -237,7 +242,6 @@ def _monitors(
     final_action: str,
     script: str,
     migrate: bool,
-    prepare: bool,
 ) -> tuple[Monitor, ...]:
     userw = Monitor(
         name="userw",
@@ -252,7 +256,6 @@ def _monitors(
         category="BMCNOTICE",
         keywords={n: f"192.168.0.{i + 1}" for i, n in enumerate(names)},
         stall_on_predictive_failure=True,
-        prepare_on_stall=prepare,
         recovery=Recovery(
             action=RecoveryStep.FAILOVER,
             target="failover1",

@@ -73,7 +73,7 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
     spans: tuple[Span, ...]
     outages: tuple[Outage, ...]
     left_out: int = 0
-    """Records that found no room; those that change nothing go first."""
+    """Records that found no room; those that change nothing are left out first."""
 
 
 # ---------------------------------------------------------------------- which records
@@ -140,7 +140,7 @@ def incident(
 
 
 def _that_fit(records: Sequence[EventRecord]) -> list[EventRecord]:
-    """Of very many, those that change something, and of these the first."""
+    """If there are very many, those that change something, and of these the first."""
     if len(records) <= MOST_MARKS:
         return list(records)
     telling = [r for r in records if kind_of(r) is not Kind.NOTE]

@@ -56,7 +56,7 @@ def group_map(view: StatusJson) -> str:
 
 
 def cell(group: GroupJson, server: str, on: str) -> str:
-    """A group's letter on a server: `e` on each of several that run it by a fault."""
+    """A group's letter on a server: `e` on each if, by a fault, several run it."""
     return "e" if server in (group.get("copies") or ()) else LETTERS.get(on, "-")
 
 

@@ -174,7 +174,7 @@ def kind_of(record: EventRecord) -> Kind:
 
 
 def lane_of(record: EventRecord) -> Lane:
-    """Where a record stands: with the server, or the BMC, that it happened to."""
+    """Where a record stands: at the server, or the BMC, that it is about."""
     said = facts(record)
     if record in _OF_BMC:
         return Place.BMC, said.get("server", record.server)

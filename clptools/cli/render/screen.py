@@ -53,7 +53,7 @@ CLASS_WORDS = {
 }
 
 _LEAST_LINES = 10
-"""Kept for the sections, header and footer: notes of a tiny terminal are cut first."""
+"""Kept for the sections, header and footer: on a tiny terminal notes are cut first."""
 
 NAME_COLUMNS = 17
 """At most this wide, blank included: the original's field."""
@@ -135,7 +135,7 @@ def header(view: StatusJson, now: float, lost: str, room: int = 80) -> Line:
     state = cluster["status"]
     if cluster["suspended"]:
         state += ", suspended"
-    ratio = cluster.get("toratio", 1)  # an agent from before clptoratio does not say
+    ratio = cluster.get("toratio", 1)  # an agent older than clptoratio does not say
     if ratio > 1:
         state += f", time-outs x{ratio}"
     warn = cluster["suspended"] or ratio > 1
@@ -316,7 +316,7 @@ def ages(view: StatusJson, server: ServerJson, *, short: bool = False) -> str:
 
     `short`: without the names.
 
-    If this server hears none, as the others did.  BMC heartbeats are in the column of the BMC.
+    If this server hears none, as the others heard it.  BMC heartbeats are in the column of the BMC.
     """
     others = [s for s in view["servers"] if s is not server and s["status"] not in AWAY]
     newest: dict[str, float | None] = {

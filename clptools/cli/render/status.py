@@ -96,9 +96,9 @@ def status_lines(view: StatusJson, *, long: bool, detail: bool) -> Iterator[str]
 
 
 def notes(view: StatusJson, now: float | None = None, columns: int = 80) -> list[str]:
-    """What nobody may overlook, and no status word says; `now`: wall clock.
+    """What must not be overlooked and no status word says; `now`: wall clock.
 
-    They come after the original's layout, so that what parses it finds it as it was.
+    They come after the original's layout, so that scripts that parse it still can.
     """
     now = time.time() if now is None else now
     lines: list[str] = []
@@ -137,7 +137,7 @@ def _notes(view: StatusJson, now: float) -> Iterator[tuple[str, str]]:
                 f"clpmonctrl -r -m {monitor['name']} -h {name}",
             )
     for server in view["servers"]:
-        # Agents of before do not say.
+        # Older agents do not say.
         if server.get("refused"):
             yield f"{server['name']}: {server['refused']}.", f"clpstat --explain {server['name']}"
 

@@ -108,7 +108,7 @@ class Peers(dict[str, PeerState]):
     def _any_marked(self) -> bool:
         """Whether any server may be out, or there is no other server.
 
-        A cheap first question, asked many times a step: nearly always none is.
+        A cheap first check, asked many times in a step: nearly always no server is out.
         """
         for p in self.values():
             if p.left or p.confirmed or p.off_asked_at != NEVER:

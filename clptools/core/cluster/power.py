@@ -48,7 +48,7 @@ _HURRY_MS = 700
 _LAG_MS = 400
 """Between two hurried reads, and what a read takes."""
 _STILL_MS = 2_000
-"""A beat in the BMC that did not change for so long, and was read: longer than a slow BMC takes."""
+"""How long a beat in the BMC that is read may stay the same: longer than a slow BMC takes."""
 
 
 class Power:

@@ -30,7 +30,7 @@ from clptools.core.step import Change, Step
 
 _TURNS_KEPT = 8
 OFFER_MS = 60_000
-"""A configuration that was prepared and not put in force within this never is."""
+"""A configuration that was prepared but not put in force within this time never will be."""
 
 
 def joining(names: Iterable[str], known: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
@@ -99,9 +99,9 @@ class Revision:
         return "" if vouched or self.peers.is_out(name) else replies.NOT_PROVEN_DOWN
 
     def has_reached(self, before: tuple[str, ...] | None, asker: str) -> bool:
-        """Whether all servers of the revision before have ours (None: all), but for the asker.
+        """Whether all servers of the revision before (None: all) have ours, apart from the asker.
 
-        Only then a server that joins may take it over (`joining`).
+        Only then may a server that joins take it over (`joining`).
         """
         names = self.step.settings.names if before is None else before
         return all(name == asker or name not in names for name in self.behind())

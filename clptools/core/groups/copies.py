@@ -1,4 +1,4 @@
-"""Two servers that run the same group: what must never be, recorded wherever it is seen."""
+"""Two servers that run the same group: this must never happen, and is recorded where it is seen."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class CopyWatch:
             step.notice(notices.TwoCopies(group, servers, say.stops_of(group, older)))
 
     def _runners(self) -> dict[str, tuple[str, ...]]:
-        """Group -> servers that are heard and say that they run it, or still stop it beside one.
+        """Group -> servers that are heard and say that they run it, or stop it beside another.
 
         A server without state stops leftovers of an earlier run, for which it has no grant.
         """

@@ -39,7 +39,7 @@ class Migration:
             self.step.notice(notices.MigrationBegins(name, run.migrations))
 
     def advance(self, group: Group | None, run: GroupRun) -> bool:
-        """Begins each migration that no other one still waits on; whether any is left."""
+        """Begins each migration that waits for no other one; returns whether any is left."""
         run.migrations = [r for r in run.migrations if run.resources.get(r) in _TO_MIGRATE]
         for resource in reversed(group.resources if group is not None else ()):
             if resource.name not in run.migrations:
@@ -63,7 +63,7 @@ class Migration:
         step.notice(notices.MigrationFailed(name, resource, why))
 
     def give_up(self, name: str, run: GroupRun) -> bool:
-        """A later order to stop leaves no time for migrations; whether any were left."""
+        """A later order to stop leaves no time for migrations; returns whether any were left."""
         left, run.migrations = run.migrations, []
         for resource, state in run.resources.items():
             if state is ResourceState.MIGRATING:

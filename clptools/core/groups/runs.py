@@ -116,7 +116,7 @@ class GroupRuns:
         self.step.changed(Change.REPORT)
 
     def start_ready(self, group: Group, run: GroupRun) -> bool:
-        """Starts each resource whose dependencies are online; whether any is not online yet."""
+        """Starts each resource whose dependencies are online; returns whether any is not yet."""
         left = False
         for resource in group.resources:
             state = run.resources.setdefault(resource.name, ResourceState.OFFLINE)

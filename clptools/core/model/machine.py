@@ -45,8 +45,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     unechoed: frozenset[str] = frozenset()
     """Servers with a BMC that answer, but not to ICMP echoes, as `unechoed` found."""
     watchdogs: dict[str, str] = {}
-    """Method of a `userw` monitor -> why it cannot be armed here; absent: nothing speaks against
-    it."""
+    """Method of a `userw` monitor -> why it cannot be armed here; absent: no reason is known."""
     taken: dict[str, str] = {}
     """Place that the configuration wants to listen at (`udp 10.0.0.1:162`) -> the other program
     that does."""

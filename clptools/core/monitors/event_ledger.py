@@ -57,7 +57,7 @@ class EventLedger:
         self.recovery = recovery
 
     def restore(self, ledger: LedgerFile) -> None:
-        """Takes over what the disk had open; shown and binding, but not recovered again."""
+        """Takes over what the disk had open: it is shown and counts, but is not recovered again."""
         self.state.next_event = ledger.next_event
         for e in ledger.entries:
             monitor = self.step.settings.monitor(e.monitor)
