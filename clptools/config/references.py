@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from clptools.config.edit import SORTS, Configuration, Found
-from clptools.config.field import Field
+from clptools.config.field import ON_SERVERS, Field
 from clptools.config.lines import Json
 from clptools.config.monitors import MONITOR_SCRIPTS
 from clptools.config.table import fields_of, inner_of
@@ -85,7 +85,9 @@ def lacking(config: Configuration, server: str) -> list[str]:
                 continue
             for key in _set(one, one.table, fields_of(kind, one.table, config.registries), ""):
                 value = key.value
-                if key.field.parse.by_server and isinstance(value, dict) and server not in value:
+                if key.field.name.endswith(ON_SERVERS) or not key.field.parse.by_server:
+                    continue
+                if isinstance(value, dict) and server not in value:
                     found.append(f"{kind}.{one.name}.{key.field.name}.{server}")
     return found
 
