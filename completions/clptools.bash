@@ -34,15 +34,16 @@ _clptools() {
             words=('file')
             ;;
         clpcfctrl)
-            flags='--push --pull --compcheck --history --diff --rollback --without --import --keygen -x --dir -l --linux -w --windows --nocheck -f --force --json --help --version'
+            flags='--push --pull --compcheck --history --diff --rollback --without --import --merge --export --keygen -x --dir -l --linux -w --windows --nocheck -f --force --json --help --version'
             case " ${before[*]} " in
                 *' --diff '*) words=('revision') ;;
                 *' --rollback '*) words=('revision') ;;
             esac
-            valued='--without --import -x --dir'
+            valued='--without --import --export -x --dir'
             case $previous in
                 --without) value='server' ;;
                 --import) value='file' ;;
+                --export) value='file' ;;
                 -x|--dir) value='directory' ;;
             esac
             ;;
