@@ -53,15 +53,16 @@ _clptools() {
             esac
             ;;
         clpcfctrl)
-            flags='--push --pull --compcheck --history --diff --rollback --without --import --keygen -x --dir -h --host -p --port -l --linux -w --windows --nocheck -f --force --json --help --version'
+            flags='--push --pull --compcheck --history --diff --rollback --without --import --merge --export --keygen -x --dir -h --host -p --port -l --linux -w --windows --nocheck -f --force --json --help --version'
             case " ${before[*]} " in
                 *' --diff '*) words=('revision') ;;
                 *' --rollback '*) words=('revision') ;;
             esac
-            valued='--without --import -x --dir -h --host -p --port'
+            valued='--without --import --export -x --dir -h --host -p --port'
             case $previous in
                 --without) value='server' ;;
                 --import) value='file' ;;
+                --export) value='file' ;;
                 -x|--dir) value='directory' ;;
                 -h|--host) value='server' ;;
                 -p|--port) value=' ' ;;

@@ -58,7 +58,7 @@ time-out and no longer than this: another server may be able to take the address
 class Options(VariantOptions, frozen=True, kw_only=True):
     """The address, and how it is taken."""
 
-    address: str
+    address: PerServer
     """With its prefix length."""
     interface: PerServer = ""
     announcements: int = 5
@@ -100,7 +100,7 @@ def warm_up() -> None:
 
 async def start(resource: Resource, context: ResourceContext) -> ResourceOutcome:
     """Add the address, unless another host has it, announce it, and keep it from then on."""
-    wanted = _wanted(resource)
+    wanted = _wanted(resource, context.server)
     await release(wanted.ip)
     async with asyncio.timeout(resource.start_timeout_ms / 1000), _netlink() as netlink:
         links = await _links(netlink)
@@ -129,7 +129,7 @@ async def start(resource: Resource, context: ResourceContext) -> ResourceOutcome
 
 async def stop(resource: Resource, context: ResourceContext) -> ResourceOutcome:
     """Remove exactly this address, from whichever interface has it."""
-    wanted = _wanted(resource)
+    wanted = _wanted(resource, context.server)
     await release(wanted.ip)
     stop_announcing(wanted.ip)
     async with asyncio.timeout(resource.stop_timeout_ms / 1000), _netlink() as netlink:
@@ -163,7 +163,7 @@ def _keep(resource: Resource, context: ResourceContext, seen: Seen | None) -> No
         return found
 
     wishes = Wishes(
-        address=_wanted(resource).ip,
+        address=_wanted(resource, context.server).ip,
         announcements=options.announcements,
         interval_s=options.announce_interval,
         look=look,
@@ -178,7 +178,7 @@ async def _look(resource: Resource, context: ResourceContext, place: str) -> See
 
     Raises ClpError and OSError.
     """
-    wanted = _wanted(resource)
+    wanted = _wanted(resource, context.server)
     async with asyncio.timeout(LOOK_S), _netlink() as netlink:
         links = await _links(netlink)
         held = await _held(netlink)
@@ -202,8 +202,8 @@ def _seen(link: Link, *, put_back: bool = False) -> Seen:
     return Seen(interface=link.name, port=link.port, carrier=carrier, put_back=put_back)
 
 
-def _wanted(resource: Resource) -> IPv4Interface | IPv6Interface:
-    return ip_interface(read(Options, resource.options).address)
+def _wanted(resource: Resource, server: str) -> IPv4Interface | IPv6Interface:
+    return ip_interface(on_server(read(Options, resource.options).address, server))
 
 
 def _interface(resource: Resource, server: str) -> str:
