@@ -68,6 +68,15 @@ _clptools() {
                 -p|--port) value=' ' ;;
             esac
             ;;
+        clpcfget)
+            flags='-e --entries -g --get -x --dir --json --help --version'
+            valued='-e --entries -g --get -x --dir'
+            case $previous in
+                -e|--entries) value=' ' ;;
+                -g|--get) value=' ' ;;
+                -x|--dir) value='directory' ;;
+            esac
+            ;;
         clpcfset)
             flags='-x --dir --file -f --force --json --help --version'
             words=('wizard create add set unset del rename move show' 'cluster server interconnect np server_group group resource monitor snmpv3_user trap_profile trap forced_stop alert')
@@ -379,4 +388,4 @@ _clptools() {
         _clptools_values "${value:-${words[place]-$more}}" "$ask" "$current")
 }
 
-complete -F _clptools clpbackup clpbmccnf clpbwctrl clpcfadm clpcfchk clpcfctrl clpcfset clpcl clpcompat clpdemo clpdown clpencrypt clpforcestop clpfwctrl clpgrp clphealthchk clplcnsc clpledctrl clplogcc clplogcmd clpmdctrl clpmdstat clpmonctrl clpmsg clpnode clpperfc clpperfchk clpregctrl clpreplay clprestore clprexec clprsc clpsim clpstat clpstdn clpsvcctrl clptoratio clptrap clptrnreq clpwait clpwitnessd
+complete -F _clptools clpbackup clpbmccnf clpbwctrl clpcfadm clpcfchk clpcfctrl clpcfget clpcfset clpcl clpcompat clpdemo clpdown clpencrypt clpforcestop clpfwctrl clpgrp clphealthchk clplcnsc clpledctrl clplogcc clplogcmd clpmdctrl clpmdstat clpmonctrl clpmsg clpnode clpperfc clpperfchk clpregctrl clpreplay clprestore clprexec clprsc clpsim clpstat clpstdn clpsvcctrl clptoratio clptrap clptrnreq clpwait clpwitnessd

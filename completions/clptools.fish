@@ -93,6 +93,14 @@ complete -c clpcfctrl -l json -d 'Print one JSON object instead of text, errors 
 complete -c clpcfctrl -l help -d 'Show a summary and exit.'
 complete -c clpcfctrl -l version -d 'Show the version and exit.'
 
+complete -c clpcfget -f
+complete -c clpcfget -s e -l entries -x -d 'Print names.'
+complete -c clpcfget -s g -l get -x -d 'Print a value.'
+complete -c clpcfget -s x -l dir -r -F -d 'Read clp.toml in this folder instead.'
+complete -c clpcfget -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clpcfget -l help -d 'Show a summary and exit.'
+complete -c clpcfget -l version -d 'Show the version and exit.'
+
 complete -c clpcfset -f
 complete -c clpcfset -n '__clptools_place 0 -x --dir --file' -a 'wizard create add set unset del rename move show'
 complete -c clpcfset -n '__clptools_place 1 -x --dir --file' -a 'cluster server interconnect np server_group group resource monitor snmpv3_user trap_profile trap forced_stop alert'
