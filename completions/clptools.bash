@@ -97,7 +97,7 @@ _clptools() {
             esac
             ;;
         clpcompat)
-            flags='--install --remove --show --json --help --version'
+            flags='--install --remove --refresh --show --json --help --version'
             ;;
         clpdemo)
             flags='--keep --json --help --version'

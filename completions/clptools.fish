@@ -135,6 +135,7 @@ complete -c clpcl -l version -d 'Show the version and exit.'
 complete -c clpcompat -f
 complete -c clpcompat -l install -d 'Make them; what is there already stays.'
 complete -c clpcompat -l remove -d 'Take them away.'
+complete -c clpcompat -l refresh -d 'Write etc/clp.conf again.'
 complete -c clpcompat -l show -d 'Say whether they are there.'
 complete -c clpcompat -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clpcompat -l help -d 'Show a summary and exit.'
