@@ -336,14 +336,15 @@ _clptools() {
             esac
             ;;
         clptrnreq)
-            flags='-t --type -h --host -r --resource -s --script -p --port -w --wait --json --help --version'
-            valued='-t --type -h --host -r --resource -s --script -p --port -w --wait'
+            flags='-t --type -h --host -r --resource -s --script -p --port --key -w --wait --json --help --version'
+            valued='-t --type -h --host -r --resource -s --script -p --port --key -w --wait'
             case $previous in
                 -t|--type) value='GRP_FAILOVER EXEC_SCRIPT' ;;
                 -h|--host) value='server' ;;
                 -r|--resource) value='resource' ;;
                 -s|--script) value='file' ;;
                 -p|--port) value=' ' ;;
+                --key) value='file' ;;
                 -w|--wait) value=' ' ;;
             esac
             ;;

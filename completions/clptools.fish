@@ -485,6 +485,7 @@ complete -c clptrnreq -s h -l host -x -a '(clpstat --complete server 2>/dev/null
 complete -c clptrnreq -s r -l resource -x -a '(clpstat --complete resource 2>/dev/null)' -d 'A resource of the group to fail over.'
 complete -c clptrnreq -s s -l script -r -F -d 'The script\'s name.'
 complete -c clptrnreq -s p -l port -x -d 'Their port (29002).'
+complete -c clptrnreq -l key -r -F -d 'The cluster\'s authkey; by default this server\'s.'
 complete -c clptrnreq -s w -l wait -x -d 'Wait this long for each (30).'
 complete -c clptrnreq -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clptrnreq -l help -d 'Show a summary and exit.'
