@@ -285,7 +285,7 @@ _clptools() {
             esac
             ;;
         clpstat)
-            flags='-s --long --local -h --host -g -m -n -p -f -i --cl --sv --hb --np --fnc --svg --grp --rsc --mon --detail --explain --watch --events --since --follow --at --from --to --level --of --text --graph --html -o --output --metrics --check -w -c --hw --json --help --version'
+            flags='-s --long --local -h --host -g -m -n -p -f -i --cl --sv --hb --np --fnc --svg --grp --rsc --mon --xcl --detail --explain --watch --events --since --follow --at --from --to --level --of --text --graph --html -o --output --metrics --check -w -c --hw --json --help --version'
             words=('any')
             valued='-h --host --since --at --from --to --level --of -o --output -w -c'
             case $previous in
