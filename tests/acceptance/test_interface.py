@@ -231,12 +231,17 @@ def test_4_a_server_that_was_stopped_is_not_called_late(cluster: Cluster) -> Non
 # 5. Status
 
 
-def test_5_local_status_of_a_server_without_groups(cluster: Cluster) -> None:
-    text = cluster[2].ok("clpstat --local")
-    assert "server1" not in text
-    assert re.search(r"failover1 \.+: Offline", text)
-    assert re.search(r"fip1 +: Offline", text)
-    assert re.search(r"exec1 +: Offline", text)
+def test_5_local_status_has_all_servers_in_order(cluster: Cluster) -> None:
+    """Scripts take a server's number from the place of its star."""
+    first, second = cluster
+    for node in (first, second):
+        text = node.ok("clpstat --local")
+        servers = re.findall(r"^   ([* ])(server\d) \.+: (\w+)", text, re.MULTILINE)
+        assert [(mark == "*", name) for mark, name, _ in servers] == [
+            (node is first, "server1"),
+            (node is second, "server2"),
+        ]
+        assert f"current        : {first.ok('clpgrp -n failover1').strip()}\n" in text
 
 
 def test_5_what_another_server_reported_grows_old(cluster: Cluster) -> None:
