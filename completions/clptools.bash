@@ -53,18 +53,28 @@ _clptools() {
             esac
             ;;
         clpcfctrl)
-            flags='--push --pull --compcheck --history --diff --rollback --without --import --keygen -x --dir -h --host -p --port -l --linux -w --windows --nocheck -f --force --json --help --version'
+            flags='--push --pull --compcheck --history --diff --rollback --without --import --merge --export --keygen -x --dir -h --host -p --port -l --linux -w --windows --nocheck -f --force --json --help --version'
             case " ${before[*]} " in
                 *' --diff '*) words=('revision') ;;
                 *' --rollback '*) words=('revision') ;;
             esac
-            valued='--without --import -x --dir -h --host -p --port'
+            valued='--without --import --export -x --dir -h --host -p --port'
             case $previous in
                 --without) value='server' ;;
                 --import) value='file' ;;
+                --export) value='file' ;;
                 -x|--dir) value='directory' ;;
                 -h|--host) value='server' ;;
                 -p|--port) value=' ' ;;
+            esac
+            ;;
+        clpcfget)
+            flags='-e --entries -g --get -x --dir --json --help --version'
+            valued='-e --entries -g --get -x --dir'
+            case $previous in
+                -e|--entries) value=' ' ;;
+                -g|--get) value=' ' ;;
+                -x|--dir) value='directory' ;;
             esac
             ;;
         clpcfset)
@@ -87,7 +97,7 @@ _clptools() {
             esac
             ;;
         clpcompat)
-            flags='--install --remove --show --json --help --version'
+            flags='--install --remove --refresh --show --json --help --version'
             ;;
         clpdemo)
             flags='--keep --json --help --version'
@@ -275,7 +285,7 @@ _clptools() {
             esac
             ;;
         clpstat)
-            flags='-s --long --local -h --host -g -m -n -p -f -i --cl --sv --hb --np --fnc --svg --grp --rsc --mon --detail --explain --watch --events --since --follow --at --from --to --level --of --text --graph --html -o --output --metrics --check -w -c --hw --json --help --version'
+            flags='-s --long --local -h --host -g -m -n -p -f -i --cl --sv --hb --np --fnc --svg --grp --rsc --mon --xcl --detail --explain --watch --events --since --follow --at --from --to --level --of --text --graph --html -o --output --metrics --check -w -c --hw --json --help --version'
             words=('any')
             valued='-h --host --since --at --from --to --level --of -o --output -w -c'
             case $previous in
@@ -326,14 +336,15 @@ _clptools() {
             esac
             ;;
         clptrnreq)
-            flags='-t --type -h --host -r --resource -s --script -p --port -w --wait --json --help --version'
-            valued='-t --type -h --host -r --resource -s --script -p --port -w --wait'
+            flags='-t --type -h --host -r --resource -s --script -p --port --key -w --wait --json --help --version'
+            valued='-t --type -h --host -r --resource -s --script -p --port --key -w --wait'
             case $previous in
                 -t|--type) value='GRP_FAILOVER EXEC_SCRIPT' ;;
                 -h|--host) value='server' ;;
                 -r|--resource) value='resource' ;;
                 -s|--script) value='file' ;;
                 -p|--port) value=' ' ;;
+                --key) value='file' ;;
                 -w|--wait) value=' ' ;;
             esac
             ;;
@@ -378,4 +389,4 @@ _clptools() {
         _clptools_values "${value:-${words[place]-$more}}" "$ask" "$current")
 }
 
-complete -F _clptools clpbackup clpbmccnf clpbwctrl clpcfadm clpcfchk clpcfctrl clpcfset clpcl clpcompat clpdemo clpdown clpencrypt clpforcestop clpfwctrl clpgrp clphealthchk clplcnsc clpledctrl clplogcc clplogcmd clpmdctrl clpmdstat clpmonctrl clpmsg clpnode clpperfc clpperfchk clpregctrl clpreplay clprestore clprexec clprsc clpsim clpstat clpstdn clpsvcctrl clptoratio clptrap clptrnreq clpwait clpwitnessd
+complete -F _clptools clpbackup clpbmccnf clpbwctrl clpcfadm clpcfchk clpcfctrl clpcfget clpcfset clpcl clpcompat clpdemo clpdown clpencrypt clpforcestop clpfwctrl clpgrp clphealthchk clplcnsc clpledctrl clplogcc clplogcmd clpmdctrl clpmdstat clpmonctrl clpmsg clpnode clpperfc clpperfchk clpregctrl clpreplay clprestore clprexec clprsc clpsim clpstat clpstdn clpsvcctrl clptoratio clptrap clptrnreq clpwait clpwitnessd

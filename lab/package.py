@@ -71,6 +71,10 @@ fi
 PRERM = """\
 #!/bin/sh
 set -e
+if [ "$1" = remove ] && [ -e /opt/nec/clusterpro/.clptools ]; then
+    # The links that clpcompat made would lead nowhere.
+    /usr/sbin/clpcompat --remove || true
+fi
 [ -d /run/systemd/system ] || exit 0
 case "$1" in
 upgrade)

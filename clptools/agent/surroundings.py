@@ -258,7 +258,9 @@ class Surroundings:
     ) -> ScriptEnd:
         script = Script(name=name, path=path, timeout_ms=timeout_ms, environment=environment)
         result = await self.scripts.run(script)
-        return ScriptEnd(ok=result.ok, timed_out=result.timed_out, text=result.text)
+        return ScriptEnd(
+            exit_status=result.exit_status, timed_out=result.timed_out, text=result.text
+        )
 
     def _apply_traps(self, settings: Settings, starts: int) -> None:
         if self._traps is not None:

@@ -25,7 +25,7 @@ ADD = {
     "httpnp": "httpnp DEVICE PRIORITY HOST:PORT",
     "np": "TYPE [NAME]",
     "svg": "NAME",
-    "grp": "[failover] NAME",
+    "grp": "[TYPE] NAME",
     "grpparam": "TYPE NAME TAG VALUE",
     "rsc": "GROUP TYPE NAME",
     "rscparam": "TYPE NAME TAG VALUE",
@@ -51,7 +51,10 @@ _SAME = {
     "server": "srv", "group": "grp", "resource": "rsc", "monitor": "mon", "server_group": "svg",
 }  # fmt: skip
 _NOT = {
-    "messages": ("which alerts are passed on is not set one by one", "Set alert.level."),
+    **dict.fromkeys(
+        ("alertservice", "alert"),
+        ("there are no warning lamps", "Let alert.script switch one."),
+    ),
     "smtpsrv": (
         "is set by its keys",
         "clpcfset set alert.smtp=HOST:PORT alert.mail_to=ADDRESS",
@@ -67,23 +70,30 @@ def add(session: Session, words: list[str]) -> None:
     if word in _NOT:
         reason, mend = _NOT[word]
         raise ClpError(ExitCode.INVALID_CONFIG, f"{word}: {reason}.", mend)
+    if word in of_the_original.FREE:
+        of_the_original.FREE[word](session, rest)
+        return
     if word == "hb" and not (len(rest) > 1 and rest[1].isdigit()):
         word = "interconnect"
     if word == "np" and rest[:1] in (["pingnp"], ["httpnp"]):
         word = rest[0]
     if word not in ADD:
         raise ClpError(ExitCode.USAGE, f"{word}: cannot be added.", near(word, (*ADD, *_SAME)))
+    ours = word in _OBJECTS and any("=" in given for given in rest)
+    if word == "mon" and len(rest) < 2:
+        ours = True  # the original asks for a name
+    if word in of_the_original.ADD and words[0] not in _SAME and not ours:
+        of_the_original.ADD[word](session, _fit(word, ADD[word], rest))
+        return
     if word in _OBJECTS:
-        fixed = list(takewhile(lambda given: "=" not in given, rest))
-        more = rest[len(fixed) :]
+        names = list(takewhile(lambda given: "=" not in given, rest))
+        more = rest[len(names) :]
         if any("=" not in given for given in more):
             raise usage("add", f"{words[0]} {ADD[word]} [KEY=VALUE...]")
-        found = _OBJECTS[word](session, _fit(word, ADD[word], fixed))
+        found = _OBJECTS[word](session, _fit(word, ADD[word], names))
         for pair in more:
             key, _, value = pair.partition("=")
             session.config.set(f"{path_of(found)}.{key}", value)
-        return
-    of_the_original.ADD[word](session, _fit(word, ADD[word], rest))
 
 
 def delete(session: Session, words: list[str]) -> None:
@@ -93,6 +103,8 @@ def delete(session: Session, words: list[str]) -> None:
     word, rest = words[0], words[1:]
     if word in DEL:
         of_the_original.DEL[word](session, _fit(word, DEL[word], rest, verb="del"))
+        return
+    if rest and of_the_original.forgotten(session, kind_of(word), rest[-1]):
         return
     found = named(session.config, kind_of(word), rest, "del")
     session.config.delete(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -10,11 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from clptools.common.foreign_files import whole
+from clptools.config.clpconf import Node, written
 from clptools.config.document import Document
 from clptools.config.edit import SORTS, Configuration, Found
 from clptools.config.files import CONFIG_MODE, replace_file
-from clptools.config.load import MAX_BYTES, loads
+from clptools.config.load import MAX_BYTES, loads, of_the_original
 from clptools.config.references import script_folder
+from clptools.config.told import SUFFIX, tree_of
 from clptools.faults import ClpError, ExitCode
 from clptools.registries import registries
 
@@ -39,11 +42,39 @@ class Session:
         """Servers that were added to others."""
         self.renamed: list[tuple[str, str]] = []
         """Folders of scripts, below `scripts/`: before and after."""
+        self._tree: Node | None = None
 
     @property
     def folder(self) -> str:
         """Where the file lies, and `scripts/` beside it."""
         return os.path.dirname(self.path)
+
+    @property
+    def told_path(self) -> str:
+        """Where what was told in the original's words is kept."""
+        return os.path.realpath(self.path) + SUFFIX
+
+    @property
+    def tree(self) -> Node:
+        """What was told in the original's words, and what else there is, in its form."""
+        if self._tree is None:
+            kept = b""
+            if not self.new:
+                with contextlib.suppress(OSError), open(self.told_path, "rb") as file:
+                    kept = file.read(MAX_BYTES)
+            self._tree = tree_of(self.config, kept)
+        return self._tree
+
+    @tree.setter
+    def tree(self, tree: Node) -> None:
+        self._tree = tree
+
+    def remember(self, tree: Node) -> None:
+        """Keeps what was told, so that later steps know of it."""
+        try:
+            replace_file(self.told_path, written(tree), CONFIG_MODE)
+        except OSError as fault:
+            raise _cannot(self.told_path, fault) from fault
 
     def note(self, text: str) -> None:
         """Something that the operator should know, once it is done."""
@@ -73,6 +104,8 @@ class Session:
                 self._write(text)
             except OSError as fault:
                 raise _cannot(self.path, fault) from fault
+        if self._tree is not None:
+            self.remember(self._tree)
         try:
             self._scripts()
         except OSError as fault:
@@ -135,7 +168,7 @@ def opened(path: str) -> Session:
         raise ClpError(
             ExitCode.FAILED,
             f"{path}: no such file.",
-            "Make it: clpcfset create NAME; or say where it is: -x DIR",
+            of_the_original(path) or "Make it: clpcfset create NAME; or say where it is: -x DIR",
         ) from None
 
 

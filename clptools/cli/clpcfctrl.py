@@ -37,7 +37,8 @@ COMMAND = Command(
         "--history",
         "--diff [N [M]] [-x DIR]",
         "--rollback N [--without SERVER]",
-        "--import CLP.CONF [-x DIR] [--force]",
+        "--import CLP.CONF [-x DIR] [--force | --merge]",
+        "--export CLP.CONF [-x DIR] [--force]",
         "--keygen [--force]",
     ),
     description=(
@@ -72,7 +73,16 @@ COMMAND = Command(
         ),
         (
             "--import translates a clp.conf of EXPRESSCLUSTER X into DIR/clp.toml (DIR: the "
-            "current folder) and lists what is not carried. Read it before --push."
+            "current folder). It names what is done in another way here, what needs your decision "
+            "and what is lost, with its value, and counts them. Read that before --push. Of a "
+            "folder with a clp.conf it also copies scripts/, which has the same layout. A file of "
+            "EXPRESSCLUSTER for Windows is refused without --force."
+        ),
+        (
+            "--export writes what a clp.conf can say of the configuration in DIR "
+            "(/etc/clptools), and names the rest. A script that edits a clp.conf works on that: "
+            "--export, edit, --import with --merge, which changes in the clp.toml that is there "
+            "only what the file now says otherwise, and then --push."
         ),
         "Exit code 8: the configuration is invalid; 9: --diff or --compcheck found a difference.",
     ),
@@ -99,7 +109,19 @@ COMMAND = Command(
             complete="server",
         ),
         Option(
-            "--import", metavar="CLP.CONF", help="Translate this configuration.", complete="file"
+            "--import",
+            metavar="CLP.CONF",
+            help="Translate this file, or that of this folder.",
+            complete="file",
+        ),
+        Option(
+            "--merge", help="With --import: change the clp.toml that is there where it differs."
+        ),
+        Option(
+            "--export",
+            metavar="CLP.CONF",
+            help="Write the configuration in DIR as this file.",
+            complete="file",
         ),
         Option("--keygen", help="Make the authkey, the secret that all servers share."),
         Option("-x", "--dir", metavar="DIR", help="The folder.", complete="directory"),
@@ -122,14 +144,21 @@ COMMAND = Command(
 )
 
 DISTRIBUTED_WITHIN_S = 120.0
-CONF_BYTES_MAX = 32 * 1024 * 1024
 MAIN = "clp.toml"
-IMPORTED = "# Translated by clpcfctrl --import from "
-"""Begins a `clp.toml` that was made of a `clp.conf`."""
 
 
 def run(args: Args) -> Answer:
-    actions = ("push", "pull", "compcheck", "history", "diff", "rollback", "import", "keygen")
+    actions = (
+        "push",
+        "pull",
+        "compcheck",
+        "history",
+        "diff",
+        "rollback",
+        "import",
+        "export",
+        "keygen",
+    )
     what = one_of(COMMAND, args, *actions)
     numbers = _numbers(what, args.words)
     folder = args.text("dir")
@@ -149,7 +178,15 @@ def run(args: Args) -> Answer:
         case "rollback":
             return rollback(numbers[0], args.many("without"))
         case "import":
-            return translate(args.text("import"), folder or ".", force=args.given("force"))
+            from clptools.cli.of_clp_conf import translate
+
+            merge, force = args.given("merge"), args.given("force")
+            return translate(args.text("import"), folder or ".", force=force, merge=merge)
+        case "export":
+            from clptools.cli.of_clp_conf import export
+
+            force = args.given("force")
+            return export(args.text("export"), folder or config_dir(), force=force)
         case _:
             return keygen(args.given("force"))
 
@@ -204,6 +241,7 @@ def _must_have(text: str, host: str) -> None:
 
 def _is_import(text: str) -> bool:
     """Whether it was translated since the one in force, which was not."""
+    from clptools.cli.of_clp_conf import IMPORTED
     from clptools.config.history import text_in_force
 
     if not text.startswith(IMPORTED):
@@ -420,35 +458,6 @@ def rollback(number: int, without: Sequence[str] = ()) -> Answer:
     answer = distribute({**scripts, MAIN: old}, how=how, without=without)
     answer.text = "\n".join([*notes, answer.text])
     return answer
-
-
-def translate(path: str, folder: str, *, force: bool) -> Answer:
-    """A `clp.conf` as `clp.toml`.  Lists what must be edited by hand; the code is 8 for errors."""
-    import msgspec
-
-    from clptools.cli.render.findings import as_json, render_report
-    from clptools.config.files import CONFIG_MODE, replace_file
-    from clptools.config.importer import import_clp_conf
-    from clptools.config.load import loads
-    from clptools.registries import registries
-
-    with open(path, "rb") as file:
-        imported = import_clp_conf(file.read(CONF_BYTES_MAX), path)
-    target = os.path.join(folder, MAIN)
-    if os.path.exists(target) and not force:
-        raise ClpError(
-            ExitCode.REFUSED, f"{target}: is there already.", "Replace it all the same: --force"
-        )
-    text = f"{IMPORTED}{os.path.basename(path)!r}.\n\n{imported.text}"
-    loaded = loads(text, registries(), target)
-    replace_file(target, text.encode(), CONFIG_MODE)
-    reports = (*imported.reports, *loaded.reports)
-    lines = [line for report in reports for line in render_report(report)]
-    fields = {"file": target, **msgspec.to_builtins(as_json(reports, None))}
-    if loaded.errors:
-        lines.append(f"{target} written. Edit it by hand: see above.")
-        return Answer("\n".join(lines), fields, ExitCode.INVALID_CONFIG)
-    return Answer("\n".join([*lines, f"{target} written.", SUCCEEDED]), fields)
 
 
 def keygen(force: bool) -> Answer:

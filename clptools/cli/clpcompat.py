@@ -12,7 +12,7 @@ from clptools.faults import ClpError, ExitCode
 COMMAND = Command(
     "clpcompat",
     summary="make the original's paths and units on this host, or take them away",
-    synopsis=("--install", "--remove", "--show"),
+    synopsis=("--install", "--remove", "--refresh", "--show"),
     description=(
         (
             "For scripts that name them, and only when it is asked for: /opt/nec/clusterpro with "
@@ -27,6 +27,13 @@ COMMAND = Command(
             "that restarts them must not restart the node agent."
         ),
         (
+            "etc/clp.conf is an export of the configuration in force (clpcfctrl --export), and is "
+            "written again whenever another one is put in force: by the units clpcompat.path and "
+            "clpcompat.service, or, without systemd, by --refresh. Nothing reads it: a script "
+            "that edits it goes by --export, edit, --import. An edit that --refresh finds is kept "
+            "as etc/clp.conf.edited."
+        ),
+        (
             "--remove takes away exactly what --install made: a link that leads elsewhere now, or "
             "a file that was edited, stays and is named. A host on which EXPRESSCLUSTER itself is "
             "installed is refused (6)."
@@ -35,6 +42,7 @@ COMMAND = Command(
     options=(
         Option("--install", help="Make them; what is there already stays."),
         Option("--remove", help="Take them away."),
+        Option("--refresh", help="Write etc/clp.conf again."),
         Option("--show", help="Say whether they are there."),
     ),
     examples=(("clpcompat --install", "/opt/nec/clusterpro/bin/clpstat is our clpstat"),),
@@ -45,10 +53,14 @@ def run(args: Args) -> Answer:
     from clptools.cli import compat
     from clptools.paths import root
 
-    what = one_of(COMMAND, args, "install", "remove", "show")
+    what = one_of(COMMAND, args, "install", "remove", "refresh", "show")
     if what == "install":
         made = compat.install(_binaries())
         return done(f"{root()}{compat.HOME} leads to clptools.\n{SUCCEEDED}", made=made)
+    if what == "refresh":
+        edit = compat.refresh()
+        said = [f"It was edited, and nothing had read that: it is kept as {edit}."] if edit else []
+        return done("\n".join([*said, SUCCEEDED]), file=root() + compat.CONF, edited=edit)
     if what == "remove":
         gone, stays = compat.remove()
         kept = [f"{path} was changed, and stays." for path in stays]

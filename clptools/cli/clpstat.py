@@ -31,7 +31,7 @@ COMMAND = Command(
         "[-s] [--long] [--detail] [--local] [-h HOST]",
         "-g|-m|-n|-p|-f [--local] [-h HOST]",
         "-i|--cl [--detail]",
-        "--sv|--hb|--np|--fnc|--svg|--grp|--rsc|--mon [NAME] [--detail]",
+        "--sv|--hb|--np|--fnc|--svg|--grp|--rsc|--mon|--xcl [NAME] [--detail]",
         "--explain [NAME] [--at TIME]",
         "--watch",
         "--events [--since CURSOR] [--follow] [--level L] [--of NAME] [--text]",
@@ -137,6 +137,7 @@ COMMAND = Command(
         Option("--grp", help="Show the configuration of groups."),
         Option("--rsc", help="Show the configuration of group resources."),
         Option("--mon", help="Show the configuration of monitor resources."),
+        Option("--xcl", help="Show which groups are kept apart; a rule has its group's name."),
         Option("--detail", help="Show more: seldom needed keys; what a group waits for."),
         Option(
             "--explain",
@@ -196,7 +197,7 @@ COMMAND = Command(
 )
 
 MAPS = ("g", "m", "n", "p", "f")
-KINDS = ("cl", "sv", "hb", "np", "fnc", "svg", "grp", "rsc", "mon")
+KINDS = ("cl", "sv", "hb", "np", "fnc", "svg", "grp", "rsc", "mon", "xcl")
 NAMED = (*KINDS[1:], "explain")
 VIEWS = (
     *("s", *MAPS, "i", *KINDS, "explain", "watch", "events", "graph", "html", "hw"),

@@ -57,6 +57,12 @@ COMMAND = Command(
         ),
         Option("-s", "--script", metavar="SCRIPT", help="The script's name.", complete="file"),
         Option("-p", "--port", metavar="PORT", help="Their port (29002).", whole=True, high=65535),
+        Option(
+            "--key",
+            metavar="FILE",
+            help="The cluster's authkey; by default this server's.",
+            complete="file",
+        ),
         wait("Wait this long for each (30)."),
     ),
     exit_codes=(
@@ -82,25 +88,26 @@ def run(args: Args) -> Answer:
         raise ClpError(ExitCode.USAGE, "GRP_FAILOVER needs -r RESOURCE, EXEC_SCRIPT -s SCRIPT.")
     port, seconds = args.whole("port", PORT), args.number("wait")
     if kind == "EXEC_SCRIPT":
-        return on_each(Errand(None, script=script, seconds=seconds), hosts, port)
+        errand = Errand(None, script=script, seconds=seconds)
+        return on_each(errand, hosts, port, args.text("key"))
     failover = Errand(
         {"type": "group-move", "failover": True, "reason": "clptrnreq"},
         resource=resource,
         seconds=seconds,
     )
     if hosts:
-        return outcome(ask_first(failover, hosts, port, read_key(), Log("")))
+        return outcome(ask_first(failover, hosts, port, read_key(args.text("key")), Log("")))
     return outcome(ask_here(failover))
 
 
-def on_each(errand: Errand, hosts: list[str], port: int) -> Answer:
+def on_each(errand: Errand, hosts: list[str], port: int, key_file: str) -> Answer:
     """The script on every server, a line for each; all are tried.
 
     Raises ClpError with the code of the first one that failed.
     """
     if not hosts:
         return outcome(ask_here(errand))
-    key = read_key()
+    key = read_key(key_file)
     ended = [(host, _once(errand, host, port, key)) for host in hosts]
     lines = [f"{host} : {as_text(each)}" for host, each in ended]
     failed = next((each["code"] for _, each in ended if each["code"]), None)

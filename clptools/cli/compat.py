@@ -1,5 +1,8 @@
 """The original's places on this host: links to ours, made by `clpcompat` and taken away again.
 
+`etc/clp.conf` is an export of the configuration in force.  A unit of systemd writes it again when
+another one is put in force, which the folder of revisions shows.
+
 What was made is noted in a list beside it, so that exactly that is taken away: a link that was
 changed since, or a file that somebody edited, stays.
 """
@@ -10,18 +13,22 @@ import contextlib
 import hashlib
 import os
 import subprocess
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import NamedTuple
 
 from clptools.cli.registry import COMMANDS, DAEMONS
-from clptools.config.files import replace_file
+from clptools.config.files import CONFIG_MODE, replace_file
 from clptools.faults import ClpError, ExitCode
-from clptools.paths import log_dir, root, scripts_dir
+from clptools.paths import history_dir, log_dir, root, scripts_dir
 
 HOME = "/opt/nec/clusterpro"
 SBIN = "/usr/sbin"
 UNITS = "/etc/systemd/system"
 LIST = f"{HOME}/.clptools"
+CONF = f"{HOME}/etc/clp.conf"
+EDITED = f"{CONF}.edited"
+FRESH = "clpcompat"
+"""Name of the units that keep `etc/clp.conf` fresh."""
 SUFFIXED = {
     "clpbackup.sh": "clpbackup",
     "clpcfadm.py": "clpcfadm",
@@ -70,6 +77,7 @@ class Wanted(NamedTuple):
     made: Made
     text: str = ""
     """Of a file."""
+    mode: int = 0o644
 
 
 def _digest(data: bytes) -> str:
@@ -80,8 +88,8 @@ def _link(path: str, to: str) -> Wanted:
     return Wanted(Made("link", to, path))
 
 
-def _file(path: str, text: str) -> Wanted:
-    return Wanted(Made("file", _digest(text.encode()), path), text)
+def _file(path: str, text: str, mode: int = 0o644) -> Wanted:
+    return Wanted(Made("file", _digest(text.encode()), path), text, mode)
 
 
 # ---------------------------------------------------------------------- what is made
@@ -102,11 +110,16 @@ def wanted(binaries: str, ours: Container[str]) -> Iterator[Wanted]:
         beside = f"{SBIN}/{name}"
         if beside in ours or not os.path.lexists(root() + beside):
             yield _link(beside, f"{binaries}/{command}")
+    if text := conf_text():
+        yield _file(CONF, text, CONFIG_MODE)
     units = (f"{root()}{folder}/{AGENT}" for folder in _UNIT_FOLDERS)
     if unit := next(filter(os.path.exists, units), ""):
         yield _link(f"{UNITS}/clusterpro.service", unit)
         for name in STANDS_FOR:
             yield _file(f"{UNITS}/clusterpro_{name}.service", _stand_in(name))
+        yield _file(f"{UNITS}/{FRESH}.path", _watch())
+        yield _file(f"{UNITS}/{FRESH}.service", _refresh(binaries))
+        yield _link(f"{UNITS}/multi-user.target.wants/{FRESH}.path", f"{UNITS}/{FRESH}.path")
 
 
 def _stand_in(name: str) -> str:
@@ -115,6 +128,34 @@ def _stand_in(name: str) -> str:
         "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\n"
         "[Install]\nWantedBy=multi-user.target\n"
     )
+
+
+def _watch() -> str:
+    return (
+        f"{_MADE_BY}[Unit]\nDescription=Another configuration of clptools is in force\n"
+        f"[Path]\nPathChanged={history_dir()}\n[Install]\nWantedBy=multi-user.target\n"
+    )
+
+
+def _refresh(binaries: str) -> str:
+    return (
+        f"{_MADE_BY}[Unit]\nDescription=Writes {CONF} again\n"
+        f"[Service]\nType=oneshot\nExecStart={binaries}/clpcompat --refresh\n"
+    )
+
+
+def conf_text() -> str:
+    """The configuration in force as a `clp.conf`; empty: there is none yet, or it is not valid."""
+    import tomllib
+
+    from clptools.cli.stat_configuration import configuration_in_force
+    from clptools.config.exporter import export_clp_conf
+    from clptools.registries import registries
+
+    try:
+        return export_clp_conf(configuration_in_force(), registries())[0].decode()
+    except (FileNotFoundError, tomllib.TOMLDecodeError):
+        return ""
 
 
 # ---------------------------------------------------------------------- made, and taken away
@@ -143,13 +184,39 @@ def install(binaries: str) -> list[str]:
     listed = before | folders | {one.made.path: one.made for one in every}
     # The list comes first: what a crash leaves behind can be taken away, too.
     os.makedirs(home, mode=0o755, exist_ok=True)
-    replace_file(root() + LIST, "".join(map(_line, listed.values())).encode(), 0o644)
+    _keep_edit(before.get(CONF))
+    _note(listed.values())
     for folder in folders.values():
         os.makedirs(folder.place, mode=0o755, exist_ok=True)
     for one in every:
         _make(one)
     _reload()
     return [one.place for one in listed.values()]
+
+
+def refresh() -> str:
+    """Writes `etc/clp.conf` again; returns where an edit of it was put, or nothing.
+
+    Raises ClpError: nothing was made.
+    """
+    listed = {one.path: one for one in _must_be_noted()}
+    edit = _keep_edit(listed.get(CONF))
+    if text := conf_text():
+        one = _file(CONF, text, CONFIG_MODE)
+        for path in _missing(one.made):
+            listed[path] = Made("folder", "-", path)
+            os.makedirs(root() + path, mode=0o755)
+        _note((listed | {CONF: one.made}).values())
+        _make(one)
+    return edit
+
+
+def _keep_edit(made: Made | None) -> str:
+    """Puts `etc/clp.conf` aside if it was edited; returns where, or nothing."""
+    if made is None or not os.path.lexists(made.place) or made.is_unchanged():
+        return ""
+    os.replace(made.place, root() + EDITED)
+    return root() + EDITED
 
 
 def _missing(made: Made) -> Iterator[str]:
@@ -164,7 +231,7 @@ def _missing(made: Made) -> Iterator[str]:
 def _make(one: Wanted) -> None:
     place = one.made.place
     if one.made.kind == "file":
-        replace_file(place, one.text.encode(), 0o644)
+        replace_file(place, one.text.encode(), one.mode)
         return
     if os.path.lexists(place):
         if one.made.is_unchanged():
@@ -178,9 +245,8 @@ def remove() -> tuple[list[str], list[str]]:
 
     Raises ClpError: nothing was made.
     """
-    noted = _noted()
-    if noted is None:
-        raise ClpError(ExitCode.REFUSED, f"{root()}{HOME} was not made by clpcompat.")
+    noted = _must_be_noted()
+    _systemctl("stop", f"{FRESH}.path", *(f"clusterpro_{name}.service" for name in STANDS_FOR))
     gone: list[str] = []
     stays: list[str] = []
     for one in noted:
@@ -203,7 +269,7 @@ def remove() -> tuple[list[str], list[str]]:
 
 def _disable(one: Made) -> None:
     """Takes away the link by which somebody enabled a unit of ours."""
-    if one.kind == "file" and one.path.startswith(UNITS):
+    if one.path.startswith(f"{UNITS}/clusterpro"):
         link = f"{root()}{UNITS}/multi-user.target.wants/{os.path.basename(one.path)}"
         if os.path.islink(link) and os.readlink(link) == one.path:
             os.unlink(link)
@@ -223,11 +289,27 @@ def _noted() -> list[Made] | None:
         return None
 
 
-def _line(one: Made) -> str:
-    return "\t".join(one) + "\n"
+def _must_be_noted() -> list[Made]:
+    noted = _noted()
+    if noted is None:
+        raise ClpError(ExitCode.REFUSED, f"{root()}{HOME} was not made by clpcompat.")
+    return noted
+
+
+def _note(every: Iterable[Made]) -> None:
+    text = "".join("\t".join(one) + "\n" for one in every)
+    replace_file(root() + LIST, text.encode(), 0o644)
 
 
 def _reload() -> None:
-    """systemd reads its units again; a node below CLP_ROOT has none."""
+    """systemd reads its units again, and watches from now on."""
+    _systemctl("daemon-reload")
+    if is_installed():
+        _systemctl("start", f"{FRESH}.path")
+
+
+def _systemctl(*words: str) -> None:
+    """What it cannot do is not there to be done; a node below CLP_ROOT has no units."""
     if not root() and os.path.isdir("/run/systemd/system"):
-        subprocess.run(["systemctl", "daemon-reload"], stdin=subprocess.DEVNULL, check=False)
+        line = ["systemctl", "--quiet", *words]
+        subprocess.run(line, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)

@@ -142,6 +142,8 @@ def _ours() -> Iterator[tuple[_Chain, Port, int]]:
         match = next((one["match"] for one in rule["expr"] if "match" in one), None)
         if match is None or "payload" not in match["left"]:
             continue
+        if not isinstance(match["right"], int):  # somebody's own rule, of several ports
+            continue
         port = Port(str(match["left"]["payload"]["protocol"]), int(match["right"]))
         yield _Chain(family, table, chain), port, int(rule["handle"])
 

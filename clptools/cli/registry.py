@@ -16,6 +16,7 @@ COMMANDS: dict[str, str] = {
         "clpcfadm",
         "clpcfchk",
         "clpcfctrl",
+        "clpcfget",
         "clpcfset",
         "clpcl",
         "clpcompat",

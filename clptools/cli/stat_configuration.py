@@ -14,7 +14,7 @@ from clptools.api.client import Client, SocketMissing
 from clptools.cli.clpstat import unknown
 from clptools.cli.command import Answer, Args
 from clptools.cli.render import configuration as page
-from clptools.config.history import content, in_force
+from clptools.config.history import content, in_force, text_in_force
 from clptools.config.load import Loaded, load, loads
 from clptools.core.model import view
 from clptools.core.model.settings import Settings
@@ -24,7 +24,22 @@ from clptools.registries import registries
 
 
 def settings_in_force() -> Settings:
-    """What the agent runs with; without an agent, what one would start with.
+    """What the agent runs with; without an agent, what one would start with."""
+    found = _of_agent()
+    if found is None:
+        return local_settings()
+    text, revision = found
+    return settings_of(loads(text, registries(), "clp.toml"), revision)
+
+
+def configuration_in_force() -> str:
+    """The same as the text of `clp.toml`.  Raises ClpError or OSError where it cannot be read."""
+    found = _of_agent()
+    return found[0] if found is not None else text_in_force()[0]
+
+
+def _of_agent() -> tuple[str, int] | None:
+    """The text and its revision; None: what an agent would start with is to be read here.
 
     Members of the group `clptools` get the file as well: the agent gives the configuration, with
     its scripts, only to those who may change it, but the group may read the file.
@@ -40,10 +55,9 @@ def settings_in_force() -> Settings:
             error.code is ExitCode.NOT_PERMITTED and readable
         ):
             raise
-        return local_settings()
+        return None
     text = cast("dict[str, str]", reply["files"]).get("clp.toml", "")
-    revision = cast("int", reply["revision"])
-    return settings_of(loads(text, registries(), "clp.toml"), revision)
+    return text, cast("int", reply["revision"])
 
 
 def local_settings() -> Settings:

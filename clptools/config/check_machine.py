@@ -378,6 +378,8 @@ def _device(monitor: Monitor, facts: Facts, places: Places) -> Iterator[Report]:
             key="interface",
         )
     path = monitor.options.get("path")
+    if isinstance(path, dict):
+        path = path.get(facts.server)
     for one in (path, keyword):
         if isinstance(one, str) and one.startswith("/") and one in facts.absent:
             key = "path" if one == path else "keyword"

@@ -141,8 +141,7 @@ def _named_paths(settings: Settings) -> list[str]:
     found = ["/dev/watchdog", "/dev/ipmi0"]
     for monitor in settings.monitors:
         path = monitor.options.get("path")
-        if isinstance(path, str):
-            found.append(path)
+        found += path.values() if isinstance(path, dict) else [str(path)] if path else []
         found += [keyword for keyword in monitor.keywords.values() if keyword.startswith("/")]
     return found
 

@@ -54,6 +54,10 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
         return self.read(value)
 
 
+ON_SERVERS = "_on"
+"""Ends a key that has the values of single servers, in place of those of the key before it."""
+
+
 class Field(msgspec.Struct, frozen=True, kw_only=True):
     """One key of one table."""
 
@@ -268,6 +272,29 @@ def per_server(item: Kind) -> Kind:
     """A table from server names to texts of one kind."""
     table = table_of("server", item)
     return Kind(name=table.name, read=table.read, by_server=True, empty={}, shape="table")
+
+
+def lists_per_server(item: Kind) -> Kind:
+    """A table from server names to lists; read as texts with commas between the items."""
+    each = list_of(item, at_least=1)
+
+    def read(value: object) -> Option | Fault:
+        if not isinstance(value, dict):
+            return Fault(
+                text=f"must be a table, not {toml_type(value)}", hint='Write { server = ["…"] }.'
+            )
+        found: dict[str, str] = {}
+        for server, one in value.items():
+            items = [part.strip() for part in one.split(",")] if isinstance(one, str) else one
+            got = each(items)
+            if isinstance(got, Fault):
+                return Fault(text=got.text, hint=got.hint, at=(server, *got.at))
+            assert isinstance(got, tuple)
+            found[server] = ",".join(got)
+        return found
+
+    name = f"table of server to {each.name}"
+    return Kind(name=name, read=read, by_server=True, empty={}, shape="table")
 
 
 def one_or_per_server(item: Kind) -> Kind:

@@ -389,6 +389,11 @@ def resource(registries: Registries) -> tuple[Field, ...]:
             help="How long its start may take, and its stop.",
         ),
         _resource(
+            name="stop_timeout",
+            parse=seconds(0.1, 86400),
+            help="How long its stop may take, where that is not timeout.",
+        ),
+        _resource(
             name="start_retries",
             parse=integer(0, 100),
             default=0,

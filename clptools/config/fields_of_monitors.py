@@ -70,7 +70,8 @@ MONITOR = (
         name="timing",
         parse=choice("always", "active"),
         default="always",
-        help="Whether it runs always, or only while its target is online on this server.",
+        help="Whether it runs always, or only while its target is online on this server; of fipw "
+        "and pidw with a target the default is active.",
     ),
     _monitor(
         name="target",

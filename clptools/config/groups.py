@@ -121,8 +121,9 @@ class _Groups:
         self.names.take(table, str(values["name"]))
         note_keepalive(table, "final_action", str(values["final_action"]))
         timeout = values.pop("timeout_ms")
+        stop_timeout = values.pop("stop_timeout_ms") or timeout
         depends = values.pop("depends")
-        options = options_of(values, own)
+        options = options_of(table, values, own, self.servers)
         prepare = str(values.pop("prepare", "") or "")
         if prepare and not prepare.startswith("/"):
             prepare = f"{group_name}/{values['name']}/{prepare}"
@@ -131,7 +132,7 @@ class _Groups:
             values,
             depends=depends if depends is not None else (),
             start_timeout_ms=timeout,
-            stop_timeout_ms=timeout,
+            stop_timeout_ms=stop_timeout,
             migrate_timeout_ms=timeout,
             migrates=bool(values.get("migrate")),
             prepare=prepare,

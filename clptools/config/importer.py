@@ -1,42 +1,81 @@
-"""`clp.conf` (XML of EXPRESSCLUSTER) as `clp.toml`, with a warning for all that is not carried.
+"""A `clp.conf` (EXPRESSCLUSTER) as the tables of `clp.toml`, with what became of each parameter.
 
-Only what differs from the original's defaults is in a `clp.conf`, so those defaults are supplied
-here where they are not those of clptools.  What a parameter means here is in `config/original.py`,
-which `clpcfset` reads, too.
+What a parameter is here stands in `config/original.py`.  Only what differs from the original's
+defaults is in a `clp.conf`, so those that are not ours are written out.  Each leaf of the file ends
+in one `Entry`; the order of elements never matters.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from typing import Any
-from xml.etree import ElementTree
 
 import msgspec
 
 from clptools.config import original
-from clptools.config.clpconf import name_of, number_of, parameters_of, parsed, text_of
+from clptools.config.clpconf import Node, number, parsed, spelled
 from clptools.config.document import rendered
-from clptools.config.groups import ALL_GROUPS
-from clptools.config.original import Meant, NotCarried
+from clptools.config.fip_address import fip_address
+from clptools.config.groups import ALL_GROUPS, REFUSED_GROUPS
+from clptools.config.original import Grade, NotCarried, row_of
+from clptools.config.original_alerts import alerts
 from clptools.config.variants import REFUSED
 from clptools.reports import Report, legible
 
-_SECTIONS = ("heartbeat", "networkpartition", "resource", "monitor")
-"""Sections of objects; servers and groups have none."""
-_NOTES = ("all/charset", "all/encode", "dummyconf", "trekking/", "cluster/uuid")
-"""Notes of the original's editor; they are no parameters."""
-_HEARTBEAT = {"cluster/heartbeat/interval": 3_000, "cluster/heartbeat/timeout": 90_000}
-"""The original's defaults, in milliseconds."""
-_LINK_DEVICES = {"mdc": "mdc", "disk": "diskhb", "com": "comhb"}
-"""Types of devices -> the interconnect that they are for."""
 _BEFORE = "emergency/preaction/"
 _USES = ("userestart", "usefailover", "use")
 """Whether the script runs before a restart, a failover, the final action."""
-_NO_RECOVERY = "rm/errordetect/norecovery"
+_POLLING = {"interval": "interval", "timeout": "timeout", "reconfirmation": "retries"}
+_LONGEST = 60
+"""Longer values are cut in messages."""
 
-_RESOURCES = ("exec", "fip")
-_POLLING = ("interval", "timeout", "reconfirmation")
-_MONITORS = ("userw", "mrw", "genw", "ipw", "miiw", "pidw", "bmcw", "diskw", "fipw")
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one leaf of the file."""
+
+    label: str
+    """The object: `monitor genw1`."""
+    tag: str
+    """Its path within the object."""
+    value: str
+    grade: Grade
+    reason: str = ""
+    hint: str = ""
+    line: int = 0
+
+    @property
+    def shown(self) -> str:
+        """Tag and value, for a message."""
+        value = spelled(self.value)
+        if self.tag.rpartition("/")[2] in original.SECRETS:
+            value = "(not shown)"
+        if len(value) > _LONGEST:
+            value = f"{value[: _LONGEST - 1]}…"
+        return f"{spelled(self.tag)} = {value}" if value else spelled(self.tag)
+
+
+class Remark(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be known of an object, beyond its parameters."""
+
+    about: str
+    """Object and subject; the text may change while a configuration is built."""
+    text: str
+    hint: str = ""
+    first: bool = False
+    """It is told before all else."""
+
+
+class Translation(msgspec.Struct, frozen=True, kw_only=True):
+    """The tables of a `clp.toml`, and how they came about."""
+
+    tables: dict[str, Any]
+    entries: tuple[Entry, ...]
+    remarks: tuple[Remark, ...]
+    windows: bool
+    """The file is of EXPRESSCLUSTER for Windows."""
+    refused: dict[str, str]
+    """Group resource or monitor that is not carried -> the reason."""
 
 
 class Imported(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,7 +84,10 @@ class Imported(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     """A `clp.toml`; still to be loaded and checked."""
     reports: tuple[Report, ...] = ()
-    """What was not carried, or was guessed."""
+    """What was not carried, or is our choice."""
+    counts: dict[Grade, int]
+    """How many parameters came to which grade."""
+    windows: bool = False
 
 
 def import_clp_conf(data: bytes, file: str = "clp.conf") -> Imported:
@@ -54,307 +96,775 @@ def import_clp_conf(data: bytes, file: str = "clp.conf") -> Imported:
     Raises:
         ClpError: it is no such file (too large, not XML, another root, an unknown encoding).
     """
-    return _Import(parsed(data, file), file).result()
+    found = translated(parsed(data, file))
+    counts = Counter(entry.grade for entry in found.entries)
+    return Imported(
+        text=rendered(found.tables),
+        reports=tuple(_reports(found, file)),
+        counts={grade: counts[grade] for grade in Grade},
+        windows=found.windows,
+    )
+
+
+def translated(root: Node) -> Translation:
+    """The tree of a `clp.conf` as tables."""
+    return _Translator(root).result()
+
+
+# ---------------------------------------------------------------------- messages
+
+
+def _reports(found: Translation, file: str) -> Iterator[Report]:
+    def report(severity: str, message: str, hint: str = "", line: int = 0) -> Report:
+        return Report(
+            severity=severity, message=legible(f"{message}."), hint=hint, file=file, line=line
+        )
+
+    for remark in found.remarks:
+        if remark.first:
+            yield report("warning", remark.text, remark.hint)
+    told: dict[tuple[str, Grade, str, str], list[Entry]] = {}
+    for entry in found.entries:
+        if entry.grade is not Grade.CARRIED:
+            about = (entry.label, entry.grade, entry.reason, entry.hint)
+            told.setdefault(about, []).append(entry)
+    for (label, grade, reason, hint), entries in told.items():
+        severity = "note" if grade is Grade.EQUIVALENT else "warning"
+        message = message_of(label, grade, reason, entries)
+        yield report(severity, message, hint, entries[0].line)
+    for remark in found.remarks:
+        if not remark.first:
+            yield report("warning", remark.text, remark.hint)
+
+
+def message_of(label: str, grade: Grade, reason: str, entries: Iterable[Entry]) -> str:
+    """One sentence on what became of some leaves, for one reason."""
+    named: dict[str, list[str]] = {}
+    for entry in entries:
+        # A message (`messages/rc@10`) has five switches, and there may be 760 messages.
+        group, _, rest = entry.tag.partition("/")
+        if group == "messages" and rest.count("/"):
+            head, _, last = rest.partition("/")
+            value = f"{last} {entry.value}"
+            named.setdefault(f"{group}/{spelled(head)}", []).append(spelled(value))
+        else:
+            named.setdefault(entry.shown, [])
+    what = ", ".join(f"{n} ({', '.join(v)})" if v else n for n, v in named.items() if n)
+    verb = {
+        Grade.EQUIVALENT: "not needed here",
+        Grade.DECISION: "needs your decision",
+        Grade.LOST: "not carried",
+        Grade.CARRIED: "carried",
+    }[grade]
+    return f"{spelled(label)}{f': {what}' if what else ''} {verb}: {reason}"
 
 
 def _put(table: dict[str, Any], path: str, value: Any) -> None:
     key, _, rest = path.partition(".")
     if rest:
         _put(table.setdefault(key, {}), rest, value)
-    elif value is None:
-        table.pop(key, None)
     else:
         table[key] = value
 
 
-class _Import:
-    def __init__(self, root: ElementTree.Element, file: str) -> None:
+# ---------------------------------------------------------------------- translating
+
+
+class _Translator:
+    def __init__(self, root: Node) -> None:
         self.root = root
-        self.file = file
-        self.reports: list[Report] = []
-        self.servers = sorted(
-            root.findall("server"), key=lambda server: number_of(server, "priority", 0)
-        )
-        self.resources: dict[str, ElementTree.Element] = {}
-        for element in self._objects("resource"):
-            self.resources[f"{element.tag}@{name_of(element)}"] = element
-        self.used = {name_of(one) for one in root.iterfind("group/resource")}
+        self.done: dict[int, Entry] = {}
+        """What became of each leaf, by its identity."""
+        self.remarks: list[Remark] = []
+        self.refused: dict[str, str] = {}
+        servers = sorted(self._once(root.all("server")), key=lambda one: one.number("priority"))
+        self.servers = servers
+        self.groups = self._once(root.all("group"))
+        self.resources = {one.step: one for one in self._objects("resource")}
+        self.windows = root.value("all/serveros").lower().startswith("win")
+        self.group_of: dict[str, str] = {}
+        """Group resource -> the group that is carried and has it."""
+        self.kept: set[str] = set()
+        """Group resources that are carried."""
+        for group in self.groups:
+            if _group_type(group) != "failover":
+                continue
+            for one in group.all("resource"):
+                kind, _, name = one.label.rpartition("@")
+                self.group_of.setdefault(name, group.label)
+                if kind in original.RESOURCES and one.label in self.resources:
+                    self.kept.add(name)
 
-    def warn(self, message: str, hint: str = "") -> None:
-        self.reports.append(
-            Report(severity="warning", message=legible(f"{message}."), hint=hint, file=self.file)
-        )
+    # -- what became of a leaf ----------------------------------------------------------
 
-    def _refuse(self, what: str, kind: str, label: str) -> None:
-        reason, mend = REFUSED[what].get(kind, (f"no such {what} type", ""))
-        self.warn(f"{label} ({kind}): {reason}", mend)
+    def _end(
+        self, node: Node | None, label: str, tag: str, grade: Grade, reason: str = "",
+        hint: str = "",
+    ) -> None:  # fmt: skip
+        if node is not None and id(node) not in self.done:
+            self.done[id(node)] = Entry(
+                label=label, tag=tag, value=node.text, grade=grade, reason=reason, hint=hint,
+                line=node.line,
+            )  # fmt: skip
 
-    def _objects(self, section: str) -> Iterator[ElementTree.Element]:
+    def _carried(self, owner: Node, label: str, *tags: str) -> None:
+        """These leaves of an object, or all below them, are read by special code."""
+        for tag, leaf in owner.leaves():
+            if any(f"{tag}/".startswith(f"{wanted}/") for wanted in tags):
+                self._end(leaf, label, tag, Grade.CARRIED)
+
+    def _all_lost(self, owner: Node, label: str, reason: str, hint: str = "") -> None:
+        """An object that is not carried, with everything that it has."""
+        found = list(owner.leaves()) or [("", owner)]
+        for tag, leaf in found:
+            self._end(leaf, label, tag, Grade.LOST, reason, hint)
+
+    def _refuse(self, what: str, owner: Node, kind: str, label: str) -> str:
+        """An object of a type that is not carried."""
+        default = f"no such {what} type"
+        if self.windows and kind not in REFUSED[what]:
+            default = f"no such {what} type here: the file is of Windows"
+        reason, mend = REFUSED[what].get(kind, (default, ""))
+        self._all_lost(owner, f"{label} ({kind})", reason, mend)
+        return reason
+
+    def _once(self, nodes: Iterable[Node]) -> list[Node]:
+        """The objects, each once."""
+        found: dict[str, Node] = {}
+        for node in nodes:
+            if node.step in found:
+                self._all_lost(node, node.step, "it is in the file twice: the first one counts")
+            else:
+                found[node.step] = node
+        return list(found.values())
+
+    def _objects(self, section: str) -> list[Node]:
         """The objects of a section: one element each, named by its type."""
-        found = self.root.find(section)
-        for element in found if found is not None else ():
-            if element.tag != "types" and name_of(element):
-                yield element
+        found = [
+            one
+            for part in self.root.all(section)
+            for one in part.children
+            if one.tag != "types" and one.label
+        ]
+        return self._once(found)
 
-    def result(self) -> Imported:
-        document: dict[str, object] = {
-            "cluster": self._cluster(),
-            "server": [self._server(server) for server in self.servers],
-            "interconnect": list(self._interconnects()),
-            "np": list(self._arbiters()),
-            "group": [self._group(group) for group in self.root.findall("group")],
-            "monitor": list(self._monitors()),
-        }
-        self._name_resources_without_group()
-        self._name_other_defaults()
-        document = {key: value for key, value in document.items() if value}
-        return Imported(text=rendered(document), reports=tuple(self.reports))
+    def _rows(
+        self, owner: Node, table: dict[str, Any], label: str, section: str, kind: str = ""
+    ) -> None:
+        """Sets the keys that the parameters of an object mean."""
+        seen: set[str] = set()
+        for tag, leaf in owner.leaves():
+            if id(leaf) in self.done:
+                continue
+            if leaf.children:
+                self._end(leaf, label, tag, Grade.LOST, "text between elements means nothing")
+            elif tag in seen:
+                reason = "it is there twice: the first one counts"
+                self._end(leaf, label, tag, Grade.LOST, reason)
+            else:
+                self._row(leaf, tag, table, label, section, kind)
+            seen.add(tag)
+        if not owner.children:
+            self._end(owner, label, "", Grade.CARRIED)
 
-    # -- cluster and servers ------------------------------------------------------------
+    def _row(
+        self, leaf: Node, tag: str, table: dict[str, Any], label: str, section: str, kind: str
+    ) -> None:
+        server, below = "", tag
+        if tag.startswith("server@") and section in ("resource", "monitor"):
+            server, _, below = tag.removeprefix("server@").partition("/")
+        row = row_of(section, kind, below)
+        try:
+            if not leaf.text and (row.key or not row.why.startswith("there is no")):
+                self._end(leaf, label, tag, Grade.CARRIED)
+                return
+            value = row.read(leaf.text)
+        except NotCarried as reason:
+            if row is original.EDITOR:
+                label, tag = "cluster", tag if section == "cluster" else f"{label}: {tag}"
+            self._end(leaf, label, tag, reason.grade, str(reason))
+            return
+        if server and not row.by_server:
+            self._end(leaf, label, tag, Grade.LOST, "all servers have the same")
+            return
+        self._end(leaf, label, tag, Grade.CARRIED)
+        _put(table, f"{row.key}_on.{server}" if server else row.key, value)
 
-    def _cluster(self) -> dict[str, object]:
-        """`[cluster]`; also reports what is in sections that nothing else here reads."""
+    # -- the whole ----------------------------------------------------------------------
+
+    def result(self) -> Translation:
+        for part in self.root.children:
+            for types in part.all("types"):
+                self._end(types, "cluster", types.step, Grade.CARRIED)
         found: dict[str, Any] = {"cluster": {"name": "cluster"}}
-        if text_of(self.root, _NO_RECOVERY) not in ("", "0"):
-            self.warn(
-                f"{_NO_RECOVERY}: the original's recovery is switched off, and here it will be ON: "
-                "monitors restart, move and stop groups and servers as [monitor.recovery] says",
-                "Leave the [[monitor]] tables out until that is wanted, or suspend the cluster as "
-                "soon as it runs: clpcl --suspend",
-            )
-        interval, timeout = (number_of(self.root, tag, ms) / 1000 for tag, ms in _HEARTBEAT.items())
-        self.warn(
-            f"heartbeat interval {interval:g} s and time-out {timeout:g} s are not taken over: "
-            "here a lost server is proven down within seconds, and the defaults are 0.2 and 3.0",
-            "Set [cluster] heartbeat_timeout if the network needs more.",
+        links, nps = self._sorted("heartbeat"), self._sorted("networkpartition")
+        tables = {
+            "server": [self._server(one, links) for one in self.servers],
+            "interconnect": [one for link in links if (one := self._interconnect(link))],
+            "np": [one for np in nps if (one := self._arbiter(np))],
+            "group": [one for group in self.groups if (one := self._group(group))],
+            "monitor": [one for node in self._objects("monitor") if (one := self._monitor(node))],
+        }
+        for step, node in self.resources.items():
+            self._all_lost(node, f"group resource {step}", "no group has it")
+        self._cluster(found, bool(nps))
+        tables = {
+            "cluster": found["cluster"],
+            **{name: objects for name, objects in tables.items() if objects},
+        }
+        if "alert" in found:
+            tables["alert"] = found["alert"]
+        self._say_what_is_ours(tables)
+        return Translation(
+            tables=tables,
+            entries=tuple(self.done.values()),
+            remarks=tuple(self.remarks),
+            windows=self.windows,
+            refused=self.refused,
         )
 
-        def read(table: dict[str, Any], tag: str, value: str) -> Meant:
-            return original.cluster_parameter(tag, value)
+    def _sorted(self, section: str) -> list[Node]:
+        return sorted(self._objects(section), key=lambda one: one.number("priority"))
 
-        objects = [f"{where}/{one.tag}@" for where in _SECTIONS for one in self._objects(where)]
-        elsewhere = ("server@", "group@", *objects, *_NOTES, *_HEARTBEAT, _NO_RECOVERY)
-        if list(self._objects("networkpartition")):  # without one the original does nothing
+    def _say_what_is_ours(self, tables: dict[str, Any]) -> None:
+        """What a `clp.conf` leaves to defaults of the original that are not ours."""
+        silent = [
+            resource["name"]
+            for group in tables.get("group", ())
+            for resource in group.get("resource", ())
+            if not self.resources[f"{resource['type']}@{resource['name']}"].value("deact/action")
+        ]
+        if silent:
+            self.remarks.append(
+                Remark(
+                    about="deact/action",
+                    text=f"group resources {', '.join(silent)}: the original's default "
+                    "deact/action, shutdown, not carried: a group whose stop failed stays where "
+                    "it is",
+                    hint="Set final_action of a resource: it is for a start that failed "
+                    "everywhere, too.",
+                )
+            )
+
+    def _cluster(self, found: dict[str, Any], has_nps: bool) -> None:
+        """`[cluster]` and `[alert]`, and all that no object has read."""
+        if has_nps:  # without one the original does nothing
             found["cluster"]["partition_action"] = original.PARTITION_ACTION
-        self._read(self.root, found, "cluster", read, *elsewhere)
-        return dict(found["cluster"])
+        recovery = self.root.value("rm/errordetect/norecovery")
+        if recovery not in ("", "0"):
+            self.remarks.append(
+                Remark(
+                    about="norecovery",
+                    text="rm/errordetect/norecovery: the original's recovery is switched off, "
+                    "and here it will be ON: monitors restart, move and stop groups and servers "
+                    "as [monitor.recovery] says",
+                    hint="Leave the [[monitor]] tables out until that is wanted, or suspend the "
+                    "cluster as soon as it runs: clpcl --suspend",
+                    first=True,
+                )
+            )
+        if self.root.find("cluster/heartbeat") is None:
+            text = "the original's heartbeat interval and time-out are not taken over: here a lost "
+            text += "server is proven down within seconds"
+            hint = "Set [cluster] heartbeat_timeout if the network needs more."
+            self.remarks.append(Remark(about="heartbeat", text=text, hint=hint))
+        if self.windows:
+            reason = "servers, disks and scripts are those of Linux"
+            node = self.root.find("all/serveros")
+            self._end(node, "cluster", "all/serveros", Grade.LOST, reason)
+        for leaf, tag, value in alerts(self.root, found):
+            if isinstance(value, NotCarried):
+                self._end(leaf, "cluster", tag, value.grade, str(value))
+            else:
+                self._end(leaf, "cluster", tag, Grade.CARRIED)
+        self._rows(self.root, found, "cluster", "cluster")
 
-    def _read(
-        self,
-        element: ElementTree.Element,
-        table: dict[str, Any],
-        label: str,
-        reader: Callable[[dict[str, Any], str, str], Meant],
-        *elsewhere: str,
-    ) -> None:
-        """Sets the keys that the parameters of an element mean; reports those that are not carried.
-
-        Parameters that begin with one of `elsewhere` are read by other methods.
-        """
-        left: dict[str, list[str]] = {}
-        for tag, value in parameters_of(element):
-            if tag.startswith(elsewhere):
-                continue
-            try:
-                meant = reader(table, tag, value)
-            except NotCarried as fault:
-                named = left.setdefault(str(fault), [])
-                # A message (`messages/rc@10`) has five switches, and there may be 760 messages.
-                shown = "/".join(tag.split("/")[:2]) if tag.startswith("messages/") else tag
-                if shown not in named[-1:]:
-                    named.append(shown)
-                continue
-            for key in meant.keys:
-                _put(table, key.path, key.value)
-            for note in meant.notes:
-                self.warn(f"{label}: {note.removesuffix('.')}")
-        for reason, tags in left.items():
-            self.warn(f"{label}: {', '.join(tags)} not carried: {reason}")
+    # -- servers and their devices ------------------------------------------------------
 
     def _devices(self, kind: str) -> dict[int, dict[str, str]]:
-        """Device id -> server -> what the device is there."""
+        """Number -> server -> what the device is there."""
         found: dict[int, dict[str, str]] = {}
         for server in self.servers:
-            for device in server.findall("device"):
-                number = device.get("id", "")
-                if text_of(device, "type") == kind and number.isdigit() and text_of(device, "info"):
-                    found.setdefault(int(number), {})[name_of(server)] = text_of(device, "info")
+            for device in server.all("device"):
+                if device.value("type") == kind and device.label.isdigit() and device.value("info"):
+                    of_each = found.setdefault(number(device.label), {})
+                    of_each.setdefault(server.label, device.value("info"))
         return found
 
-    def _server(self, server: ElementTree.Element) -> dict[str, object]:
-        found: dict[str, object] = {"name": name_of(server)}
-        label = f"server {name_of(server)}"
-        self._read(server, found, label, original.server_parameter, "priority", "device@")
-        for device in server.findall("device"):
-            reason = self._unused(device)
+    def _bmcs(self) -> dict[str, str]:
+        """Server -> the address of its BMC, which a bmchb has by default."""
+        found: dict[str, str] = {}
+        for _, addresses in sorted(self._devices("bmc").items()):
+            found = {**addresses, **found}
+        return found
+
+    def _server(self, server: Node, links: list[Node]) -> dict[str, Any]:
+        found: dict[str, Any] = {"name": server.label}
+        label = f"server {server.label}"
+        self._carried(server, label, "priority")
+        lans = {link.value("device", "0") for link in links if link.tag in ("lankhb", "lanhb")}
+        bmc = ""
+        for device in self._once(server.all("device")):
+            kind, info = device.value("type"), device.value("info")
+            reason = self._unused(device, kind, lans)
             if reason:
-                kind, number = text_of(device, "type"), device.get("id")
-                self.warn(f"{label}: device {number} ({kind}) not carried: {reason}")
-        devices = self._devices("bmc").values()
-        bmcs = [device[name_of(server)] for device in devices if name_of(server) in device]
-        if bmcs:
-            found["bmc"] = {"address": bmcs[0]}
-            self.warn(
-                f"{label}: the BMC account is not in a readable form",
-                f"Set server.bmc.user, and the password: clpbmccnf -u USER {name_of(server)}",
+                self._all_lost(device, f"{label}: device {device.label} ({kind})", reason)
+            elif kind in ("ping", "http", "witness") and info == "0":
+                reason = "every server asks, so this one does, too"
+                where = f"{label}: device {device.label} ({kind})"
+                self._carried(device, where, "type")
+                self._end(device.find("info"), where, "info", Grade.DECISION, reason)
+            elif kind == "bmc":
+                bmc = bmc or info
+            for tag, leaf in device.leaves():
+                self._end(leaf, label, f"{device.step}/{tag}", Grade.CARRIED)
+        if bmc:
+            found["bmc"] = {"address": bmc}
+            self.remarks.append(
+                Remark(
+                    about=f"{label}: bmc",
+                    text=f"{label}: the BMC account is not in a readable form",
+                    hint="Set server.bmc.user, and the password: clpbmccnf -u USER "
+                    f"{spelled(server.label)}",
+                )
             )
+        self._rows(server, found, label, "server")
         return found
 
-    def _unused(self, device: ElementTree.Element) -> str:
+    def _unused(self, device: Node, kind: str, lans: set[str]) -> str:
         """Why a device is not carried; empty: it is."""
-        kind = text_of(device, "type")
-        if kind in _LINK_DEVICES:
-            return REFUSED["interconnect"][_LINK_DEVICES[kind]][0]
-        if kind in ("ping", "http", "witness"):
-            off = text_of(device, "info") == "0"
-            return "every server asks, so this one does, too" if off else ""
+        if kind in original.LINK_DEVICES:
+            return REFUSED["interconnect"][original.LINK_DEVICES[kind]][0]
         if kind == "lan":
-            used = {text_of(link, "device", "0") for link in self._objects("heartbeat")}
-            return "" if device.get("id") in used else "no interconnect is on it"
-        return "" if kind == "bmc" else "there is no equivalent"
+            return "" if device.label in lans else "no interconnect is on it"
+        return "" if kind in original.DEVICES else "there is no equivalent"
 
-    def _interconnects(self) -> Iterator[dict[str, object]]:
-        lans = {**self._devices("lan"), **self._devices("bmc")}
-        links = sorted(self._objects("heartbeat"), key=lambda link: number_of(link, "priority", 0))
-        for link in links:
-            if link.tag not in ("lankhb", "lanhb", "bmchb", "witnesshb"):
-                self._refuse("interconnect", link.tag, f"interconnect {name_of(link)}")
-                continue
-            device = number_of(link, "device", 0)
-            table: dict[str, object] = {"name": name_of(link), "type": link.tag, "device": device}
-            if link.tag == "witnesshb":
-                table["url"] = f"http://{text_of(link, 'host')}:{text_of(link, 'port', '80')}/"
-            else:
-                table["address"] = lans.get(device, {})
-            self._read_others(link, f"interconnect {name_of(link)}")
-            yield table
+    def _interconnect(self, link: Node) -> dict[str, Any] | None:
+        label = f"interconnect {link.label}"
+        if link.tag not in original.LINKS:
+            self._refuse("interconnect", link, link.tag, label)
+            return None
+        device = link.number("device")
+        table: dict[str, Any] = {"name": link.label, "type": link.tag, "device": device}
+        if link.tag == "witnesshb":
+            table["url"] = _url(link)
+            self._carried(link, label, "host", "port")
+        else:
+            kind = "bmc" if link.tag == "bmchb" else "lan"
+            addresses = self._devices(kind).get(device, {})
+            if kind == "lan" or addresses != self._bmcs():
+                table["address"] = addresses
+        self._carried(link, label, "priority", "device")
+        self._rows(link, table, label, "link")
+        return table
 
-    def _read_others(self, element: ElementTree.Element, label: str) -> None:
-        """Reports the parameters of an interconnect or NP resolution that are not carried."""
-        known = ("priority", "device", "host", "port", "grp@")
-        self._read(element, {}, label, original.other_parameter, *known)
-
-    def _arbiters(self) -> Iterator[dict[str, object]]:
-        nps = sorted(self._objects("networkpartition"), key=lambda np: number_of(np, "priority", 0))
-        for np in nps:
-            if np.tag == "pingnp":
-                targets = [ip.text.strip() for ip in np.iter("ip") if ip.text]
-                own: dict[str, object] = {"targets": list(dict.fromkeys(targets))}
-            elif np.tag == "httpnp":
-                own = {"url": f"http://{text_of(np, 'host')}:{text_of(np, 'port', '80')}/"}
-            else:
-                self._refuse("np", np.tag, f"NP resolution {name_of(np)}")
-                continue
-            self._read_others(np, f"NP resolution {name_of(np)}")
-            kind = np.tag.removesuffix("np")
-            yield {"name": name_of(np), "type": kind, "device": number_of(np, "device", 0), **own}
+    def _arbiter(self, np: Node) -> dict[str, Any] | None:
+        label = f"NP resolution {np.label}"
+        own: dict[str, Any] = {}
+        if np.tag == "pingnp":
+            groups = np.all("grp")
+            targets = [one.value("ip") for group in groups for one in group.all("list")]
+            own["targets"] = list(dict.fromkeys(filter(None, targets)))
+            for group in groups[1:]:
+                for tag, leaf in group.leaves():
+                    self._end(
+                        leaf, label, f"{group.step}/{tag}", Grade.DECISION,
+                        "each grp is a list of its own there; here one answer of any target "
+                        "is enough, so take out of targets what is not to count",
+                    )  # fmt: skip
+            self._carried(np, label, *(group.step for group in groups[:1]))
+        elif np.tag == "httpnp":
+            own["url"] = _url(np)
+            self._carried(np, label, "host", "port")
+        else:
+            self._refuse("np", np, np.tag, label)
+            return None
+        self._carried(np, label, "priority", "device")
+        self._rows(np, {}, label, "link")
+        kind = np.tag.removesuffix("np")
+        return {"name": np.label, "type": kind, "device": np.number("device"), **own}
 
     # -- groups -------------------------------------------------------------------------
 
-    def _group(self, group: ElementTree.Element) -> dict[str, object]:
-        name = name_of(group)
-        order = sorted(group.findall("policy"), key=lambda policy: number_of(policy, "order", 0))
+    def _group(self, group: Node) -> dict[str, Any] | None:
+        name, label, kind = group.label, f"group {group.label}", _group_type(group)
+        if kind != "failover":
+            reason = REFUSED_GROUPS.get(kind, "no such group type")
+            self._all_lost(group, f"{label} ({kind})", reason)
+            for one in group.all("resource"):
+                if one.label in self.resources:
+                    self.refused[one.label.rpartition("@")[2]] = reason
+                    self._all_lost(
+                        self.resources[one.label], f"group resource {one.label} of {name}", reason
+                    )
+            return None
+        self._carried(group, label, "type")
+        order = sorted(group.all("policy"), key=lambda one: one.number("order"))
         found: dict[str, Any] = {"name": name}
         if order:
-            found["servers"] = [name_of(policy) for policy in order]
-        reader = original.group_parameter
-        self._read(group, found, f"group {name}", reader, "policy@", "gid", "resource")
-        resources = [
-            self._resource(self.resources.get(name_of(one)), name_of(one), name)
-            for one in group.findall("resource")
-        ]
-        kept = [resource for resource in resources if resource is not None]
-        names = {str(resource["name"]) for resource in kept}
-        for resource in kept:
-            depends = resource.get("depends")
-            if isinstance(depends, list):
-                resource["depends"] = [one for one in depends if one in names]
-                gone = ", ".join(one for one in depends if one not in names)
-                if gone:
-                    label = f"group resource {resource['name']}"
-                    self.warn(f"{label}: depend on {gone} not carried: it is not in the group")
+            found["servers"] = list(dict.fromkeys(one.label for one in order))
+            self._carried(group, label, *(one.step for one in order))
+        self._rows_but_resources(group, found, label)
+        kept = []
+        for one in self._once(group.all("resource")):
+            table = self._resource(one, name)
+            if table is not None:
+                self._end(one, label, one.step, Grade.CARRIED)
+                kept.append(table)
         if kept:
             found["resource"] = kept
         return found
 
-    def _name_resources_without_group(self) -> None:
-        for reference in self.resources:
-            if reference not in self.used:
-                self.warn(f"group resource {reference} not carried: no group has it")
+    def _rows_but_resources(self, group: Node, found: dict[str, Any], label: str) -> None:
+        for one in group.all("resource"):
+            if one.children or one.text:
+                self._all_lost(one, label, "a resource stands in its own section")
+        own = Node(group.tag, group.label)
+        own.children = [one for one in group.children if one.tag != "resource"]
+        self._rows(own, found, label, "group")
+        if not group.children:
+            self._end(group, label, "", Grade.CARRIED)
 
-    def _name_other_defaults(self) -> None:
-        """Reports what a `clp.conf` leaves to defaults of the original that have no equivalent."""
-        used = (self.resources[one] for one in self.resources if one in self.used)
-        kept = [one for one in used if one.tag in _RESOURCES]
-        silent = [name_of(one) for one in kept if not text_of(one, "deact/action")]
-        if silent:
-            self.warn(
-                f"group resources {', '.join(silent)}: the original's default deact/action, "
-                "shutdown, not carried: a group whose stop failed stays where it is",
-                "Set final_action of a resource: it is for a start that failed everywhere, too.",
-            )
-        polled = [one for one in self._objects("monitor") if one.tag in _MONITORS[2:]]
-        silent = [
-            name_of(one)
-            for one in polled
-            if not all(text_of(one, f"polling/{tag}") for tag in _POLLING)
-        ]
-        if silent:
-            self.warn(
-                f"monitors {', '.join(silent)}: interval, timeout and retries that clp.conf does "
-                "not state are the defaults of clp.toml(5): in the original they differ by type",
-                "Set them as the Cluster WebUI shows them.",
-            )
-
-    def _resource(
-        self, resource: ElementTree.Element | None, reference: str, group: str
-    ) -> dict[str, object] | None:
-        if resource is None or resource.tag not in _RESOURCES:
-            kind = reference.partition("@")[0]
-            self._refuse("group resource", kind, f"group resource {reference} of {group}")
+    def _resource(self, reference: Node, group: str) -> dict[str, Any] | None:
+        kind, _, name = reference.label.rpartition("@")
+        label = f"group resource {reference.label} of {group}"
+        resource = self.resources.get(reference.label)
+        if kind not in original.RESOURCES:
+            self.refused[name] = self._refuse("group resource", reference, kind, label)
+            if resource is not None:
+                self._refuse("group resource", resource, kind, label)
             return None
-        found: dict[str, Any] = {"type": resource.tag, "name": name_of(resource)}
-        if resource.tag != "exec":
-            found["start_retries"] = original.START_RETRIES
-        depends = [name_of(one).rpartition("@")[2] for one in resource.findall("depend")]
+        if resource is None:
+            self.refused[name] = "it is not in the file"
+            self._all_lost(reference, label, "it is not in the file")
+            return None
+        if self.group_of[name] != group:
+            self._all_lost(reference, label, f"it is in group {self.group_of[name]} already")
+            return None
+        label = f"group resource {name}"
+        found: dict[str, Any] = {"type": kind, "name": name}
+        retries = original.START_RETRIES.get(kind, original.START_RETRIES_OF_OTHERS)
+        if retries:
+            found["start_retries"] = retries
+        depends = self._depends(resource, group, label)
         if depends:
             found["depends"] = depends
-        label = f"group resource {name_of(resource)}"
-        self._read(resource, found, label, original.resource_parameter, "depend")
+        if kind == "exec":
+            self._exec(resource, found, label)
+        else:
+            self._floating(resource, found, label)
+        self._rows(resource, found, label, "resource", kind)
+        if resource.value("parameters/act/sync") == "0":
+            found |= {"start_retries": 0, "failover_on_failure": 0, "final_action": "none"}
         return found
+
+    def _depends(self, resource: Node, group: str, label: str) -> list[str]:
+        """What a resource waits for; of one that is not carried, what that one waits for."""
+        found: list[str] = []
+        for one in resource.all("depend"):
+            name = one.label.rpartition("@")[2]
+            if name in self.kept and self.group_of.get(name) == group:
+                found.append(name)
+                self._end(one, label, one.step, Grade.CARRIED)
+            elif self.group_of.get(name) == group:
+                instead = self._behind(name, group, set())
+                found += instead
+                what = (
+                    f"waits for {', '.join(instead)} in its place"
+                    if instead
+                    else ("has the order of the types instead: fip, service, exec")
+                )
+                reason = f"{name} is not carried, and this {what}"
+                self._end(one, label, one.step, Grade.EQUIVALENT, reason)
+            else:
+                reason = "it is not in the group" if name in self.group_of else "not in the file"
+                self._end(one, label, one.step, Grade.LOST, reason)
+        return list(dict.fromkeys(found))
+
+    def _behind(self, name: str, group: str, seen: set[str]) -> list[str]:
+        """What a resource that is not carried depends on, as far as that is carried."""
+        seen.add(name)
+        node = next((one for one in self.resources.values() if one.label == name), None)
+        depends = [one.label.rpartition("@")[2] for one in node.all("depend")] if node else []
+        if not depends:  # then the order of the types holds: addresses come first
+            fips = [one.label for one in self.resources.values() if one.tag == "fip"]
+            return [one for one in fips if self.group_of.get(one) == group]
+        found: list[str] = []
+        for one in depends:
+            if one in self.kept and self.group_of.get(one) == group:
+                found.append(one)
+            elif one not in seen:
+                found += self._behind(one, group, seen)
+        return found
+
+    def _exec(self, resource: Node, found: dict[str, Any], label: str) -> None:
+        start, stop = (f"parameters/timeout/{op}" for op in ("start", "stop"))
+        times = [resource.value(tag, str(original.SCRIPT_TIMEOUT_S)) for tag in (start, stop)]
+        try:
+            row = original.number("timeout")
+            wanted = [row.read(one) for one in times]
+        except NotCarried as reason:
+            for tag in (start, stop):
+                self._end(resource.find(tag), label, tag, reason.grade, str(reason))
+        else:
+            if resource.value(start):
+                found["timeout"] = wanted[0]
+            if wanted[1] != wanted[0]:
+                found["stop_timeout"] = wanted[1]
+            self._carried(resource, label, start, stop)
+        sync = resource.find("parameters/act/sync")
+        if sync is not None and sync.text == "0":
+            self._end(
+                sync, label, "parameters/act/sync", Grade.DECISION,
+                "a start is waited for here, so this one has no recovery: a start script that "
+                "goes on would count as failed at its timeout",
+                "Let the script put the program into the background (&), or make it a resource of "
+                "type service; then take out failover_on_failure = 0.",
+            )  # fmt: skip
+        else:
+            self._carried(resource, label, "parameters/act/sync")
+
+    def _floating(self, resource: Node, found: dict[str, Any], label: str) -> None:
+        """The address of a fip, with its interface and its prefix length."""
+        for tag, leaf in resource.leaves():
+            server = tag.removeprefix("server@").partition("/")[0] if "server@" in tag else ""
+            if not tag.endswith("parameters/ip") or not leaf.text or id(leaf) in self.done:
+                continue
+            address, interface, guessed = fip_address(leaf.text)
+            suffix = f"_on.{server}" if server else ""
+            _put(found, f"address{suffix}", address)
+            if interface:
+                _put(found, f"interface{suffix}", interface)
+            if guessed:
+                text = f"{label}: {address.rpartition('/')[2]} is our choice of prefix length for "
+                text += f"{spelled(leaf.text)}"
+                hint = "Set address if the network is of another size."
+                self.remarks.append(Remark(about=leaf.text, text=text, hint=hint))
+            self._end(leaf, label, tag, Grade.CARRIED)
 
     # -- monitors -----------------------------------------------------------------------
 
-    def _monitors(self) -> Iterator[dict[str, object]]:
-        for monitor in self._objects("monitor"):
-            table = self._monitor(monitor)
-            if table is not None:
-                yield table
-
-    def _monitor(self, monitor: ElementTree.Element) -> dict[str, object] | None:
-        name = name_of(monitor)
-        found: dict[str, Any] = {"type": monitor.tag, "name": name}
-        if monitor.tag not in _MONITORS:
-            self._refuse("monitor", monitor.tag, f"monitor {name}")
+    def _monitor(self, monitor: Node) -> dict[str, Any] | None:
+        name, kind, label = monitor.label, monitor.tag, f"monitor {monitor.label}"
+        if kind not in original.MONITORS:
+            self.refused[name] = self._refuse("monitor", monitor, kind, label)
             return None
-        if monitor.tag == "userw":
+        found: dict[str, Any] = {"type": kind, "name": name}
+        if kind == "userw":
             found["method"] = "keepalive"
-        elif monitor.tag == "genw":
+        elif kind == "genw":
             found["script"] = "genw.sh"
-        label, reader = f"monitor {name}", original.monitor_parameter
-        self._read(monitor, found, label, reader, "relation", _BEFORE + "use")
-        if monitor.tag != "userw":
-            # A clp.conf names the script even where no step uses it.
-            uses = [use for use in _USES if text_of(monitor, _BEFORE + use) == "1"]
-            for key in reader(found, _BEFORE + "use", "1" if uses else "0").keys:
-                _put(found, key.path, key.value)
-            if uses and len(uses) < len(_USES):
-                self.warn(f"{label}: the script of {_BEFORE}{uses[0]} runs before every step here")
-            related = {
-                text_of(one, "type"): text_of(one, "name") for one in monitor.iter("relation")
-            }
-            named = next(iter(related.values()), ALL_GROUPS)
-            target = related.get("rsc") or related.get("grp") or named
-            for key in reader(found, "relation/name", target).keys:
-                _put(found, key.path, key.value)
+        self._polling(monitor, found, label)
+        self._watched(monitor, found, label)
+        if kind == "genw":
+            self._script(monitor, found, label)
+        elif kind == "ipw":
+            self._lists(monitor, found, label)
+        if kind != "userw":
+            self._recovery(monitor, found, label)
+        self._rows(monitor, found, label, "monitor", kind)
+        if kind == "genw" and monitor.value("parameters/sync") == "0":
+            found["recovery"] = {"action": "final", "final_action": "none"}
+        last = (*_POLLING.values(), "recovery")
+        return {key: value for key, value in found.items() if key not in last} | {
+            key: found[key] for key in last if key in found
+        }
+
+    def _polling(self, monitor: Node, found: dict[str, Any], label: str) -> None:
+        """Interval, time-out, retries: what the file leaves out is ours."""
+        if monitor.tag not in original.POLLING:
+            return
+        ours = []
+        times = original.POLLING[monitor.tag]
+        for (tag, key), value in zip(_POLLING.items(), times, strict=True):
+            if not monitor.value(f"polling/{tag}"):
+                found[key] = value
+                ours.append(f"{key} {value}")
+        if ours:
+            text = f"{label}: {', '.join(ours)} {'are' if len(ours) > 1 else 'is'} our choice, as "
+            text += "clp.conf does not state it: in the original it differs by type"
+            hint = "Set it as the Cluster WebUI shows it."
+            self.remarks.append(Remark(about=f"{label}: polling", text=text, hint=hint))
+
+    def _watched(self, monitor: Node, found: dict[str, Any], label: str) -> None:
+        """Where it runs: its servers, its target, when."""
+        servers = [one.value("name") for one in _parts(monitor, "polling", "servers")]
+        if any(servers):
+            found["servers"] = list(dict.fromkeys(filter(None, servers)))
+        steps = [f"polling/{one.step}" for one in _parts(monitor, "polling", "servers")]
+        self._carried(monitor, label, *steps)
+        target = self._target(monitor.find("target"), "target", label)
+        if target:
+            found["target"] = target
+            if monitor.tag in ("fipw", "pidw"):
+                found["timing"] = "active"
+
+    def _target(self, node: Node | None, tag: str, label: str) -> str:
+        """A group or group resource; of one that is not carried, the group that had it."""
+        if node is None:
+            return ""
+        name = node.text.rpartition("@")[2]
+        resources = {one.label for one in self.resources.values()} | set(self.group_of)
+        if name in self.kept or name not in resources:
+            self._end(node, label, tag, Grade.CARRIED)
+            return name
+        group = self.group_of.get(name, "")
+        if group:
+            reason = f"it is not carried: group {group}, which had it, stands for it"
+            self._end(node, label, tag, Grade.EQUIVALENT, reason)
+        else:
+            self._end(node, label, tag, Grade.LOST, "it is not carried, and no group has it")
+        return group
+
+    def _script(self, monitor: Node, found: dict[str, Any], label: str) -> None:
+        """What is special of genw: exit statuses, and whether it is waited for."""
+        statuses = monitor.find("parameters/normalval")
+        if statuses is not None and statuses.text:
+            values = [one.strip() for one in statuses.text.split(",")]
+            if all(one.isascii() and one.isdigit() and number(one, 999) < 256 for one in values):
+                wanted = [int(one) for one in values]
+                if wanted != [0]:
+                    found["normal"] = wanted
+                self._end(statuses, label, "parameters/normalval", Grade.CARRIED)
+        sync = monitor.find("parameters/sync")
+        if sync is not None and sync.text == "0":
+            self._end(
+                sync, label, "parameters/sync", Grade.DECISION,
+                "its script is run to its end here, so it is without recovery: one that goes on "
+                "would count as an error at its timeout",
+                "Let the script check once and end, or watch the program with pidw; then write "
+                "[monitor.recovery].",
+            )  # fmt: skip
+        else:
+            self._carried(monitor, label, "parameters/sync")
+
+    def _lists(self, monitor: Node, found: dict[str, Any], label: str) -> None:
+        """Addresses of ipw, those of single servers, too."""
+        for owner, path in ((monitor, "targets"), *(
+            (one, f"targets_on.{one.label}") for one in monitor.all("server")
+        )):  # fmt: skip
+            lists = _parts(owner, "parameters", "list")
+            addresses = list(dict.fromkeys(filter(None, (one.value("ip") for one in lists))))
+            if addresses:
+                _put(found, path, addresses)
+            before = f"{owner.step}/" if owner is not monitor else ""
+            self._carried(monitor, label, *(f"{before}parameters/{one.step}" for one in lists))
+
+    def _recovery(self, monitor: Node, found: dict[str, Any], label: str) -> None:
+        """`[monitor.recovery]`; its first step follows from the counts.
+
+        Without a target (`LocalServer`) there is nothing to restart or to fail over.
+        """
+        recovery: dict[str, Any] = {}
+        target = self._recovery_target(monitor, label)
+        counts = {
+            tag: self._count(monitor, f"emergency/threshold/{tag}", label)
+            for tag in ("restart", "fo", "script")
+        }
+        if monitor.tag == "mrw" and counts["restart"] is None:
+            # Broken hardware is still broken after a restart on it (hardware guide: choose
+            # failover).
+            counts["restart"] = 0
+        restarts = original.RESTARTS if counts["restart"] is None else counts["restart"]
+        failovers = original.FAILOVERS if counts["fo"] is None else counts["fo"]
+        action = "restart" if restarts else "failover" if failovers else "final"
+        recovery["action"] = action if target else "final"
+        if target:
+            recovery["target"] = target
+        path = monitor.value(f"{_BEFORE}path", original.ACTION_SCRIPT)
+        if counts["script"]:
+            recovery |= {"action": "script", "script": path}
+            node = monitor.find("emergency/threshold/script")
+            if counts["script"] > 1 and node is not None:
+                reason = "the recovery script runs once; then come restart and failover"
+                del self.done[id(node)]
+                tag = "emergency/threshold/script"
+                self._end(node, label, tag, Grade.DECISION, reason)
+        for tag, key in (("restart", "restart_count"), ("fo", "failover_count")):
+            if counts[tag] is not None:
+                recovery[key] = counts[tag]
+        self._final_action(monitor, recovery, label)
+        uses = [use for use in _USES if monitor.value(_BEFORE + use) == "1"]
+        if uses:
+            recovery["pre_action_script"] = path
+            if len(uses) < len(_USES):
+                text = f"{label}: the script of {_BEFORE}{uses[0]} runs before every step here"
+                self.remarks.append(Remark(about=f"{label}: before", text=text))
+        self._preaction(monitor, label, used=bool(uses or counts["script"]))
+        found["recovery"] = recovery
+
+    def _preaction(self, monitor: Node, label: str, *, used: bool) -> None:
+        """A `clp.conf` names the script even where no step uses it."""
+        for tag in ("path", *_USES):
+            self._carried(monitor, label, _BEFORE + tag)
+        for tag in ("default", "timeout"):
+            node = monitor.find(_BEFORE + tag)
+            grade = Grade.DECISION if used else Grade.EQUIVALENT
+            reason = "the script may run as long as timeout of the monitor"
+            self._end(node, label, _BEFORE + tag, grade, reason)
+
+    def _final_action(self, monitor: Node, recovery: dict[str, Any], label: str) -> None:
+        tag = "emergency/action"
+        node = monitor.find(tag)
+        if node is None or not node.text:
+            return
+        row = original.code("final_action", original.FINAL_ACTIONS, original.NO_FINAL_ACTION)
+        try:
+            recovery["final_action"] = row.read(node.text)
+            self._end(node, label, tag, Grade.CARRIED)
+        except NotCarried as reason:
+            self._end(node, label, tag, reason.grade, str(reason))
+
+    def _count(self, monitor: Node, tag: str, label: str) -> int | None:
+        node = monitor.find(tag)
+        if node is None or not node.text:
+            return None
+        try:
+            found = _whole(node.text)
+        except NotCarried as reason:
+            self._end(node, label, tag, reason.grade, str(reason))
+            return None
+        self._end(node, label, tag, Grade.CARRIED)
         return found
+
+    def _recovery_target(self, monitor: Node, label: str) -> str:
+        relations = monitor.all("relation")
+        if not relations:
+            return ALL_GROUPS
+        best = min(relations, key=lambda one: _RELATIONS.get(one.value("type"), 9))
+        for one in relations:
+            if one is not best:
+                reason = "one target is recovered: the resource, or else the group"
+                self._all_lost(one, label, reason)
+        for tag, leaf in best.leaves():
+            if tag != "name":
+                self._end(leaf, label, f"relation/{tag}", Grade.CARRIED)
+        if best.value("name") in ("", "LocalServer"):
+            self._carried(monitor, label, "relation")
+            return ""
+        return self._target(best.find("name"), "relation/name", label)
+
+
+_RELATIONS = {"rsc": 0, "grp": 1, "cls": 2}
+
+
+def _whole(text: str) -> int:
+    found = original.number("count").read(text)
+    assert isinstance(found, int)
+    return found
+
+
+def _parts(owner: Node, within: str, tag: str) -> list[Node]:
+    """Numbered elements below another one."""
+    node = owner.find(within)
+    return node.all(tag) if node is not None else []
+
+
+def _group_type(group: Node) -> str:
+    return group.value("type", "failover")
+
+
+def _url(node: Node) -> str:
+    host = node.value("host")
+    host = f"[{host}]" if ":" in host and not host.startswith("[") else host
+    return f"http://{host}:{node.value('port', original.DEFAULT_PORT)}/"

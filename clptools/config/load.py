@@ -7,6 +7,7 @@ file, line, key and mend, and the settings are None.
 from __future__ import annotations
 
 import errno
+import os
 import re
 import tomllib
 from collections.abc import Iterable
@@ -93,6 +94,14 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(report for report in self.reports if report.severity == "error")
 
 
+def of_the_original(path: str) -> str:
+    """What to do where a `clp.conf` lies in the place of a `clp.toml`; empty: none does."""
+    folder = os.path.dirname(path) or "."
+    if not os.path.isfile(os.path.join(folder, "clp.conf")):
+        return ""
+    return f"There is a clp.conf; translate it: clpcfctrl --import {folder} -x {folder}"
+
+
 def load(path: str, registries: Registries) -> Loaded:
     """Read the configuration file at `path`.
 
@@ -108,7 +117,7 @@ def load(path: str, registries: Registries) -> Loaded:
         ) from fault
     except OSError as fault:
         reason = (fault.strerror or "cannot be read").lower()
-        hint = "clpcfset makes one; see also examples/."
+        hint = of_the_original(path) or "clpcfset makes one; see also examples/."
         if isinstance(fault, IsADirectoryError) or fault.errno == errno.EINVAL:
             hint = (
                 f"Move it away (mv {path} {path}.away): the configuration is a file of that name."
@@ -116,6 +125,9 @@ def load(path: str, registries: Registries) -> Loaded:
         elif not isinstance(fault, FileNotFoundError):
             hint = ""
         return _unreadable(path, f"{reason}.", hint)
+    if raw.removeprefix(BOM.encode()).lstrip().startswith((b"<?xml", b"<root")):
+        hint = f"Translate a clp.conf of EXPRESSCLUSTER: clpcfctrl --import {path}"
+        return _unreadable(path, "not TOML: it is XML.", hint, 1)
     try:
         text = raw.decode()
     except UnicodeDecodeError as fault:

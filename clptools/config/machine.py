@@ -186,7 +186,9 @@ def managed(settings: Settings, server: str, run: str = "/run") -> dict[str, str
             interface = resource.options.get("interface") or ""
             if resource.type != "fip" or not isinstance(interface, str | dict):
                 continue
-            name = on_server(interface, server) or _interface_of(str(resource.options["address"]))
+            address = resource.options["address"]
+            assert isinstance(address, str | dict)  # a fip has one
+            name = on_server(interface, server) or _interface_of(on_server(address, server))
             by = _manager(name, run) if name else ""
             if by:
                 found[resource.name] = f"{by} configures {name}"

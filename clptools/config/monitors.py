@@ -34,6 +34,10 @@ MONITOR_SCRIPTS = "monitor.s"
 """Folder under `scripts/` for the scripts of monitors, as in the original."""
 
 
+ACTIVE_TYPES = ("fipw", "pidw")
+"""Types that run only while their target is online, unless `timing` says otherwise."""
+
+
 class KnownParts(msgspec.Struct, frozen=True, kw_only=True):
     """What monitors refer to, already read."""
 
@@ -78,13 +82,14 @@ class _Monitors:
             known_servers(table, "servers", servers, self.around.names)
         else:
             servers = self.around.names
+        self._default_timing(table, values)
         self._check_target(table, values)
         monitor = build(
             Monitor,
             values,
             name=name,
             servers=servers,
-            options=options_of(values, own),
+            options=options_of(table, values, own, self.around.names),
             recovery=self._recovery(table, values, name),
         )
         if is_mrw:
@@ -92,6 +97,11 @@ class _Monitors:
         if monitor.type == "userw":
             return self._user_mode(table, monitor)
         return monitor
+
+    def _default_timing(self, table: Table, values: dict[str, Option]) -> None:
+        """What watches a program or an address has nothing to watch where its target is not."""
+        if values["type"] in ACTIVE_TYPES and "timing" not in table.raw and values["target"]:
+            values["timing"] = "active"
 
     def _default_name(self, kind: str) -> str:
         return kind if kind == "userw" else self.names.number(kind)

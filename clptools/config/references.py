@@ -21,6 +21,9 @@ _LISTS = {
 }
 _BY_OWNER = ("snmpv3_user", "trap")
 """Names that count within the object in which they stand."""
+_STANDS_IN = ("address_on", "interface_on", "path_on", "targets_on")
+"""Values of single servers in place of a common one: no server has to be in them.  A keyword is of
+one server alone."""
 _TEXTS = {"group": ("target",), "resource": ("target",)}
 
 
@@ -86,7 +89,9 @@ def lacking(config: Configuration, server: str) -> list[str]:
                 continue
             for key in _set(one, one.table, fields_of(kind, one.table, config.registries), ""):
                 value = key.value
-                if key.field.parse.by_server and isinstance(value, dict) and server not in value:
+                if key.field.name in _STANDS_IN or not key.field.parse.by_server:
+                    continue
+                if isinstance(value, dict) and server not in value:
                     found.append(f"{kind}.{one.name}.{key.field.name}.{server}")
     return found
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 import tomllib
+from collections.abc import Sequence
 
 from clptools.config import fields
 from clptools.config.address import Endpoint, canonical, endpoint
-from clptools.config.field import Field, near
+from clptools.config.field import ON_SERVERS, Field, near
 from clptools.config.fields_of_traps import source_of
 from clptools.config.lines import Lines
 from clptools.config.table import Names, Source, Table, build, element, elements, known_servers
@@ -348,9 +349,28 @@ def read_interconnects(
     return tuple(found)
 
 
-def options_of(values: dict[str, Option], own: tuple[Field, ...]) -> dict[str, Option]:
-    """The values of a variant's own keys."""
-    return {field.option: values[field.option] for field in own}
+def options_of(
+    table: Table, values: dict[str, Option], own: tuple[Field, ...], servers: Sequence[str] = ()
+) -> dict[str, Option]:
+    """The values of a variant's own keys; those of single servers go into the key that they are of.
+
+    With `interface_on`, `interface` becomes the table of all `servers`.
+    """
+    found = {field.option: values[field.option] for field in own}
+    for field in own:
+        name = field.name.removesuffix(ON_SERVERS)
+        if name == field.name or name not in found:
+            continue
+        single, common = found.pop(field.option), found[name]
+        if not isinstance(single, dict):
+            continue
+        known_servers(table, field.name, single, servers)
+        if isinstance(common, dict):
+            found[name] = {**common, **single}
+            continue
+        shared = ",".join(common) if isinstance(common, tuple) else str(common or "")
+        found[name] = {server: single.get(server, shared) for server in servers}
+    return found
 
 
 def read_arbiters(
@@ -371,7 +391,7 @@ def read_arbiters(
         kind = str(values["type"])
         name = str(values["name"] or names.number(f"{kind}np"))
         names.take(table, name)
-        options = options_of(values, own)
+        options = options_of(table, values, own, servers)
         for field in own:
             value = values[field.option]
             if field.parse.by_server and isinstance(value, dict):

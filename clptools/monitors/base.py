@@ -40,7 +40,8 @@ def error(text: str) -> Verdict:
 class ScriptEnd(msgspec.Struct, frozen=True, kw_only=True):
     """How a monitor's script ended."""
 
-    ok: bool
+    exit_status: int | None
+    """None: it was killed."""
     timed_out: bool
     text: str
 

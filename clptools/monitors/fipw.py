@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import ip_interface
 
-from clptools.core.model.options import VariantOptions, read
+from clptools.core.model.options import PerServer, VariantOptions, on_server, read
 from clptools.core.model.settings import Monitor, Resource
 from clptools.faults import ClpError, ExitCode
 from clptools.monitors.base import NORMAL, MonitorContext, Verdict, error
@@ -14,7 +14,7 @@ from clptools.monitors.netdev import interface_with, link_fault
 class _Fip(VariantOptions, frozen=True, kw_only=True):
     """The part of a `fip` resource's options that counts here."""
 
-    address: str
+    address: PerServer
 
 
 async def check(monitor: Monitor, context: MonitorContext) -> Verdict:
@@ -27,7 +27,7 @@ async def check(monitor: Monitor, context: MonitorContext) -> Verdict:
             'target = "…" names a fip, or a group that has one',
         )
     for resource in resources:
-        address = ip_interface(read(_Fip, resource.options).address).ip
+        address = ip_interface(on_server(read(_Fip, resource.options).address, context.server)).ip
         interface = interface_with(address)
         if interface is None:
             return error(f"{address} ({resource.name}) is not on this server any more")

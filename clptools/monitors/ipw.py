@@ -14,12 +14,14 @@ from clptools.monitors.base import NORMAL, MonitorContext, Verdict, error
 class Options(VariantOptions, frozen=True, kw_only=True):
     """The addresses to ping."""
 
-    targets: tuple[str, ...]
+    targets: tuple[str, ...] | dict[str, str]
+    """Those of every server, or each server's with commas between them."""
 
 
 async def check(monitor: Monitor, context: MonitorContext) -> Verdict:
     """Normal as soon as one target answers; three tries within the time-out."""
-    targets = read(Options, monitor.options).targets
+    given = read(Options, monitor.options).targets
+    targets = given.get(context.server, "").split(",") if isinstance(given, dict) else given
     asked = [asyncio.create_task(ping(target, monitor.timeout_ms / 1000)) for target in targets]
     faults: list[str] = []
     try:

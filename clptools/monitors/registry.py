@@ -13,9 +13,14 @@ from clptools.config.field import (
     Field,
     choice,
     list_of,
+    lists_per_server,
+    numbers,
     one_or_per_server,
+    per_server,
     text,
 )
+
+_INTERFACE = text(max_bytes=15, min_bytes=1, what="interface")
 
 VARIANTS: dict[str, str] = {
     "userw": "clptools.monitors.userw",
@@ -54,6 +59,12 @@ FIELDS: dict[str, tuple[Field, ...]] = {
             default="genw.sh",
             help="Script whose exit status is the verdict, under scripts/monitor.s/MONITOR/.",
         ),
+        Field(
+            section="monitor",
+            name="normal",
+            parse=numbers(0, 255),
+            help="Exit statuses that mean normal, 0 if left out; every other one is an error.",
+        ),
     ),
     "ipw": (
         Field(
@@ -63,14 +74,26 @@ FIELDS: dict[str, tuple[Field, ...]] = {
             required=True,
             help="Addresses of which one must answer a ping.",
         ),
+        Field(
+            section="monitor",
+            name="targets_on",
+            parse=lists_per_server(ADDRESS),
+            help="Addresses of single servers, in place of targets.",
+        ),
     ),
     "miiw": (
         Field(
             section="monitor",
             name="interface",
-            parse=one_or_per_server(text(max_bytes=15, min_bytes=1, what="interface")),
+            parse=one_or_per_server(_INTERFACE),
             required=True,
             help="Network interface whose link is watched, one for all or by server.",
+        ),
+        Field(
+            section="monitor",
+            name="interface_on",
+            parse=per_server(_INTERFACE),
+            help="Interfaces of single servers, in place of interface.",
         ),
     ),
     "pidw": (
@@ -90,6 +113,12 @@ FIELDS: dict[str, tuple[Field, ...]] = {
             parse=one_or_per_server(PATH),
             required=True,
             help="Block device or file that is read, or directory that is written to.",
+        ),
+        Field(
+            section="monitor",
+            name="path_on",
+            parse=per_server(PATH),
+            help="Paths of single servers, in place of path.",
         ),
     ),
     "fipw": (),

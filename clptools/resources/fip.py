@@ -57,7 +57,7 @@ time-out and no longer than this: another server may be able to take the address
 class Options(VariantOptions, frozen=True, kw_only=True):
     """The address, and how it is taken."""
 
-    address: str
+    address: PerServer
     """With its prefix length."""
     interface: PerServer = ""
     announcements: int = 5
@@ -72,7 +72,7 @@ def warm_up() -> None:
 
 async def start(resource: Resource, context: ResourceContext) -> ResourceOutcome:
     """Add the address, unless another host has it, announce it, and keep it from then on."""
-    wanted = _wanted(resource)
+    wanted = _wanted(resource, context.server)
     await release(wanted.ip)
     async with asyncio.timeout(resource.start_timeout_ms / 1000), netlink_socket() as netlink:
         links = await links_of(netlink)
@@ -101,7 +101,7 @@ async def start(resource: Resource, context: ResourceContext) -> ResourceOutcome
 
 async def stop(resource: Resource, context: ResourceContext) -> ResourceOutcome:
     """Remove exactly this address, from whichever interface has it."""
-    wanted = _wanted(resource)
+    wanted = _wanted(resource, context.server)
     await release(wanted.ip)
     stop_announcing(wanted.ip)
     async with asyncio.timeout(resource.stop_timeout_ms / 1000), netlink_socket() as netlink:
@@ -135,7 +135,7 @@ def _keep(resource: Resource, context: ResourceContext, seen: Seen | None) -> No
         return found
 
     wishes = Wishes(
-        address=_wanted(resource).ip,
+        address=_wanted(resource, context.server).ip,
         announcements=options.announcements,
         interval_s=options.announce_interval,
         look=look,
@@ -150,7 +150,7 @@ async def _look(resource: Resource, context: ResourceContext, place: str) -> See
 
     Raises ClpError and OSError.
     """
-    wanted = _wanted(resource)
+    wanted = _wanted(resource, context.server)
     async with asyncio.timeout(LOOK_S), netlink_socket() as netlink:
         links = await links_of(netlink)
         held = await addresses_of(netlink)
@@ -174,8 +174,8 @@ def _seen(link: Link, *, put_back: bool = False) -> Seen:
     return Seen(interface=link.name, port=link.port, carrier=carrier, put_back=put_back)
 
 
-def _wanted(resource: Resource) -> IPv4Interface | IPv6Interface:
-    return ip_interface(read(Options, resource.options).address)
+def _wanted(resource: Resource, server: str) -> IPv4Interface | IPv6Interface:
+    return ip_interface(on_server(read(Options, resource.options).address, server))
 
 
 def _interface(resource: Resource, server: str) -> str:

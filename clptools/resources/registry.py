@@ -12,6 +12,7 @@ from clptools.config.field import (
     Field,
     integer,
     one_or_per_server,
+    per_server,
     text,
 )
 from clptools.core.model.settings import Resource, Settings
@@ -84,9 +85,21 @@ FIELDS: dict[str, tuple[Field, ...]] = {
         ),
         Field(
             section=_SECTION,
+            name="address_on",
+            parse=per_server(NETWORK),
+            help="Addresses of single servers, in place of address.",
+        ),
+        Field(
+            section=_SECTION,
             name="interface",
             parse=one_or_per_server(_INTERFACE),
             help="Interface that carries it; left out: the one with an address of that network.",
+        ),
+        Field(
+            section=_SECTION,
+            name="interface_on",
+            parse=per_server(_INTERFACE),
+            help="Interfaces of single servers, in place of interface.",
         ),
         Field(
             section=_SECTION,

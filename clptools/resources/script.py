@@ -57,6 +57,8 @@ class ScriptResult(msgspec.Struct, frozen=True, kw_only=True):
     ok: bool
     """Exit status 0, in time."""
     timed_out: bool = False
+    exit_status: int | None = None
+    """None: it was killed."""
     killable: bool = True
     """False: it is still there after KILL (a process that hangs in the kernel)."""
     text: str = ""
@@ -293,6 +295,7 @@ class ScriptRunner:
         return ScriptResult(
             ok=code == 0 and not timed_out and not process.superseded,
             timed_out=timed_out,
+            exit_status=code if code >= 0 and not timed_out and not process.superseded else None,
             killable=killable,
             text=f"{script.path} {how}{said}",
             tail=tail,

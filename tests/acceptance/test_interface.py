@@ -206,7 +206,8 @@ def test_4_a_move_shows_its_steps_on_a_terminal_whoever_takes_them(cluster: Clus
         assert lines[-1] == "Command succeeded."
         assert node.ok(typed).replace("\r", "") == f"failover1 is already on {there}.\n"
         piped = f"clpgrp -m failover1 -a {other} | cat; clpgrp -m failover1 -a {there} | cat"
-        assert node.ok(piped) == "Command succeeded.\n" * 2
+        moved = "failover1 runs on {} now; it came from {}.\nCommand succeeded.\n"
+        assert node.ok(piped) == moved.format(other, there) + moved.format(there, other)
     assert cluster.online() is cluster[1]
 
 
@@ -231,12 +232,17 @@ def test_4_a_server_that_was_stopped_is_not_called_late(cluster: Cluster) -> Non
 # 5. Status
 
 
-def test_5_local_status_of_a_server_without_groups(cluster: Cluster) -> None:
-    text = cluster[2].ok("clpstat --local")
-    assert "server1" not in text
-    assert re.search(r"failover1 \.+: Offline", text)
-    assert re.search(r"fip1 +: Offline", text)
-    assert re.search(r"exec1 +: Offline", text)
+def test_5_local_status_has_all_servers_in_order(cluster: Cluster) -> None:
+    """Scripts take a server's number from the place of its star."""
+    first, second = cluster
+    for node in (first, second):
+        text = node.ok("clpstat --local")
+        servers = re.findall(r"^   ([* ])(server\d) \.+: (\w+)", text, re.MULTILINE)
+        assert [(mark == "*", name) for mark, name, _ in servers] == [
+            (node is first, "server1"),
+            (node is second, "server2"),
+        ]
+        assert f"current        : {first.ok('clpgrp -n failover1').strip()}\n" in text
 
 
 def test_5_what_another_server_reported_grows_old(cluster: Cluster) -> None:
@@ -269,7 +275,8 @@ def test_6_an_open_event_bars_its_server_until_it_is_acknowledged(cluster: Clust
     story = second.ok("clpstat --explain failover1")
     assert "the cluster service" not in story, "what happened before its last stay is not told"
     assert "fatal error: processor 1" in story
-    assert second.ok("clpmonctrl --acknowledge -m mrw1") == "Command succeeded.\n"
+    closed = "1 event of mrw1 closed on server1; none left open.\nCommand succeeded.\n"
+    assert second.ok("clpmonctrl --acknowledge -m mrw1") == closed
     second.ok("clpgrp -m failover1 -a server1")
 
 

@@ -78,6 +78,9 @@ class Bench:
     def counters(self) -> dict[str, int]:
         return {}
 
+    def checks_took_s(self) -> dict[str, float]:
+        return {}
+
     def script(self, end: str) -> None:
         path = self.folder / "check.sh"
         path.write_text(f"#!/bin/sh\ntouch {self.ran}\n{end}\n")

@@ -418,6 +418,26 @@ def test_fencing_is_np_resolution_and_forced_stop(root: Path, capsys: Output) ->
     assert capsys.readouterr().out.count("[NP0 : pingnp1]") == 1
 
 
+def test_groups_that_are_kept_apart_are_the_exclusion_rules(root: Path, capsys: Output) -> None:
+    assert run("clpstat", ["--xcl"]) == 0
+    assert "No exclusion rule is configured." in capsys.readouterr().out
+    two = '[[group]]\nname = "failover2"\nexclusive_with = ["failover1"]\nexclusive = "normal"\n'
+    text = CONFIG.replace("[[monitor]]\n", two + "[[monitor]]\n", 1)
+    (root / "etc/clptools/clp.toml").write_text(text)
+    for words in (["--xcl"], ["--xcl", "failover2"], ["-i"]):
+        assert run("clpstat", words) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert "  [Exclusion0 : failover2]" in lines
+        assert f"    {'Exclusive':<57}: normal" in lines
+        assert f"    {'Groups':<57}: failover2, failover1" in lines
+    assert run("clpstat", ["--xcl", "failover1"]) == 5
+    capsys.readouterr()
+    assert run("clpstat", ["--xcl", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["exclusions"] == [
+        {"name": "failover2", "exclusive": "normal", "groups": ["failover2", "failover1"]}
+    ]
+
+
 def test_one_object_is_shown_by_its_name_or_refused_with_near_ones(
     root: Path, capsys: Output
 ) -> None:

@@ -81,12 +81,42 @@ def test_it_is_there_when_asked_for_and_gone_without_a_trace(
     assert clp("clpcompat", "--remove").code == 6
 
 
+def test_its_clp_conf_is_fresh_and_an_edit_of_it_is_kept(
+    clp: Clp, host: Path, binaries: Path
+) -> None:
+    before = tree(host)
+    conf = host / "opt/nec/clusterpro/etc/clp.conf"
+    assert clp("clpcompat", "--refresh").code == 6
+    assert clp("clpcompat", "--install").code == 0
+    assert not conf.exists(), "nothing is configured"
+    config = host / "etc/clptools/clp.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text('[cluster]\nname = "one"\n[[server]]\nname = "server1"\n')
+    assert clp("clpcompat", "--refresh").code == 0
+    assert "<name>one</name>" in conf.read_text()
+    assert conf.stat().st_mode & 0o777 == 0o640
+    config.write_text(config.read_text().replace("one", "two"))
+    conf.write_text(conf.read_text().replace("one", "three"))
+    ran = clp("clpcompat", "--refresh")
+    assert f"it is kept as {conf}.edited" in ran.out
+    assert "<name>two</name>" in conf.read_text()
+    assert "<name>three</name>" in Path(f"{conf}.edited").read_text()
+    Path(f"{conf}.edited").unlink()
+    assert clp("clpcompat", "--install").code == 0
+    units = host / "etc/systemd/system"
+    assert f"PathChanged={host}/etc/clptools/history\n" in (units / "clpcompat.path").read_text()
+    assert (units / "multi-user.target.wants/clpcompat.path").is_symlink()
+    config.unlink()
+    config.parent.rmdir()
+    assert clp("clpcompat", "--remove").code == 0
+    assert tree(host) == before
+
+
 def test_what_was_changed_or_is_of_others_stays(clp: Clp, host: Path, binaries: Path) -> None:
     assert clp("clpcompat", "--install").code == 0
     units = host / "etc/systemd/system"
     (units / "clusterpro_ib.service").write_text("edited")
     wants = units / "multi-user.target.wants"
-    wants.mkdir()
     (wants / "clusterpro_api.service").symlink_to("/etc/systemd/system/clusterpro_api.service")
     other = host / "opt/nec/clusterpro/bin/clpgrp"
     other.unlink()

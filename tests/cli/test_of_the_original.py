@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from clptools.api.messages import EventRecord
+from clptools.api.messages import ConfigFiles, EventRecord
 from clptools.cli import clpsvcctrl
 from clptools.core.notices.form import Notice, record_of
 from clptools.core.notices.groups import GroupOnline, GroupReleased, GroupStarts, GroupStops
@@ -330,3 +330,74 @@ def test_the_originals_other_editor_says_the_same_in_other_words(
         ("mod -t cluster/nosuch --set 1", 8),
     ):
         assert clp("clpcfadm", *line.split()).code == code, line
+
+
+# ---------------------------------------------------------------------- paths of clp.conf
+
+CONFIG = """
+[cluster]
+name = "cluster"
+[[server]]
+name = "server1"
+[[server]]
+name = "server2"
+[[interconnect]]
+type = "lanhb"
+address = { server1 = "127.0.0.1", server2 = "127.0.0.2" }
+[[group]]
+name = "failover1"
+[[group.resource]]
+type = "fip"
+name = "fip1"
+address = "10.0.0.9/24"
+[[group.resource]]
+type = "exec"
+name = "exec1"
+[[monitor]]
+type = "genw"
+name = "genw1"
+interval = 30
+[[monitor]]
+type = "genw"
+name = "genw2"
+[[monitor]]
+type = "userw"
+name = "userw"
+"""
+
+
+def test_names_and_values_are_found_by_the_paths_of_clp_conf(agent: Agent, clp: Clp) -> None:
+    agent.backend.files = ConfigFiles(revision=3, files={"clp.toml": CONFIG})
+
+    def lines(*words: str) -> list[str]:
+        ran = clp("clpcfget", *words)
+        assert (ran.code, ran.err) == (0, "")
+        return ran.out.splitlines()
+
+    assert set(lines("-e", "/root/monitor/types")) == {"genw", "userw"}
+    assert lines("-e", "/root/monitor/genw") == ["genw1", "genw2"]
+    assert lines("-e", "/root/server/") == ["server1", "server2"]
+    assert lines("-e", "root/resource/md") == [], "exporters ask for it on every cluster"
+    assert lines("-e", "/root/nosuch/thing") == []
+    assert "name" in lines("-e", "/root/cluster")
+    assert lines("-g", "/root/cluster/name") == ["cluster"]
+    assert lines("-g", "/root/monitor/genw@genw1/polling/interval") == ["30"]
+    assert lines("-g", "/root/resource/fip@fip1/parameters/ip") == ["10.0.0.9/24"]
+    ran = clp("clpcfget", "-g", "/root/resource/md@md1/parameters/nmppath")
+    assert (ran.code, ran.out) == (5, "")
+    told = json.loads(clp("clpcfget", "-e", "/root/monitor/genw", "--json").out)
+    assert told == {"schema": 1, "path": "/root/monitor/genw", "names": ["genw1", "genw2"]}
+    for line in ((), ("-e", "/"), ("-e", "/root/x", "-g", "/root/x")):
+        assert clp("clpcfget", *line).code == 2
+
+
+def test_without_an_agent_it_is_the_file_or_that_of_a_folder(
+    clp: Clp, node: Path, tmp_path: Path
+) -> None:
+    (node / "etc/clptools").mkdir(parents=True)
+    (node / "etc/clptools/clp.toml").write_text(CONFIG)
+    assert clp("clpcfget", "-g", "/root/cluster/name").out == "cluster\n"
+    (tmp_path / "clp.toml").write_text(CONFIG.replace('"cluster"', '"other"'))
+    assert clp("clpcfget", "-g", "/root/cluster/name", "-x", str(tmp_path)).out == "other\n"
+    (tmp_path / "clp.toml").write_text("[cluster")
+    assert clp("clpcfget", "-g", "/root/cluster/name", "-x", str(tmp_path)).code == 8

@@ -42,7 +42,7 @@ async def run_script(
     result = await runner.run(
         Script(name=name, path=path, timeout_ms=timeout_ms, environment=environment)
     )
-    return ScriptEnd(ok=result.ok, timed_out=result.timed_out, text=result.text)
+    return ScriptEnd(exit_status=result.exit_status, timed_out=result.timed_out, text=result.text)
 
 
 def monitor(target: str = "", timeout_ms: int = 20_000, **options: Option) -> Monitor:
@@ -91,6 +91,15 @@ class TestGenw:
         (node_root / "code").write_text("3")
         failed = check(genw, monitor())
         assert failed.status is Status.ERROR and 'exit status 3: "m1"' in failed.text
+
+    @pytest.mark.parametrize(
+        ("code", "status"), [(2, Status.NORMAL), (0, Status.ERROR), (1, Status.ERROR)]
+    )
+    def test_exit_statuses_that_mean_normal_may_be_others_than_0(
+        self, node_root: Path, code: int, status: Status
+    ) -> None:
+        self.script(node_root, f"exit {code}\n")
+        assert check(genw, monitor(normal=("2", "3"))).status is status
 
     def test_a_script_that_a_signal_without_a_name_ends_is_an_error(self, node_root: Path) -> None:
         self.script(node_root, "kill -40 $$\n")

@@ -1,4 +1,4 @@
-"""`clpstat -i` and `--cl --sv --hb --np --fnc --svg --grp --rsc --mon`: what is configured.
+"""`clpstat -i` and `--cl --sv --hb --np --fnc --svg --grp --rsc --mon --xcl`: what is configured.
 
 One bracketed section an object, one `Key : value` line a property, durations in milliseconds
 as the original prints them.  Heading and columns are those of samples of the original's.
@@ -47,6 +47,7 @@ class Kind(StrEnum):
     GROUP = "grp"
     RESOURCE = "rsc"
     MONITOR = "mon"
+    EXCLUSION = "xcl"
 
 
 WHOLE = tuple(kind for kind in Kind if kind is not Kind.FENCING)
@@ -61,6 +62,7 @@ WORDS = {
     Kind.GROUP: "group",
     Kind.RESOURCE: "group resource",
     Kind.MONITOR: "monitor resource",
+    Kind.EXCLUSION: "exclusion rule",
 }
 
 
@@ -318,6 +320,35 @@ def _monitor_lines(monitor: Monitor, detail: bool) -> Lines:
         yield "After Recovery", recovery.after_recovery
 
 
+class ExclusionRule(msgspec.Struct, frozen=True, kw_only=True):
+    """Groups that are kept apart, by the word of one of them."""
+
+    name: str
+    """That group's: the rule has no other."""
+    exclusive: str
+    groups: tuple[str, ...]
+
+
+def _rules(settings: Settings) -> Iterator[ExclusionRule]:
+    for group in settings.groups:
+        if group.exclusive_with:
+            yield ExclusionRule(
+                name=group.name,
+                exclusive=group.exclusive,
+                groups=(group.name, *group.exclusive_with),
+            )
+
+
+def _exclusions(settings: Settings, detail: bool) -> Iterator[Section]:
+    for index, rule in enumerate(_rules(settings)):
+        yield f"Exclusion{index}", rule.name, _exclusion_lines(rule)
+
+
+def _exclusion_lines(rule: ExclusionRule) -> Lines:
+    yield "Exclusive", rule.exclusive
+    yield "Groups", ", ".join(rule.groups)
+
+
 SECTIONS: dict[Kind, Callable[[Settings, bool], Iterator[Section]]] = {
     Kind.CLUSTER: _cluster,
     Kind.SERVER: _servers,
@@ -328,6 +359,7 @@ SECTIONS: dict[Kind, Callable[[Settings, bool], Iterator[Section]]] = {
     Kind.GROUP: _groups,
     Kind.RESOURCE: _resources,
     Kind.MONITOR: _monitors,
+    Kind.EXCLUSION: _exclusions,
 }
 
 
@@ -340,6 +372,7 @@ OBJECTS: dict[Kind, tuple[str, Callable[[Settings], Iterable[msgspec.Struct]]]] 
     Kind.GROUP: ("groups", lambda settings: settings.groups),
     Kind.RESOURCE: ("resources", lambda s: (r for group in s.groups for r in group.resources)),
     Kind.MONITOR: ("monitors", lambda settings: settings.monitors),
+    Kind.EXCLUSION: ("exclusions", _rules),
 }
 """Kind -> its key for programs, and where its objects are."""
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from clptools.cli.render.text import width, wrap
+from clptools.cli.render.text import clean, width, wrap
 from clptools.config.safety import Case, Fault, Safety, seconds
 from clptools.reports import Report
 
@@ -140,9 +140,9 @@ def render_report(report: Report) -> Iterator[str]:
     if place and report.line:
         place = f"{os.path.basename(place)}:{report.line}"
     place = f"{place}: " if place else ""
-    yield f"{place}{report.message}"
+    yield clean(f"{place}{report.message}")
     if report.hint:
-        yield " " * max(len(place), 2) + report.hint
+        yield " " * max(len(place), 2) + clean(report.hint)
 
 
 def _safety_lines(safety: Safety) -> Iterator[str]:

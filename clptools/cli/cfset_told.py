@@ -1,0 +1,163 @@
+"""Steps in the original's words, from the tree of what was told to `clp.toml`.
+
+A step changes the tree; what the tree means before and after it differs in some keys, and those are
+set.  What is lost refuses the step; anything else that is not carried is a note.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from clptools.cli.cfset_session import Session, make, path_of
+from clptools.config.clpconf import Node, spelled
+from clptools.config.exporter import exported
+from clptools.config.importer import Entry, Translation, message_of, translated
+from clptools.config.original import Grade
+from clptools.config.references import forget
+from clptools.config.table import inner_of
+from clptools.config.told import edited
+from clptools.faults import ClpError, ExitCode
+
+_KINDS = ("server", "interconnect", "np", "group", "monitor")
+_IN_ORDER = ("server", "interconnect", "np")
+_NOT_YET = ("no interconnect is on it", "no group has it")
+"""What becomes of parts of a configuration that is not complete yet."""
+_Tables = dict[str, Any]
+
+
+def is_refused(session: Session, name: str) -> bool:
+    """Whether an object of that name was told and is not carried."""
+    return name in translated(session.tree).refused
+
+
+def refused(session: Session, name: str) -> None:
+    """Raises ClpError (INVALID_CONFIG) for what was told and is not carried."""
+    reason = translated(session.tree).refused.get(name)
+    if reason:
+        text = f"{spelled(name)} was refused: {reason}."
+        raise ClpError(ExitCode.INVALID_CONFIG, text)
+
+
+def tell(session: Session, edit: Callable[[Node], None], *, keep: bool = False) -> None:
+    """Takes one step; `keep`: it is remembered although it is refused.
+
+    Raises ClpError (INVALID_CONFIG) where something would be lost.
+    """
+    tree = edited(session.tree)
+    edit(tree)
+    before, after = translated(session.tree), translated(tree)
+    for grade, entries in _told(before, after).items():
+        if grade is Grade.LOST:
+            if keep:
+                session.remember(tree)
+            one = entries[0]
+            same = [each for each in entries if each.reason == one.reason]
+            text = message_of(one.label, grade, one.reason, same)
+            raise ClpError(ExitCode.INVALID_CONFIG, f"{text}.", one.hint)
+        for one in entries:
+            session.note(f"{message_of(one.label, grade, one.reason, [one])}.")
+    known = {remark.about for remark in before.remarks}
+    for remark in after.remarks:
+        if remark.about not in known:
+            session.note(f"{remark.text}.")
+    _apply(session, before.tables, after.tables)
+    session.tree = tree
+
+
+def merge(session: Session, tree: Node) -> None:
+    """Changes what an edited export says otherwise; all else stays, and is not spoken of."""
+    before, after = translated(exported(session.config).root), translated(tree)
+    for entries in _told(before, after).values():
+        for one in entries:
+            if one.grade is not Grade.EQUIVALENT:
+                session.note(f"{message_of(one.label, one.grade, one.reason, [one])}.")
+    _apply(session, before.tables, after.tables)
+
+
+def _told(before: Translation, after: Translation) -> dict[Grade, list[Entry]]:
+    """What is new about leaves, the graver first."""
+
+    def about(entry: Entry) -> tuple[str, ...]:
+        return entry.label, entry.tag, entry.value, entry.grade, entry.reason
+
+    known = Counter(about(entry) for entry in before.entries)
+    found: dict[Grade, list[Entry]] = {}
+    for grade in (Grade.LOST, Grade.DECISION, Grade.EQUIVALENT):
+        for entry in after.entries:
+            if entry.grade is not grade or entry.reason in _NOT_YET:
+                continue
+            if known[about(entry)]:
+                known[about(entry)] -= 1
+            else:
+                found.setdefault(grade, []).append(entry)
+    return found
+
+
+# ---------------------------------------------------------------------- the difference
+
+
+def _apply(session: Session, before: _Tables, after: _Tables) -> None:
+    for name in ("cluster", "alert"):
+        _keys(session, name, before.get(name, {}), after.get(name, {}))
+    for kind in _KINDS:
+        old = {one["name"]: one for one in before.get(kind, ())}
+        new = {one["name"]: one for one in after.get(kind, ())}
+        _objects(session, kind, old, new)
+        if kind in _IN_ORDER and list(old) != list(new):
+            _order(session, kind, list(new))
+
+
+def _objects(session: Session, kind: str, old: _Tables, new: _Tables, owner: str = "") -> None:
+    config = session.config
+    for name in old:
+        if name not in new:
+            found = config.find(kind, name, owner)
+            config.delete(found)
+            still = forget(config, found)
+            if still:
+                session.note(f"Still named: {name} in {'; '.join(still)}.")
+    for name, table in new.items():
+        if name not in old:
+            make(session, kind, name, type=_type(kind, table), owner=owner)
+        found = config.find(kind, name, owner)
+        _keys(session, path_of(found), old.get(name, {}), table, kind)
+        if kind == "group":
+            inside = _resources(old.get(name, {})), _resources(table)
+            _objects(session, "resource", *inside, name)
+
+
+def _resources(group: _Tables) -> _Tables:
+    return {one["name"]: one for one in group.get("resource", ())}
+
+
+def _type(kind: str, table: _Tables) -> str:
+    return str(table["type"]) if "type" in table else "failover" if kind == "group" else ""
+
+
+def _keys(session: Session, path: str, old: _Tables, new: _Tables, kind: str = "") -> None:
+    inner = inner_of(kind, session.config.registries) if kind else {}
+    for key in {**new, **old}:
+        if key in ("name", "type", "resource") and path != "cluster":
+            continue
+        was, wanted = old.get(key), new.get(key)
+        if was == wanted:
+            continue
+        if key in inner:
+            _keys(session, f"{path}.{key}", was or {}, wanted or {})
+        elif wanted is None:
+            session.config.drop(session.config.place(f"{path}.{key}"))
+        else:
+            session.config.put(session.config.place(f"{path}.{key}", make=True), wanted)
+
+
+def _order(session: Session, kind: str, names: list[str]) -> None:
+    """Puts objects into that order; those that are not named stay in their places."""
+    there = session.config.names(kind)
+    places = [place for place, name in enumerate(there) if name in names]
+    wanted = [name for name in names if name in there]
+    if [there[place] for place in places] == wanted:
+        return
+    for place, name in zip(places, wanted, strict=True):
+        session.config.move(session.config.find(kind, name), place)
