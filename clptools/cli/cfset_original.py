@@ -411,7 +411,7 @@ def forgotten(session: Session, kind: str, name: str) -> bool:
                 if one.tag in ("types", "server") or one.label.rpartition("@")[2] != name
             ]
 
-    tell(session, edit)
+    tell(session, edit, lose=True)
     return True
 
 

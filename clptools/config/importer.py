@@ -18,6 +18,7 @@ from clptools.config.clpconf import Node, number, parsed, spelled
 from clptools.config.document import rendered
 from clptools.config.fip_address import fip_address
 from clptools.config.groups import ALL_GROUPS, REFUSED_GROUPS
+from clptools.config.monitors import is_driver_category
 from clptools.config.original import Grade, NotCarried, row_of
 from clptools.config.original_alerts import alerts
 from clptools.config.variants import REFUSED
@@ -75,7 +76,7 @@ class Translation(msgspec.Struct, frozen=True, kw_only=True):
     windows: bool
     """The file is of EXPRESSCLUSTER for Windows."""
     refused: dict[str, str]
-    """Group resource or monitor that is not carried -> the reason."""
+    """Group, group resource or monitor that is not carried -> the reason."""
 
 
 class Imported(msgspec.Struct, frozen=True, kw_only=True):
@@ -488,6 +489,7 @@ class _Translator:
         name, label, kind = group.label, f"group {group.label}", _group_type(group)
         if kind != "failover":
             reason = REFUSED_GROUPS.get(kind, "no such group type")
+            self.refused[name] = reason
             self._all_lost(group, f"{label} ({kind})", reason)
             for one in group.all("resource"):
                 if one.label in self.resources:
@@ -783,7 +785,11 @@ class _Translator:
                 recovery[key] = counts[tag]
         self._final_action(monitor, recovery, label)
         uses = [use for use in _USES if monitor.value(_BEFORE + use) == "1"]
-        if uses:
+        if uses and is_driver_category(monitor.value("parameters/category")):
+            for use in uses:
+                reason = "a driver's message is acted on at once, without a script before"
+                self._end(monitor.find(_BEFORE + use), label, _BEFORE + use, Grade.LOST, reason)
+        elif uses:
             recovery["pre_action_script"] = path
             if len(uses) < len(_USES):
                 text = f"{label}: the script of {_BEFORE}{uses[0]} runs before every step here"
