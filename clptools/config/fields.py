@@ -31,7 +31,7 @@ from clptools.config.field import (
     text,
 )
 from clptools.config.variants import Registries
-from clptools.core.model.words import BmcAction
+from clptools.core.model.words import BmcAction, Exclusive, StopKind
 
 _cluster = partial(Field, section="cluster")
 
@@ -314,6 +314,62 @@ GROUP = (
         name="server_groups",
         parse=list_of(NAME, at_least=1),
         help="Server groups within which a failover stays first.",
+    ),
+    _group(
+        name="start_after",
+        parse=list_of(NAME),
+        default=(),
+        help="Groups that must be online, on any server, before it starts: with the cluster, by "
+        "command and after a failover. It runs on when they stop later. A move or a recovery that "
+        "would only wait for them leaves it where it runs; clpgrp -f waits for nothing.",
+    ),
+    _group(
+        name="start_after_same_server",
+        parse=list_of(NAME),
+        default=(),
+        help="The same, but only while they are on the server on which it starts, or start there.",
+    ),
+    _group(
+        name="start_wait",
+        parse=seconds(1, 86_400),
+        default=1800,
+        help="How long it waits for them until that is an error: clpgrp -s ends with it, and it "
+        "starts as soon as they are online.",
+    ),
+    _group(
+        name="stop_after",
+        parse=list_of(NAME),
+        default=(),
+        help="Groups that must have stopped before it stops, at the stops that stop_after_at "
+        "names. Moves, recoveries and a server without a majority do not wait, and no stop waits "
+        "for what runs on a server that is not heard, or could not be stopped.",
+    ),
+    _group(
+        name="stop_after_at",
+        parse=list_of(choice(*StopKind)),
+        default=("cluster",),
+        help="When it waits for them: cluster (all servers stop), server (its own server stops: "
+        "for those on that server), group (clpgrp -t; -f waits for nothing).",
+    ),
+    _group(
+        name="stop_wait",
+        parse=seconds(1, 86_400),
+        default=1800,
+        help="How long it waits for them; then it stops all the same.",
+    ),
+    _group(
+        name="exclusive_with",
+        parse=list_of(NAME),
+        default=(),
+        help="Groups from which it is kept apart, and they from it.",
+    ),
+    _group(
+        name="exclusive",
+        parse=choice(*Exclusive),
+        default="absolute",
+        help="How strictly: absolute, so that they never share a server and one of them waits "
+        "where only one server is left; or normal, so that they share a server only where no other "
+        "one may run them.",
     ),
     _group(name="comment", parse=TEXT, default="", help="Shown by clpstat."),
 )

@@ -196,4 +196,36 @@ def read_groups(
 ) -> tuple[Group, ...]:
     """`[[group]]`, best first."""
     groups = _Groups(source, registries, servers, server_groups)
-    return tuple(groups.read(table) for table in elements(source, document, "group"))
+    read = [(table, groups.read(table)) for table in elements(source, document, "group")]
+    known = [group.name for _, group in read]
+    for table, group in read:
+        for key in ("start_after", "start_after_same_server", "stop_after", "exclusive_with"):
+            _known_groups(table, key, group, known)
+    _no_circle(read, "start_after", "start_after_same_server")
+    _no_circle(read, "stop_after")
+    return tuple(group for _, group in read)
+
+
+def _known_groups(table: Table, key: str, group: Group, known: list[str]) -> None:
+    for index, name in enumerate(getattr(group, key)):
+        if name == group.name:
+            table.error(key, "names the group itself", "Name other groups, or none.", (index,))
+        elif name not in known:
+            others = [other for other in known if other != group.name]
+            table.error(key, f'no such group "{name}"', near(name, others), (index,))
+
+
+def _no_circle(read: list[tuple[Table, Group]], *keys: str) -> None:
+    """Groups that wait for each other in a circle would never start, or stop only by time."""
+    graph = {
+        group.name: {n for key in keys for n in getattr(group, key) if n != group.name}
+        for _, group in read
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as cycle:
+        names = list(reversed(cycle.args[1]))
+        table, group = next(one for one in read if one[1].name == names[0])
+        key = next(key for key in keys if names[1] in getattr(group, key))
+        text = f"goes round in a circle: {' waits for '.join(names)}"
+        table.error(key, text, f"Take {names[1]} out of it, or one of the others out of theirs.")

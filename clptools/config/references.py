@@ -15,6 +15,7 @@ from clptools.faults import ClpError, ExitCode
 _LISTS = {
     "server": ("servers",),
     "server_group": ("server_groups",),
+    "group": ("start_after", "start_after_same_server", "stop_after", "exclusive_with"),
     "resource": ("depends",),
     "trap": ("closes",),
 }

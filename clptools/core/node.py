@@ -302,6 +302,8 @@ class Node(Parts):
         if self.ratio.settle(self.policy.shared) and self.authority.in_office():
             self.policy.stretch(1, 0, "")
         self.lifecycle.settle()
+        self.start_order.settle()
+        self.stop_order.settle()
         self.planned.settle()
         self.preparation.settle()
         self.placement.settle()

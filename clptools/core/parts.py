@@ -14,6 +14,7 @@ from clptools.core.cluster.revision import Revision
 from clptools.core.cluster.shared_policy import SharedPolicy
 from clptools.core.cluster.timeout_ratio import TimeoutRatio
 from clptools.core.groups.copies import CopyWatch
+from clptools.core.groups.exclusion import Exclusion
 from clptools.core.groups.grants import Grants
 from clptools.core.groups.holders import Holders
 from clptools.core.groups.lifecycle import Lifecycle
@@ -21,6 +22,8 @@ from clptools.core.groups.orders import Orders
 from clptools.core.groups.placement import Placement
 from clptools.core.groups.runs import GroupRuns
 from clptools.core.groups.selection import Selection
+from clptools.core.groups.start_order import StartOrder
+from clptools.core.groups.stop_order import StopOrder
 from clptools.core.groups.waits import Waits
 from clptools.core.model.settings import Settings
 from clptools.core.model.state import NodeState
@@ -130,8 +133,30 @@ class Parts:
         step, state, runs = self.context, self.state, self.state.lifecycle.runs
         self.groups = GroupRuns(step, state.lifecycle, self.peers)
         self.holders = Holders(step, runs, self.peers)
-        self.selection = Selection(step, runs, state.monitors, state.ledger.events, self.peers)
-        self.lifecycle = Lifecycle(step, self.groups, self.policy, self.lease, self.selection)
+        self.exclusion = Exclusion(step, self.authority, self.clearance, self.holders)
+        self.selection = Selection(
+            step, runs, state.monitors, state.ledger.events, self.peers, self.exclusion
+        )
+        self.start_order = StartOrder(
+            step,
+            state.order,
+            state.office,
+            self.peers,
+            self.policy,
+            self.authority,
+            self.holders,
+            self.selection,
+        )
+        self.stop_order = StopOrder(step, state.order, self.peers, self.policy, self.holders)
+        self.lifecycle = Lifecycle(
+            step,
+            state.order,
+            self.groups,
+            self.policy,
+            self.lease,
+            self.selection,
+            self.stop_order,
+        )
         self.orders = Orders(
             step,
             self.authority,
@@ -142,7 +167,7 @@ class Parts:
             state.plans.windows,
         )
         self.waits = Waits(
-            step, state.office, self.peers, self.policy, self.authority, self.holders
+            step, state.office, state.order, self.peers, self.policy, self.authority, self.holders
         )
         self.grants = Grants(
             step,
@@ -164,6 +189,9 @@ class Parts:
             self.clearance,
             self.holders,
             self.selection,
+            self.exclusion,
+            self.start_order,
+            self.stop_order,
             self.groups,
             self.lifecycle,
             self.waits,
@@ -208,6 +236,7 @@ class Parts:
             self.policy,
             self.revision,
             self.selection,
+            self.start_order,
             self.holders,
             self.grants,
             self.placement,
@@ -240,6 +269,9 @@ class Parts:
             self.clearance,
             self.holders,
             self.selection,
+            self.exclusion,
+            self.start_order,
+            self.stop_order,
             self.planned,
             self.placement,
             self.forwarding,
@@ -259,6 +291,8 @@ class Parts:
             self.heartbeats,
             self.lease,
             self.selection,
+            self.start_order,
+            self.stop_order,
             self.groups,
             self.lifecycle,
             self.holders,
@@ -314,6 +348,8 @@ class Parts:
             self.authority,
             self.clearance,
             self.selection,
+            self.exclusion,
+            self.start_order,
             self.holders,
             self.waits,
             self.planned,

@@ -188,8 +188,13 @@ def waits_for_quorum(dark: Sequence[str]) -> str:
 # ---------------------------------------------------------------------- placement
 
 
-def next_in_order(group: str, barred: bool, last: bool) -> str:
-    """Reason of a choice; `last`: of a server that nobody would choose while there is another."""
+def next_in_order(group: str, barred: bool, last: bool, beside: str = "") -> str:
+    """Reason of a choice; `last`: of a server that nobody would choose while there is another.
+
+    `beside`: a group that runs there, from which it is kept apart where that is possible.
+    """
+    if beside and not last:
+        return f"next in {group}'s order; {beside} runs there, too, but no other server may run it"
     if last and not barred:
         return (
             f"next in {group}'s order; something of it may be left there from before the boot, "
@@ -226,6 +231,32 @@ def waits_for_next_try(group: str, servers: Sequence[str]) -> str:
 def next_try(group: str, left_ms: int) -> str:
     """When it comes, and how to have it now."""
     return f"in {max(left_ms, 0) // 1000} s; at once: clpgrp -s {group}"
+
+
+def waits_for_online(groups: Sequence[str]) -> str:
+    """It starts after other groups."""
+    return f"{listed(groups)} to be online"
+
+
+def waits_for_stop_of(groups: Sequence[str]) -> str:
+    """It stops after other groups."""
+    return f"the stop of {listed(groups)}"
+
+
+def kept_apart(other: str) -> str:
+    """Why a server does not take a group."""
+    return f"it is kept apart from {other}, which may run there (exclusive_with)"
+
+
+def shares_server(group: str, other: str, server: str) -> str:
+    """Why it moves after a push."""
+    return f"{group} is kept apart from {other}, which runs on {server} too"
+
+
+def would_wait_for(groups: Sequence[str]) -> str:
+    """Why a group that runs is not stopped to be started elsewhere."""
+    verb = "is" if len(groups) == 1 else "are"
+    return f"the group starts after {listed(groups)}, which {verb} not online"
 
 
 def waits_for_stop(servers: Sequence[str]) -> str:

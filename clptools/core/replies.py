@@ -76,6 +76,10 @@ def stopped(groups: Sequence[tuple[str, str]]) -> str:
     return f"{len(shown)} groups stopped: {_each('{}{}', shown)}."
 
 
+def stop_called_off(group: str) -> str:
+    return f"{group} was not stopped: it was started again while its stop waited."
+
+
 def stopped_older(group: str, server: str, runs_on: str) -> str:
     """What the stop of the older of two copies did."""
     return f"The older copy of {group} has stopped on {server}; it runs on {runs_on}."

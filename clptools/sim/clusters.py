@@ -8,6 +8,8 @@ weak    an arbiter that both sides can win (ping): finds a split brain, as it mu
 
 `migrate` of 1: resources migrate before the failovers of mrw1.  `prepare` of 1: a failure that mrw1
 expects plans a move into its quiet window.  `userw`: the watchdog's method.
+`ordered` of 1: each group starts after the one before.  `apart`: the first is kept apart from the
+others.
 """
 
 from __future__ import annotations
@@ -30,7 +32,13 @@ from clptools.core.model.settings import (
     Server,
     Settings,
 )
-from clptools.core.model.words import BmcAction, FinalAction, RecoveryStep
+from clptools.core.model.words import (
+    BmcAction,
+    Exclusive,
+    FinalAction,
+    RecoveryStep,
+    StopKind,
+)
 
 NAMED = (
     "1bmc", "2bmc", "2strong", "2bmcstrong", "2req", "3lease", "3bmc", "3bmcreq",
@@ -58,6 +66,9 @@ TURNS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("3bmc", {"links": 2, "userw": "ipmi"}),
     ("2bmc", {"groups": 2, "userw": "guard"}),
     ("3bmc", {"userw": "none", "forced_stop": "reset"}),
+    ("3bmc", {"groups": 3, "ordered": 1}),
+    ("3lease", {"groups": 2, "ordered": 1, "apart": "absolute"}),
+    ("2bmc", {"groups": 2, "ordered": 1, "apart": "normal"}),
 )  # fmt: skip
 """Name and keywords of the clusters that random runs take in turn; all of them are safe."""
 
@@ -103,6 +114,8 @@ def sample(
     prepare: int = 0,
     bmchb: int = 0,
     raid: int = 0,
+    ordered: int = 0,
+    apart: str = "none",
 ) -> Settings:
     """The settings of a sample cluster.  Raises Unknown."""
     match = _NAME.fullmatch(name)
@@ -143,11 +156,41 @@ def sample(
         interconnects=interconnects,
         arbiters=_ARBITERS.get(kind, ()),
         forced_stop=ForcedStop(action=action, timeout_ms=10_000),
-        groups=tuple(
-            _group(i + 1, names, resources, bool(migrate), bool(prepare)) for i in range(groups)
+        groups=_ordered_and_apart(
+            tuple(
+                _group(i + 1, names, resources, bool(migrate), bool(prepare)) for i in range(groups)
+            ),
+            bool(ordered),
+            apart,
         ),
         monitors=monitors,
     )
+
+
+def _ordered_and_apart(groups: tuple[Group, ...], ordered: bool, apart: str) -> tuple[Group, ...]:
+    """`ordered`: each group starts after the one before and stops after the one behind it.
+
+    `apart`: how strictly the first group is kept apart from all others.
+    """
+    names = [group.name for group in groups]
+    if ordered:
+        groups = tuple(
+            msgspec.structs.replace(
+                group,
+                start_after=tuple(names[max(0, i - 1) : i]),
+                stop_after=tuple(names[i + 1 : i + 2]),
+                stop_after_at=tuple(StopKind),
+                start_wait_ms=20_000,
+                stop_wait_ms=20_000,
+            )
+            for i, group in enumerate(groups)
+        )
+    if apart == "none":
+        return groups
+    first = msgspec.structs.replace(
+        groups[0], exclusive_with=tuple(names[1:]), exclusive=Exclusive(apart)
+    )
+    return first, *groups[1:]
 
 
 def _lans(names: tuple[str, ...], count: int, interval_ms: int) -> tuple[Interconnect, ...]:

@@ -12,7 +12,9 @@ from clptools.core.cluster.peers import majority
 from clptools.core.model.messages import Beat
 from clptools.core.model.settings import Group
 from clptools.core.model.state import Phase
+from clptools.core.model.states import GroupState
 from clptools.core.model.timing import times
+from clptools.core.model.words import Exclusive
 from clptools.sim.bmc_model import Bmc
 
 if TYPE_CHECKING:
@@ -229,7 +231,10 @@ class Evidence:
         known = [_group(h, group.name) for h in clique]
         if any(g is None or g.startup != "auto" or g.failover != "auto" for g in known):
             return False
-        if not any(all(h.name in g.servers for g in known if g) for h in clique):
+        able = [h for h in clique if all(h.name in g.servers for g in known if g)]
+        if not any(self._is_alone(group.name, h, clique) for h in able):
+            return False
+        if not all(self._is_online(name, clique) for g in known if g for name in awaited(g)):
             return False
         if shared.suspended or shared.closing:
             return False
@@ -245,6 +250,26 @@ class Evidence:
             if self._is_held(host, group) and not self._is_clean(host, group):
                 return False
         return True
+
+    def _is_alone(self, group: str, host: Host, clique: list[Host]) -> bool:
+        """Whether nothing may run there from which the group is strictly kept apart."""
+        apart = {
+            other
+            for h in clique
+            for other, how in h.settings.apart.get(group, {}).items()
+            if how is Exclusive.ABSOLUTE
+        }
+        runs = host.node.state.lifecycle.runs
+        return not any(g in apart for g, _ in host.active) and not any(
+            run.held for name, run in runs.items() if name in apart
+        )
+
+    def _is_online(self, group: str, clique: list[Host]) -> bool:
+        """Whether a group runs whole on one of the clique, as far as it is configured."""
+        if all(_group(h, group) is None for h in clique):
+            return True
+        runs = (h.node.state.lifecycle.runs.get(group) for h in clique)
+        return any(r is not None and r.held and r.state is GroupState.ONLINE for r in runs)
 
     def _is_held(self, host: Host, group: Group) -> bool:
         run = host.node.state.lifecycle.runs.get(group.name)
@@ -295,6 +320,11 @@ class Evidence:
         if settings.leases_armed and all(self._met[m.incarnation, host.name] for m in clique):
             return "lease"
         return ""
+
+
+def awaited(group: Group) -> tuple[str, ...]:
+    """Groups after which it starts, wherever they run."""
+    return (*group.start_after, *group.start_after_same_server)
 
 
 def sound(bmc: Bmc, now: int) -> bool:

@@ -66,6 +66,7 @@ KINDS: dict[str, Kind] = {
     "recovery": Kind(1, operator.recovery),
     "toratio": Kind(0, operator.toratio),
     "predict": Kind(0, hardware.predict),
+    "order": Kind(0, operator.order),
     "link": Kind(3, network.link, beside=True),
     "lose-one-way": Kind(2, network.lose_one_way, beside=True),
     "lose-large": Kind(1, network.lose_large, beside=True),
@@ -121,6 +122,8 @@ def _possible(kind: str, settings: Settings) -> bool:
         return any(s.bmc is not None for s in settings.servers)
     if kind == "predict":
         return any(m.name == "mrw1" and m.prepare_on_stall for m in settings.monitors)
+    if kind == "order":
+        return len(settings.groups) > 1
     if kind == "link":
         return sum(1 for i in settings.interconnects if i.is_lan) > 1
     return True

@@ -1,6 +1,6 @@
 """The promises, checked after every step against the ground truth of the world.
 
-`promises.py` says what each of I1 to I13 promises; AUTH is the reason behind I1, and I8 is
+`promises.py` says what each of I1 to I14 promises; AUTH is the reason behind I1, and I8 is
 judged at the end of a story (`explore.py`).
 
 I4, I6 and I7 look into the core's state; they cost time and are checked in deep runs.  I5 over
@@ -18,6 +18,7 @@ from clptools.core.model.messages import NO_EPOCH, Beat, Epoch
 from clptools.core.model.timing import times, turn_ms
 from clptools.core.model.words import Operation
 from clptools.sim.evidence import LOOK_US, Evidence, Situation
+from clptools.sim.order import Order
 from clptools.sim.promises import Service, Violation
 from clptools.sim.records import Counts, Records
 from clptools.sim.replay import Recorder
@@ -56,6 +57,7 @@ class Checker:
         """People, monitors or hardware gave reasons to stop something."""
         self.service = Service(world)
         self.evidence = Evidence(world)
+        self.order = Order(world, self.evidence, self.service.where)
         self.counts = Counts(world)
         self.records = Records(self.report)
         self._begun: dict[tuple[str, str, int], int] = {}
@@ -92,6 +94,9 @@ class Checker:
                 self.report("I5", f"started {action.group} while suspended", host.name)
         if action.op == Operation.STOP and self.strict:
             self._needless(host, action)
+        disorder = self.order.broken(host, action)
+        if disorder:
+            self.report("I14", disorder, host.name, group=action.group)
         self._begun.setdefault((host.name, action.group, action.epoch), self.world.t)
         self.service.running(host, action)
 

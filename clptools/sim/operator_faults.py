@@ -113,6 +113,26 @@ def push(d: Draw) -> list[Line]:
     return [(d.at, f"revise {by} {what}"), (back, f"revise {d.server()} again"), again]
 
 
+def order(d: Draw) -> list[Line]:
+    """Which groups wait for others, or are kept apart, is changed; or one of them is stopped."""
+    names = [g.name for g in d.settings.groups]
+    first, second = sorted(d.rng.sample(range(len(names)), 2))
+    by, back = d.server(), d.at + d.span()
+    how = d.rng.choice(("normal", "absolute"))
+    what = d.rng.choice(
+        (
+            f"revise {by} start-after {names[second]} {names[first]}",
+            f"revise {by} start-after {names[second]}",
+            f"revise {by} exclusive {names[first]} {how} {names[second]}",
+            f"revise {by} exclusive {names[first]} {how}",
+            f"request {by} stop {names[first]}",
+            f"request {by} stop",
+        )
+    )
+    again = (back + 30, f"revise {d.server()} again")
+    return [(d.at, what), (back, f"request {d.server()} start"), again]
+
+
 def recovery(d: Draw) -> list[Line]:
     monitor = d.monitor("genw")
     if not monitor:

@@ -31,6 +31,7 @@ PROMISES = {
     "I11": "a healthy server that is heard does not stop its group without a reason",
     "I12": "no server is powered off by one that had heard it for more than a second",
     "I13": "no two servers power each other off, and servers do not until none is left",
+    "I14": "a group starts and stops in its order, and never beside one it is kept apart from",
     "STORM": "the servers do not answer each other without end",
     "CRASH": "the agent's decisions raise no error of their own",
 }
@@ -123,6 +124,7 @@ class Service:
                     self._ends(group)
             elif self.where.get(group) == host.name:
                 del self.where[group]
+                self._world.check.order.ends(group)
                 if group not in self._asked:
                     self._open[group] = Gap(
                         group=group, begin_us=self._world.t, end_us=None, server=host.name

@@ -35,8 +35,11 @@ def ask(world: World, host: Host, made: r.Request, *, user: str = "root", asked_
         world.check.resumed()
     if isinstance(made, r.ForceStop):
         world.forced.add(made.down)
+    if isinstance(made, r.GroupStart | r.GroupMove) and made.force:
+        world.check.order.forced(made.group)
     if isinstance(made, r.GroupStop):
         world.check.service.asked(made.group)
+        world.check.order.stopped(made.group)
     if isinstance(made, r.ServiceStop):
         _service_stop(world, host.name, made)
     world.requests += 1
@@ -49,6 +52,7 @@ def _service_stop(world: World, here: str, made: r.ServiceStop) -> None:
     """An operator wants that server down, or all of them: that is no fault."""
     if made.server == "*":
         world.check.service.asked("")
+        world.check.order.closes()
     named = tuple(world.hosts) if made.server == "*" else (made.server or here,)
     for name, host in world.hosts.items():
         host.asked_down = host.asked_down or name in named

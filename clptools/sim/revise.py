@@ -18,6 +18,7 @@ from clptools.core.cluster.revision import joining
 from clptools.core.cluster.timeout_ratio import stretched
 from clptools.core.model import events as e
 from clptools.core.model.settings import Monitor, Settings
+from clptools.core.model.words import Exclusive
 from clptools.sim.words import BadLine, Words
 
 if TYPE_CHECKING:
@@ -69,6 +70,29 @@ def _group_servers(whole: Settings, now: Settings, line: Words) -> Settings:
     order = tuple(h.name for h in line.servers() if h.name in now.names)
     groups = tuple(
         msgspec.structs.replace(g, servers=order) if g.name == group else g for g in now.groups
+    )
+    return msgspec.structs.replace(now, groups=groups)
+
+
+def _start_after(whole: Settings, now: Settings, line: Words) -> Settings:
+    return _with_group(now, line.group(), start_after=_groups(line))
+
+
+def _exclusive(whole: Settings, now: Settings, line: Words) -> Settings:
+    group, how = line.group(), line.one_of("strength", *Exclusive)
+    return _with_group(now, group, exclusive_with=_groups(line), exclusive=Exclusive(how))
+
+
+def _groups(line: Words) -> tuple[str, ...]:
+    found = []
+    while line.more:
+        found.append(line.group())
+    return tuple(found)
+
+
+def _with_group(now: Settings, name: str, **changes: object) -> Settings:
+    groups = tuple(
+        msgspec.structs.replace(g, **changes) if g.name == name else g for g in now.groups
     )
     return msgspec.structs.replace(now, groups=groups)
 
@@ -151,6 +175,16 @@ REVISIONS: dict[str, Revision] = {
     ),
     "group-servers": Revision(
         _group_servers, "group-servers GROUP SERVER ...", "A group's servers, in this order."
+    ),
+    "start-after": Revision(
+        _start_after,
+        "start-after GROUP [GROUP ...]",
+        "The first group starts after the others; after none if none is named.",
+    ),
+    "exclusive": Revision(
+        _exclusive,
+        "exclusive GROUP normal|absolute [GROUP ...]",
+        "The first group is kept apart from the others, so strictly.",
     ),
     "leases": Revision(
         _leases,

@@ -95,6 +95,14 @@ CLUSTER_KEYS = {
     ),
     "bmchb": _yes("1: there is a BMC interconnect too."),
     "raid": _yes("1: there is a monitor `mrw3` for messages of the category RAID."),
+    "ordered": _yes(
+        "1: each group starts after the one before it, and stops after the one behind it; 20 s "
+        "are waited for that."
+    ),
+    "apart": _words(
+        "How strictly `failover1` is kept apart from the other groups; none.",
+        *("none", "normal", "absolute"),
+    ),
 }
 
 

@@ -304,6 +304,20 @@ def test_a_renamed_group_takes_its_scripts_with_it(here: Path, clp: Clp) -> None
     assert good(here.read_text()).monitor("mrw1").recovery.target == "db"  # type: ignore[union-attr]  # it is there
 
 
+def test_groups_that_wait_for_a_group_follow_its_name(here: Path, clp: Clp) -> None:
+    both = '[[group]]\nname = "app"\n[[group.resource]]\ntype = "exec"\nname = "run"\n'
+    here.write_text(f"{SAMPLE}\n{both}")
+    do(clp, "set group.app.start_after=failover1 group.app.exclusive=normal")
+    do(clp, "set group.app.stop_after=failover1 group.app.exclusive_with=failover1")
+    said = do(clp, "rename grp failover1 db")
+    app = good(here.read_text()).group("app")
+    assert app is not None
+    assert (app.start_after, app.stop_after, app.exclusive_with) == (("db",),) * 3
+    assert all(f"group app: {key}" in said for key in ("start_after", "exclusive_with"))
+    do(clp, "del grp failover db")
+    assert "start_after = []" in here.read_text()
+
+
 def test_a_deleted_server_leaves_the_lists_and_a_deleted_group_is_still_named(
     here: Path, clp: Clp
 ) -> None:

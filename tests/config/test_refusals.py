@@ -31,6 +31,12 @@ def resources(*texts: str) -> str:
     return TWO + '[[group]]\nname = "g"\n' + "".join(f"[[group.resource]]\n{t}\n" for t in texts)
 
 
+def groups(**keys: str) -> str:
+    """Groups by name, each with these lines."""
+    made = (f'[[group]]\nname = "{name}"\n{text}\n' for name, text in keys.items())
+    return TWO + "".join(made)
+
+
 CASES = {
     # text -> parts of the one error: key, message, hint
     "unknown key with its near name": (
@@ -239,6 +245,32 @@ CASES = {
             'type = "exec"\nname = "b"\ndepends = ["a"]',
         ),
         ["goes round in a circle: a needs b needs a"],
+    ),
+    "a group that starts after itself": (
+        groups(a='start_after = ["a"]'),
+        ["group.a.start_after", "names the group itself"],
+    ),
+    "a group that starts after nothing known": (
+        groups(web='start_after_same_server = ["dbs"]', db=""),
+        ["group.web.start_after_same_server", 'no such group "dbs"', "Did you mean db?"],
+    ),
+    "groups that start in a circle": (
+        groups(
+            a='start_after = ["b"]', b='start_after_same_server = ["c"]', c='start_after = ["a"]'
+        ),
+        ["goes round in a circle: ", "a waits for b", "b waits for c", "Take "],
+    ),
+    "groups that stop in a circle": (
+        groups(a='stop_after = ["b"]', b='stop_after = ["a"]'),
+        ["stop_after", "goes round in a circle: a waits for b waits for a", "Take b out of it"],
+    ),
+    "a group that waits at a stop that there is not": (
+        groups(a='stop_after = ["b"]\nstop_after_at = ["move"]', b=""),
+        ["group.a.stop_after_at", "must be one of cluster, server, group"],
+    ),
+    "a group that is kept apart from nothing known": (
+        groups(a='exclusive_with = ["c"]', b=""),
+        ["group.a.exclusive_with", 'no such group "c"'],
     ),
     "a resource with a group's name": (
         resources('type = "exec"\nname = "g"'),

@@ -1371,3 +1371,42 @@ def plansagain(node: Node) -> None:
 def nevercalledoff(node: Node) -> None:
     """A planned move that has begun goes on, whatever comes before the group stops."""
     put(node.planned, "_still_moves", lambda plan: None)
+
+
+# --- groups in order and apart -----------------------------------------------------------------
+
+
+@mutation
+def anystart(node: Node) -> None:
+    """A group starts whether or not those before it are online."""
+    put(node.start_order, "awaited", lambda group, target: ())
+
+
+@mutation
+def anystop(node: Node) -> None:
+    """A group stops whether or not others stop before it."""
+    put(node.stop_order, "waits", lambda group, kind, *, tells: False)
+
+
+@mutation
+def leavesfirst(node: Node) -> None:
+    """A server leaves with all others while a group waits in order elsewhere."""
+    put(node.stop_order, "is_under_way", lambda: False)
+
+
+@mutation
+def waitsmoved(node: Node) -> None:
+    """A group that runs is stopped to wait for others elsewhere."""
+    put(node.start_order, "held_up", lambda group, target: ())
+
+
+@mutation
+def shares(node: Node) -> None:
+    """Groups that never share a server are started on one."""
+    put(node.exclusion, "bars", lambda group, server: "")
+
+
+@mutation
+def besides(node: Node) -> None:
+    """Groups share a server though another one is there."""
+    put(node.exclusion, "neighbour", lambda group, server: "")

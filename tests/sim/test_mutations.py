@@ -140,6 +140,9 @@ TOLD = [
     ("hurries", "planned-move-waits"),
     ("plansagain", "planned-move-once"),
     ("nevercalledoff", "planned-move-called-off"),
+    ("leavesfirst", "order-stop-cluster"),
+    ("waitsmoved", "order-recovery"),
+    ("besides", "apart-normal"),
 ]
 """(guard, schedule): without it the story goes another way."""
 
@@ -150,6 +153,9 @@ BROKEN = [
     ("newcomershalf", "I13", "p20-newcomer-is-no-half"),
     ("shortturns", "I13", "s03-slow-heartbeats-longer-turns"),
     ("longsteps", "I13", "s03-interval-pushed-and-cut"),
+    ("anystart", "I14", "order-awaited-fails"),
+    ("anystop", "I14", "order-stop-cluster"),
+    ("shares", "I14", "apart-absolute"),
     ("ownexchange", "I13", "s03-exchange-of-a-machine-that-stood-still"),
 ]
 """(guard, promise, schedule): without it this promise is broken."""

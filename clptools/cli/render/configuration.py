@@ -217,6 +217,17 @@ def _group_lines(group: Group, detail: bool) -> Lines:
     yield "Failback Attribute", group.failback
     if detail:
         yield "Server Groups", ", ".join(group.server_groups)
+        if group.start_after or group.start_after_same_server:
+            yield "Starts After", ", ".join(group.start_after)
+            yield "Starts After, Same Server", ", ".join(group.start_after_same_server)
+            yield "Start Wait", str(group.start_wait_ms)
+        if group.stop_after:
+            yield "Stops After", ", ".join(group.stop_after)
+            yield "Stops After, At", ", ".join(group.stop_after_at)
+            yield "Stop Wait", str(group.stop_wait_ms)
+        if group.exclusive_with:
+            yield "Exclusive With", ", ".join(group.exclusive_with)
+            yield "Exclusive", group.exclusive
         yield "Resources", ", ".join(resource.name for resource in group.resources)
 
 

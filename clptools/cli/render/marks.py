@@ -108,6 +108,7 @@ _KINDS: tuple[tuple[Kind, Kinds], ...] = (
         Kinds(
             groups.GroupGranted,
             groups.GroupWaits,
+            groups.WaitsToStart,
             monitors.GroupStays,
             monitors.MonitorError,
             monitors.MonitorRecovered,

@@ -40,6 +40,8 @@ def stretched(settings: Settings, ratio: int) -> Settings:
         groups=tuple(
             replace(
                 group,
+                start_wait_ms=group.start_wait_ms * ratio,
+                stop_wait_ms=group.stop_wait_ms * ratio,
                 resources=tuple(
                     replace(
                         resource,

@@ -19,9 +19,10 @@ from clptools.core.groups.partial import PartialStop
 from clptools.core.groups.purge import Purges
 from clptools.core.groups.runs import BUSY, GroupRuns
 from clptools.core.groups.selection import Selection
+from clptools.core.groups.stop_order import StopOrder
 from clptools.core.model.actions import WatchResource
 from clptools.core.model.events import ResourceDone, ResourceLost, ResourceSaid
-from clptools.core.model.group_state import GroupRun, holds_any
+from clptools.core.model.group_state import GroupRun, OrderState, holds_any
 from clptools.core.model.messages import Epoch
 from clptools.core.model.options import WATCHED
 from clptools.core.model.settings import Group, Resource, dependents
@@ -29,7 +30,7 @@ from clptools.core.model.state import Phase
 from clptools.core.model.states import GroupState, GroupWhy, ResourceState
 from clptools.core.model.timing import NEVER
 from clptools.core.model.transitions import GroupChange
-from clptools.core.model.words import Operation
+from clptools.core.model.words import Operation, StopKind
 from clptools.core.notices import groups as notices
 from clptools.core.safety.lease import Lease, SelfStop
 from clptools.core.step import Change, Step
@@ -49,16 +50,20 @@ class Lifecycle:
     def __init__(
         self,
         step: Step,
+        order: OrderState,
         groups: GroupRuns,
         policy: SharedPolicy,
         lease: Lease,
         selection: Selection,
+        stop_order: StopOrder,
     ) -> None:
         self.step = step
+        self.order = order
         self.groups = groups
         self.policy = policy
         self.lease = lease
         self.selection = selection
+        self.stop_order = stop_order
         self.migration = Migration(step, groups)
         self.purges = Purges(step, groups)
         self.partial_stop = PartialStop(groups)
@@ -111,7 +116,11 @@ class Lifecycle:
         self._advance_stop(name, run)
 
     def settle(self) -> None:
-        """Tries failed purges again."""
+        """Tries failed purges again; goes on with the stops of a server that leaves."""
+        if self.step.life.phase is Phase.LEAVING:
+            self._stop_leaving()
+            return
+        self.order.leaving = []
         if self.step.life.phase is Phase.RUNNING and not self.policy.shared.suspended:
             for name in self.purges.due():
                 self._purge_group(name)
@@ -206,9 +215,21 @@ class Lifecycle:
         step.life.then = then
         step.life.no_move = no_move
         step.life.left_at = step.now
-        for name in self.groups.held():
-            self.stop(name, GroupWhy.LEAVING, "CLUSTERSTOP" if no_move else "SERVERSTOP")
+        self.order.leaving = self.groups.held()
+        self._stop_leaving()
         step.changed(Change.BEATS, Change.DECISIONS)
+
+    def _stop_leaving(self) -> None:
+        """Stops what is held, each group after those that stop before it."""
+        no_move = self.step.life.no_move
+        kind = StopKind.CLUSTER if no_move else StopKind.SERVER
+        for name in list(self.order.leaving):
+            group = self.step.settings.group(name)
+            if self.groups.run(name).held and self.stop_order.waits(group, kind, tells=True):
+                continue
+            self.order.leaving.remove(name)
+            self.stop_order.over(name)
+            self.stop(name, GroupWhy.LEAVING, "CLUSTERSTOP" if no_move else "SERVERSTOP")
 
     def restart(self, target: str) -> None:
         """Restarts a group, or a resource with those that depend on it, in place."""

@@ -14,11 +14,14 @@ from clptools.core.cluster.authority import Authority
 from clptools.core.cluster.holdings import says_unproven
 from clptools.core.cluster.peers import Peers
 from clptools.core.cluster.shared_policy import SharedPolicy
+from clptools.core.groups.exclusion import Exclusion
 from clptools.core.groups.grants import Grants
 from clptools.core.groups.holders import Held, Holders
 from clptools.core.groups.lifecycle import Lifecycle
 from clptools.core.groups.runs import GroupRuns, pause_ms
 from clptools.core.groups.selection import Selection
+from clptools.core.groups.start_order import StartOrder
+from clptools.core.groups.stop_order import StopOrder
 from clptools.core.groups.waits import Waits
 from clptools.core.model.actions import SendControl
 from clptools.core.model.group_state import OfficeState
@@ -27,6 +30,7 @@ from clptools.core.model.settings import Group
 from clptools.core.model.state import Phase
 from clptools.core.model.states import GroupState, GroupWhy, group_why
 from clptools.core.model.timing import NEVER
+from clptools.core.model.words import StopKind
 from clptools.core.notices import groups as notices
 from clptools.core.safety.clearance import Clearance
 from clptools.core.safety.fencing import Stake
@@ -49,6 +53,9 @@ class Placement:
         clearance: Clearance,
         holders: Holders,
         selection: Selection,
+        exclusion: Exclusion,
+        start_order: StartOrder,
+        stop_order: StopOrder,
         groups: GroupRuns,
         lifecycle: Lifecycle,
         waits: Waits,
@@ -62,6 +69,9 @@ class Placement:
         self.clearance = clearance
         self.holders = holders
         self.selection = selection
+        self.exclusion = exclusion
+        self.start_order = start_order
+        self.stop_order = stop_order
         self.groups = groups
         self.lifecycle = lifecycle
         self.waits = waits
@@ -216,19 +226,21 @@ class Placement:
                 self.policy.amend(msgspec.structs.replace(intent, force=False))
             return
         if not intent.wanted or self.policy.shared.closing:
-            if newest.state != GroupState.STOP_FAILED or intent.force:
+            if intent.force or self._may_stop(group, newest):
                 self._order(group, newest, GroupWhy.STOPPED, "GROUPSTOP", intent.reason)
             return
         if newest.state != GroupState.ONLINE:
             return
         preferred = intent.preferred
         may_move = group.name not in self.unproven()
-        if newest.server not in group.servers and may_move:
+        wrong = self._wrong_server(group, newest.server)
+        if wrong and may_move:
             target, _ = self.selection.choose(group, intent)
-            if target:
-                reason = say.not_its_server(group.name, newest.server)
-                self._order(group, newest, GroupWhy.MOVE, "GROUPMOVE", reason)
+            if target and not self.start_order.held_up(group, target):
+                self._order(group, newest, GroupWhy.MOVE, "GROUPMOVE", wrong)
                 return
+        if not intent.force and self.start_order.held_up(group, preferred):
+            may_move = False
         if preferred != newest.server and may_move and self.selection.would_take(group, intent):
             factor = "GROUPFAILOVER" if intent.avoid else "GROUPMOVE"
             self._order(group, newest, GroupWhy.MOVE, factor, intent.reason, intent.planned)
@@ -236,9 +248,25 @@ class Placement:
         # A move to a server that cannot take it any more is given up, and not made up for later.
         self._settled(group, newest.server)
         best = self._failback(group, newest.server) if may_move else ""
-        if best:
+        if best and not self.start_order.awaited(group, best):
             reason = say.failback(group.name, best)
             self.policy.amend(msgspec.structs.replace(intent, preferred=best, reason=reason))
+
+    def _may_stop(self, group: Group, held: Held) -> bool:
+        """Whether a stop that stays may begin: not again after it failed, and in order."""
+        if held.state == GroupState.STOP_FAILED:
+            return False
+        closing = self.policy.shared.closing
+        kind = StopKind.CLUSTER if closing else StopKind.GROUP
+        # Who leaves tells of its own groups.
+        return not self.stop_order.waits(group, kind, tells=not closing)
+
+    def _wrong_server(self, group: Group, server: str) -> str:
+        """Why a group must not stay where it runs, as after a push; empty: it may."""
+        if server not in group.servers:
+            return say.not_its_server(group.name, server)
+        other = self.exclusion.intrudes(group.name, server)
+        return say.shares_server(group.name, other, server) if other else ""
 
     def _failback(self, group: Group, current: str) -> str:
         """The server that the group should go back to by itself; empty: none."""
@@ -254,7 +282,7 @@ class Placement:
             return ""
         if not self.selection.is_free(group, best):
             return ""
-        return best
+        return "" if self.exclusion.neighbour(group.name, best) else best
 
     def stop_older(self, group: Group, server: str) -> bool:
         """Orders a server that runs an older copy of a group to stop it; whether it does run one.
@@ -319,6 +347,9 @@ class Placement:
         if uncleared:
             self.waits.note(group.name, say.waits_for_proof(uncleared), tuple(uncleared))
             return
+        if not intent.force and self.start_order.awaited(group, target):
+            self.state.waiting.pop(group.name, None)  # `StartOrder` notes what it waits for
+            return
         self.grants.give(group, intent, target, reason)
 
     def _tried_again(self, group: Group, intent: Intent) -> Intent:
@@ -362,11 +393,12 @@ class Placement:
             unproven = p is not None and says_unproven(p, group.name)
         if unproven:
             return say.nowhere_proven
-        able = any(
-            s != step.me and not self.selection.not_eligible(s) and not self.selection.is_barred(s)
-            for s in group.servers
-        )
-        return "" if outside or able else say.nowhere
+        others = [s for s in group.servers if s != step.me and not self.selection.is_barred(s)]
+        able = [s for s in others if self.selection.eligible(group, s)]
+        if not outside and not able:
+            return say.nowhere
+        held_up = [self.start_order.held_up(group, s) for s in ([outside] if outside else able)]
+        return say.would_wait_for(held_up[0]) if all(held_up) else ""
 
 
 def _is_stuck_purge(held: Held) -> bool:

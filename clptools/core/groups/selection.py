@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from clptools.core import phrases as say
 from clptools.core.cluster.holdings import newest_complete_beat
 from clptools.core.cluster.peers import Peers
+from clptools.core.groups.exclusion import Exclusion
 from clptools.core.model.group_state import Runs, failed_starts, purging
 from clptools.core.model.messages import Intent
 from clptools.core.model.monitor_state import Events, MonitorRun, bars
@@ -25,12 +26,14 @@ class Selection:
         monitors: Mapping[str, MonitorRun],
         events: Events,
         peers: Peers,
+        exclusion: Exclusion,
     ) -> None:
         self.step = step
         self.group_runs = group_runs
         self.monitors = monitors
         self.events = events
         self.peers = peers
+        self.exclusion = exclusion
 
     def choose(self, group: Group, intent: Intent) -> tuple[str, str]:
         """The server for the next start and why; or nothing, and why not."""
@@ -47,11 +50,13 @@ class Selection:
         if not wanted and not intent.failures:
             wanted = able
         free = [s for s in wanted if self.is_free(group, s)]
-        ranked = self._ranked(group, intent, free or wanted)
+        alone = [s for s in free if not self.exclusion.neighbour(group.name, s)]
+        ranked = self._ranked(group, intent, alone or free or wanted)
         if not ranked:
             return "", say.nobody(group.name, self.why_not(group, intent))
         best = ranked[0]
-        return best, say.next_in_order(group.name, self.is_barred(best), not free)
+        beside = "" if alone else self.exclusion.neighbour(group.name, best)
+        return best, say.next_in_order(group.name, self.is_barred(best), not free, beside)
 
     def exhausted(self, group: Group, intent: Intent) -> bool:
         """Whether its start failed on as many servers as may be tried, or on all there are."""
@@ -108,7 +113,8 @@ class Selection:
 
     def eligible(self, group: Group, name: str) -> bool:
         """Whether a server could take a grant of the group now."""
-        return name in group.servers and not self.not_eligible(name)
+        able = name in group.servers and not self.not_eligible(name)
+        return able and not self.exclusion.bars(group.name, name)
 
     def not_eligible(self, name: str) -> str:
         """Why a server takes no group now; empty: it may."""
@@ -162,8 +168,9 @@ class Selection:
 
     def why_not(self, group: Group, intent: Intent, beside: str = "") -> list[str]:
         """For each server of the group, less `beside`, why it does not take it."""
-        return [
-            f"{s}: {self.not_eligible(s) or (say.failed_there if s in intent.avoid else say.free)}"
-            for s in group.servers
-            if s != beside
-        ]
+        return [f"{s}: {self._why_not(group, intent, s)}" for s in group.servers if s != beside]
+
+    def _why_not(self, group: Group, intent: Intent, name: str) -> str:
+        other = self.exclusion.bars(group.name, name)
+        why = self.not_eligible(name) or (say.kept_apart(other) if other else "")
+        return why or (say.failed_there if name in intent.avoid else say.free)

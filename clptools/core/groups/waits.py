@@ -7,7 +7,7 @@ from clptools.core.cluster.authority import Authority
 from clptools.core.cluster.peers import Peers
 from clptools.core.cluster.shared_policy import SharedPolicy
 from clptools.core.groups.holders import Holders
-from clptools.core.model.group_state import OfficeState, Waiting
+from clptools.core.model.group_state import OfficeState, OrderState, Waiting
 from clptools.core.model.state import Phase
 from clptools.core.notices import groups as notices
 from clptools.core.notices import safety as of_safety
@@ -22,6 +22,7 @@ class Waits:
         self,
         step: Step,
         state: OfficeState,
+        order: OrderState,
         peers: Peers,
         policy: SharedPolicy,
         authority: Authority,
@@ -29,6 +30,7 @@ class Waits:
     ) -> None:
         self.step = step
         self.state = state
+        self.order = order
         self.peers = peers
         self.policy = policy
         self.authority = authority
@@ -61,7 +63,20 @@ class Waits:
 
     def of(self, group: str) -> tuple[Waiting, int] | None:
         """What a group waits for, and since when."""
-        return self.state.waiting.get(group) or self._for_quorum(group)
+        stop, start = self.order.stops.get(group), self.order.starts.get(group)
+        if stop is not None:
+            return Waiting(text=say.waits_for_stop_of(stop.groups)), stop.since
+        noted = self.state.waiting.get(group) or self._for_quorum(group)
+        if noted is None and start is not None:
+            return Waiting(text=say.waits_for_online(start.groups)), start.since
+        return noted
+
+    def forced_by(self, group: str) -> str:
+        """A command that makes a group not wait for other groups; empty: it waits for none."""
+        if group in self.order.stops:
+            return "" if group in self.order.leaving else f"clpgrp -t {group} -f"
+        waits = group in self.order.starts and group not in self.state.waiting
+        return f"clpgrp -s {group} -f" if waits else ""
 
     def _for_quorum(self, group: str) -> tuple[Waiting, int] | None:
         """Without a coordinator: what a group waits for that no server heard runs."""

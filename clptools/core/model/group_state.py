@@ -99,6 +99,28 @@ class Waiting(msgspec.Struct, frozen=True):
     """Servers of which proof is missing that they do not run it."""
 
 
+class OrderWait(msgspec.Struct):
+    """A group that waits for other groups before it is started, or stopped."""
+
+    groups: tuple[str, ...]
+    """For which it waits."""
+    since: int
+    told: bool = False
+    """This server has recorded that it waits."""
+    over: bool = False
+    """This server has recorded that it has waited for as long as configured."""
+
+
+class OrderState(msgspec.Struct):
+    """Groups that wait for other groups, as every server finds it by itself: what it remembers of
+    a wait outlives an office."""
+
+    starts: dict[str, OrderWait] = {}
+    stops: dict[str, OrderWait] = {}
+    leaving: list[str] = []
+    """Groups of a server that leaves which are still to be stopped."""
+
+
 class OfficeState(msgspec.Struct):
     """A coordinator's work on groups; nothing of it outlives the office."""
 

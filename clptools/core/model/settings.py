@@ -12,7 +12,14 @@ from hashlib import blake2b
 import msgspec
 
 from clptools.core.model.trap_profiles import TrapProfile
-from clptools.core.model.words import BmcAction, EventClass, FinalAction, RecoveryStep
+from clptools.core.model.words import (
+    BmcAction,
+    EventClass,
+    Exclusive,
+    FinalAction,
+    RecoveryStep,
+    StopKind,
+)
 
 Option = str | int | float | bool | tuple[str, ...] | dict[str, str] | None
 """Value of a key that only one variant (a resource type, a monitor type) understands."""
@@ -159,6 +166,22 @@ class Group(Frozen, frozen=True, kw_only=True):
     """`auto` (order), `dynamic` (healthiest server first), `manual` (never by itself)."""
     failback: str = "manual"
     server_groups: tuple[str, ...] = ()
+    start_after: tuple[str, ...] = ()
+    """Groups that must be online, on any server, before it is started."""
+    start_after_same_server: tuple[str, ...] = ()
+    """The same, but of a group that runs on another server, or starts there, it is not waited
+    for."""
+    start_wait_ms: int = 1_800_000
+    """How long it waits for these until people are told; it starts later all the same."""
+    stop_after: tuple[str, ...] = ()
+    """Groups that must have stopped before it is stopped."""
+    stop_after_at: tuple[StopKind, ...] = (StopKind.CLUSTER,)
+    """At which stops it waits for these."""
+    stop_wait_ms: int = 1_800_000
+    """How long it waits for these; then it stops all the same."""
+    exclusive_with: tuple[str, ...] = ()
+    """Groups from which it is kept apart: see `Settings.apart`."""
+    exclusive: Exclusive = Exclusive.ABSOLUTE
     resources: tuple[Resource, ...] = ()
     """In an order that respects `depends`."""
     comment: str = ""
@@ -380,6 +403,21 @@ class Settings(Frozen, frozen=True, kw_only=True, dict=True):
     def monitor(self, name: str) -> Monitor | None:
         """The monitor of that name, or None."""
         return next((m for m in self.monitors if m.name == name), None)
+
+    @cached_property
+    def apart(self) -> dict[str, dict[str, Exclusive]]:
+        """Group -> group that it is kept apart from, and how strictly.
+
+        Either of the two may say so; if both do, the stricter word counts.
+        """
+        found: dict[str, dict[str, Exclusive]] = {}
+        for group in self.groups:
+            for other in group.exclusive_with:
+                for one, two in ((group.name, other), (other, group.name)):
+                    told = found.setdefault(one, {})
+                    if told.get(two) is not Exclusive.ABSOLUTE:
+                        told[two] = group.exclusive
+        return found
 
     @cached_property
     def arbiter(self) -> Arbiter | None:

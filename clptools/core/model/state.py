@@ -24,6 +24,7 @@ from clptools.core.model.group_state import (
     Copies,
     LifecycleState,
     OfficeState,
+    OrderState,
 )
 from clptools.core.model.monitor_state import (
     FinalState,
@@ -180,6 +181,7 @@ class NodeState(msgspec.Struct):
     clearance: ClearanceState = msgspec.field(default_factory=ClearanceState)
     lifecycle: LifecycleState = msgspec.field(default_factory=LifecycleState)
     office: OfficeState = msgspec.field(default_factory=OfficeState)
+    order: OrderState = msgspec.field(default_factory=OrderState)
     copies: dict[str, Copies] = {}
     monitors: dict[str, MonitorRun] = {}
     conditions: dict[str, Condition] = {}

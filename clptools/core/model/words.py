@@ -53,6 +53,26 @@ class RefusedFor(StrEnum):
     CLUSTER = "cluster"
 
 
+class StopKind(StrEnum):
+    """What a group is stopped with, to stay so."""
+
+    CLUSTER = "cluster"
+    """All servers stop the service."""
+    SERVER = "server"
+    """This server leaves."""
+    GROUP = "group"
+    """An operator stops the group."""
+
+
+class Exclusive(StrEnum):
+    """How strictly two groups are kept apart."""
+
+    NORMAL = "normal"
+    """They share a server only where no other one may run them."""
+    ABSOLUTE = "absolute"
+    """They never share a server."""
+
+
 class Operation(StrEnum):
     """What is done with a group resource."""
 

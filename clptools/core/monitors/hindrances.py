@@ -15,6 +15,7 @@ from clptools.core.groups.grants import Grants
 from clptools.core.groups.holders import Holders
 from clptools.core.groups.placement import Placement
 from clptools.core.groups.selection import Selection
+from clptools.core.groups.start_order import StartOrder
 from clptools.core.model.messages import Plan
 from clptools.core.model.settings import Group
 from clptools.core.model.states import GroupState, MonitorStatus
@@ -32,6 +33,7 @@ class Hindrances:
         policy: SharedPolicy,
         revision: Revision,
         selection: Selection,
+        start_order: StartOrder,
         holders: Holders,
         grants: Grants,
         placement: Placement,
@@ -42,6 +44,7 @@ class Hindrances:
         self.policy = policy
         self.revision = revision
         self.selection = selection
+        self.start_order = start_order
         self.holders = holders
         self.grants = grants
         self.placement = placement
@@ -108,6 +111,8 @@ class Hindrances:
             yield say.nowhere
         elif monitor is not None and self.foresight.stalls(plan.to, monitor):
             yield say.fails_too(plan.monitor, plan.to)
+        elif awaited := self.start_order.awaited(group, plan.to):
+            yield say.would_wait_for(awaited)
 
     def takes(self, group: Group, server: str) -> bool:
         """Whether a server would take the group as a first choice."""

@@ -325,7 +325,7 @@ class Recovery:
             for server in g.servers
         }
         for name in group.servers:
-            able = not self.selection.not_eligible(name) and not self.selection.is_barred(name)
+            able = self.selection.eligible(group, name) and not self.selection.is_barred(name)
             if name not in ours and able:
                 return name
         return ""

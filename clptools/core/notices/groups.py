@@ -71,6 +71,66 @@ class OneCopy(Notice, frozen=True):
     servers: Names
 
 
+# ---------------------------------------------------------------------- order of groups
+
+
+class WaitsToStart(Notice, frozen=True):
+    """A group is not started before other groups are online (`start_after`)."""
+
+    entry = Entry("rc", 15, INFO)
+    about = ("group",)
+    says = "{group} waits for {awaited} to be online before it is started."
+    hint = "Start it without: clpgrp -s {group} -f"
+
+    group: str
+    awaited: Names
+
+
+class StartWaitOver(Notice, frozen=True):
+    """The groups after which a group starts did not come online in time (`start_wait`)."""
+
+    entry = Entry("rc", 17, ERROR)
+    about = ("group",)
+    says = (
+        "{group} is not started: {awaited} {awaited:is|are} not online after {wait_ms:whole}. It "
+        "starts as soon as {awaited:it is|they are}."
+    )
+    hint = "Start it without: clpgrp -s {group} -f"
+
+    group: str
+    awaited: Names
+    wait_ms: int
+
+
+class WaitsToStop(Notice, frozen=True):
+    """A group is not stopped before other groups have stopped (`stop_after`)."""
+
+    entry = Entry("rc", 25, INFO)
+    about = ("group",)
+    says = "{group} waits until {awaited} {awaited:has|have} stopped before it is stopped."
+    hint = "[Stop it now: {command}]"
+
+    group: str
+    awaited: Names
+    command: str
+    """Empty where its server leaves: by command it would not start elsewhere."""
+
+
+class StopWaitOver(Notice, frozen=True):
+    """The groups after which a group stops did not stop in time (`stop_wait`)."""
+
+    entry = Entry("rc", 28, WARN)
+    about = ("group",)
+    says = (
+        "{group} is stopped although {awaited} {awaited:has|have} not stopped within "
+        "{wait_ms:whole}."
+    )
+
+    group: str
+    awaited: Names
+    wait_ms: int
+
+
 # ---------------------------------------------------------------------- start and stop
 
 

@@ -26,7 +26,7 @@ from clptools.core.model.view import (
 from clptools.core.model.words import EventClass
 from clptools.core.notices import cluster, groups, hardware, monitors
 from clptools.core.notices.form import Kinds
-from clptools.core.phrases import waits_for_proof
+from clptools.core.phrases import waits_for_online, waits_for_proof
 from clptools.core.report.facts import facts, number
 from clptools.core.report.presence import HEARD, TAKES_PART, Presence, about
 
@@ -37,6 +37,7 @@ STOPS = Kinds(groups.GroupStops)
 RELEASED = Kinds(groups.GroupReleased)
 STUCK = Kinds(groups.GroupStuck)
 WAITS = Kinds(groups.GroupWaits)
+WAITS_IN_ORDER = Kinds(groups.WaitsToStart, groups.StartWaitOver)
 ENDS_IN_OFFICE = Kinds(
     cluster.AuthorityLapsed, cluster.ArbiterOffered, cluster.HigherTerm, cluster.CoordinatorLeaves
 )
@@ -240,6 +241,9 @@ def run_after(run: Run | None, record: Recorded) -> Run | None:
             # Nothing proves that it does not run there.
             return Run("Unknown", run.server, at, epoch, f"waits for {waits}")
         return Run("Offline", None, at, epoch, f"waits for {waits}")
+    if record in WAITS_IN_ORDER:
+        awaited = facts(record).get("awaited", "")
+        return Run("Offline", None, at, epoch, f"waits for {waits_for_online((awaited,))}")
     return run
 
 
@@ -288,7 +292,7 @@ def _as_before(group: GroupView, after: Sequence[Recorded], now: float) -> Run:
             return Run("Online", held[0], 0.0) if len(held) == 1 else Run("Offline", None, 0.0)
         if record in STARTS:
             return Run("Offline", None, 0.0)
-        if record in WAITS:
+        if record in WAITS or record in WAITS_IN_ORDER:
             break
     # A group of a server that was lost since counts as running there.
     status = "Online" if group.status == "Unknown" and group.current else group.status

@@ -9,8 +9,10 @@ from clptools.core.cluster.authority import Authority
 from clptools.core.cluster.peers import Peers
 from clptools.core.cluster.shared_policy import SharedPolicy
 from clptools.core.cluster.timeout_ratio import TimeoutRatio
+from clptools.core.groups.exclusion import Exclusion
 from clptools.core.groups.holders import Holders
 from clptools.core.groups.selection import Selection
+from clptools.core.groups.start_order import StartOrder
 from clptools.core.groups.waits import Waits
 from clptools.core.model.group_state import Copies
 from clptools.core.model.settings import Group, Monitor
@@ -53,6 +55,8 @@ class Status:
         authority: Authority,
         clearance: Clearance,
         selection: Selection,
+        exclusion: Exclusion,
+        start_order: StartOrder,
         holders: Holders,
         waits: Waits,
         planned: PlannedMoves,
@@ -67,6 +71,8 @@ class Status:
         self.authority = authority
         self.clearance = clearance
         self.selection = selection
+        self.exclusion = exclusion
+        self.start_order = start_order
         self.holders = holders
         self.waits = waits
         self.planned = planned
@@ -275,6 +281,12 @@ class Status:
         why = self.selection.not_eligible(best)
         if not why and self.selection.is_barred(best):
             why = say.open_fatal
+        beside = self.exclusion.bars(group.name, best) or self.exclusion.neighbour(group.name, best)
+        if not why and beside:
+            why = say.kept_apart(beside)
+        awaited = self.start_order.awaited(group, best)
+        if not why and awaited:
+            why = say.would_wait_for(awaited)
         return say.goes_back_when(best, why) if why else ""
 
     def _waiting(self, group: str) -> WaitingView | None:
@@ -292,6 +304,8 @@ class Status:
         if server:
             proofs = self.clearance.missing(group, server)
             mend = self._mend(server)
+        else:
+            mend = self.waits.forced_by(group)
         return WaitingView(
             text=f"waits for {text}",
             since_s=(step.now - since) / 1000,

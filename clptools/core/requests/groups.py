@@ -13,14 +13,18 @@ from clptools.core import phrases as say
 from clptools.core import replies
 from clptools.core.cluster.peers import Peers
 from clptools.core.cluster.shared_policy import SharedPolicy
+from clptools.core.groups.exclusion import Exclusion
 from clptools.core.groups.holders import Holders
 from clptools.core.groups.placement import Placement
 from clptools.core.groups.selection import Selection
+from clptools.core.groups.start_order import StartOrder
+from clptools.core.groups.stop_order import StopOrder
 from clptools.core.model.messages import Intent
 from clptools.core.model.requests import (
     FAILED,
     NO_SUCH,
     REFUSED,
+    TIMED_OUT,
     GroupCancel,
     GroupMove,
     GroupStart,
@@ -54,6 +58,9 @@ class GroupRequests:
         clearance: Clearance,
         holders: Holders,
         selection: Selection,
+        exclusion: Exclusion,
+        start_order: StartOrder,
+        stop_order: StopOrder,
         planned: PlannedMoves,
         placement: Placement,
         forwarding: Forwarding,
@@ -65,6 +72,9 @@ class GroupRequests:
         self.clearance = clearance
         self.holders = holders
         self.selection = selection
+        self.exclusion = exclusion
+        self.start_order = start_order
+        self.stop_order = stop_order
         self.planned = planned
         self.placement = placement
         self.forwarding = forwarding
@@ -134,6 +144,10 @@ class GroupRequests:
             return Outcome(code=FAILED, text=of_groups.GroupStuck(group.name, server).told())
         if not server and (not intent.wanted or self.selection.exhausted(group, intent)):
             return self._badly(group, pending, intent.avoid)
+        awaited = self.start_order.is_over(group.name) if not server else ()
+        if awaited:
+            late = of_groups.StartWaitOver(group.name, awaited, group.start_wait_ms)
+            return Outcome(code=TIMED_OUT, text=late.sentence(), hint=late.mend())
         return None
 
     def _badly(self, group: Group, pending: Pending, tried: tuple[str, ...]) -> Outcome | None:
@@ -184,6 +198,8 @@ class GroupRequests:
             return self._stopped_older(group.name, asked, pending)
         if state == GroupState.STOP_FAILED and not self.policy.intent_of(group.name).force:
             return Outcome(code=FAILED, text=of_groups.GroupStuck(group.name, server).told())
+        if self.policy.intent_of(group.name).wanted:
+            return Outcome(code=FAILED, text=replies.stop_called_off(group.name))
         return None
 
     def _stopped_older(self, group: str, server: str, pending: Pending) -> Outcome | None:
@@ -217,6 +233,13 @@ class GroupRequests:
                 code=REFUSED,
                 text=replies.barred(group.name, server, self.selection.fatal_event(server)),
                 hint="Move it all the same: -f",
+            )
+        other = self.exclusion.bars(group.name, server)
+        if other:
+            return Outcome(
+                code=REFUSED,
+                text=replies.cannot_take(group.name, server, say.kept_apart(other)),
+                hint=f"Move or stop that first: clpgrp -m {other}",
             )
         return None
 
@@ -272,6 +295,7 @@ class GroupRequests:
         for group in groups:
             server, _ = self.holders.where(group.name)
             if server and (not request.server or request.server == server):
+                self._call_stop_off(group.name, pending.user)
                 said = replies.already(group.name, server)
                 continue
             if server:
@@ -286,6 +310,7 @@ class GroupRequests:
                     return refused
             begun = True
             self._begin(pending, group, server)
+            self.start_order.begin_anew(group.name)
             old = self.policy.intent_of(group.name)
             self.policy.amend(
                 Intent(
@@ -300,6 +325,13 @@ class GroupRequests:
                 )
             )
         return None if begun else Outcome(text=said)
+
+    def _call_stop_off(self, group: str, user: str) -> None:
+        """Keeps a group running whose stop still waits for other groups."""
+        if self.stop_order.is_waiting(group):
+            old = self.policy.intent_of(group)
+            calm = Intent(group=group, wanted=True, event="FAILOVER", handled=old.handled)
+            self.policy.amend(msgspec.structs.replace(calm, reason=f"{user} started it"))
 
     def stop(self, pending: Pending) -> Outcome | None:
         """Stops a group, or all; it stays stopped until it is started again."""
@@ -408,7 +440,21 @@ class GroupRequests:
                     text=of_monitors.GroupStays(group.name, "", say.nowhere).sentence(server),
                     hint=replies.nobody_else(group.name, others),
                 )
-        return to, self._cannot_take(group, to, request.force) or self._unproven(group)
+        refused = self._cannot_take(group, to, request.force) or self._unproven(group)
+        if refused is None and server and not request.force:
+            refused = self._would_wait(group, to)
+        return to, refused
+
+    def _would_wait(self, group: Group, to: str) -> Outcome | None:
+        """Refuses to stop a group that runs, to start it after groups that nothing starts now."""
+        awaited = self.start_order.held_up(group, to)
+        if not awaited:
+            return None
+        return Outcome(
+            code=REFUSED,
+            text=replies.cannot_take(group.name, to, say.would_wait_for(awaited)),
+            hint=f"Start that first: clpgrp -s {awaited[0]}; or move it all the same: -f",
+        )
 
     def _moved_to(
         self, to: str, group: Group, server: str, pending: Pending, request: GroupMove

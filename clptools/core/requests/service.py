@@ -20,6 +20,8 @@ from clptools.core.groups.holders import Holders
 from clptools.core.groups.lifecycle import Lifecycle
 from clptools.core.groups.runs import GroupRuns
 from clptools.core.groups.selection import Selection
+from clptools.core.groups.start_order import StartOrder
+from clptools.core.groups.stop_order import StopOrder
 from clptools.core.model.actions import (
     Exit,
     HostAction,
@@ -59,6 +61,8 @@ class Service:
         heartbeats: Heartbeats,
         lease: Lease,
         selection: Selection,
+        start_order: StartOrder,
+        stop_order: StopOrder,
         groups: GroupRuns,
         lifecycle: Lifecycle,
         holders: Holders,
@@ -73,6 +77,8 @@ class Service:
         self.heartbeats = heartbeats
         self.lease = lease
         self.selection = selection
+        self.start_order = start_order
+        self.stop_order = stop_order
         self.groups = groups
         self.lifecycle = lifecycle
         self.holders = holders
@@ -181,7 +187,7 @@ class Service:
             stuck = [n for n in held if self.groups.runs[n].state is GroupState.STOP_FAILED]
             if held and len(stuck) == len(held):
                 self._cannot_leave(stuck)
-            elif not held and not step.beats_due and not self._waits_to_hand_over():
+            elif not held and not step.beats_due and not self._stays_for_others():
                 # The beat that tells of the last release goes out before the word "left".
                 self._left()
         elif step.life.phase is Phase.TELLING:
@@ -195,11 +201,15 @@ class Service:
             if not untold or step.now - step.life.left_at > _TELL_MS:
                 self._after_leaving()
 
+    def _stays_for_others(self) -> bool:
+        """Whether this server, which has released all, is still needed by others."""
+        if self.step.life.no_move:
+            return self.stop_order.is_under_way()
+        return self.authority.in_office() and self._waits_to_hand_over()
+
     def _waits_to_hand_over(self) -> bool:
         """As coordinator: whether a group of ours is still to start on another server."""
         step = self.step
-        if step.life.no_move or not self.authority.in_office():
-            return False
         if step.now - step.life.left_at > _HAND_OVER_MS:
             return False
         for group in step.settings.groups:
@@ -207,7 +217,9 @@ class Service:
                 return True
             intent = self.policy.intent_of(group.name)
             server, _ = self.holders.where(group.name)
-            if intent.wanted and not server and self.selection.choose(group, intent)[0]:
+            target = self.selection.choose(group, intent)[0] if intent.wanted and not server else ""
+            # What it waits for counts by itself, if that is to start.
+            if target and not self.start_order.awaited(group, target):
                 return True
         return False
 
