@@ -504,6 +504,8 @@ class _Translator:
         if order:
             found["servers"] = list(dict.fromkeys(one.label for one in order))
             self._carried(group, label, *(one.step for one in order))
+        self._waits(group, found, label)
+        self._apart(group, found, label)
         self._rows_but_resources(group, found, label)
         kept = []
         for one in self._once(group.all("resource")):
@@ -514,6 +516,63 @@ class _Translator:
         if kept:
             found["resource"] = kept
         return found
+
+    def _waits(self, group: Node, found: dict[str, Any], label: str) -> None:
+        """The groups after which it starts and stops."""
+        known = {one.label for one in self.groups if _group_type(one) == "failover"}
+        for part, key in (("act", "start_after"), ("deact", "stop_after")):
+            holder = group.find(f"depend/{part}")
+            for one in holder.all("depend") if holder is not None else ():
+                tag = f"depend/{part}/{one.step}"
+                if one.label not in known or one.label == group.label:
+                    reason = "there is no such group to wait for"
+                    self._all_lost_below(one, label, tag, reason)
+                    continue
+                same = one.value("sameserver") or group.value("depend/act/sameserver")
+                own = f"{key}_same_server" if part == "act" and same == "1" else key
+                found[own] = [*found.get(own, ()), one.label]
+                self._carried(group, label, tag)
+        for key in ("start_after", "start_after_same_server", "stop_after"):
+            if key in found:
+                found[key].sort(key=[one.label for one in self.groups].index)
+        self._carried(group, label, "depend/act/sameserver")
+        uses = {
+            stop: group.value(f"depend/deact/{stop}/use", str(int(usual)))
+            for stop, (_, usual) in original.STOPS.items()
+        }
+        stops = [original.STOPS[stop][0] for stop, use in uses.items() if use == "1"]
+        if "stop_after" in found and stops != ["cluster"]:
+            found["stop_after_at"] = stops
+        self._carried(group, label, *(f"depend/deact/{stop}/use" for stop in uses))
+
+    def _all_lost_below(self, node: Node, label: str, tag: str, reason: str) -> None:
+        self._end(node if not node.children else None, label, tag, Grade.LOST, reason)
+        for below, leaf in node.leaves():
+            self._end(leaf, label, f"{tag}/{below}", Grade.LOST, reason)
+
+    def _apart(self, group: Node, found: dict[str, Any], label: str) -> None:
+        """The groups from which it is kept apart: all that are exclusive, as it is."""
+        node = group.find("exclusive")
+        if node is None or not node.text:
+            return
+        if node.text not in original.EXCLUSIVE:
+            self._end(node, label, "exclusive", Grade.LOST, "that code has no equivalent")
+            return
+        others = [
+            one.label
+            for one in self.groups
+            if one is not group
+            and _group_type(one) == "failover"
+            and original.EXCLUSIVE.get(one.value("exclusive"))
+        ]
+        how = original.EXCLUSIVE[node.text]
+        if how and not others:
+            reason = "no other group is exclusive, so it is kept apart from none"
+            self._end(node, label, "exclusive", Grade.EQUIVALENT, reason)
+            return
+        if how:
+            found |= {"exclusive_with": others, "exclusive": how}
+        self._end(node, label, "exclusive", Grade.CARRIED)
 
     def _rows_but_resources(self, group: Node, found: dict[str, Any], label: str) -> None:
         for one in group.all("resource"):

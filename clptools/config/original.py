@@ -108,6 +108,10 @@ PARTITION_ACTIONS = {
 RESTARTS, FAILOVERS = 3, 1
 """Thresholds of a monitor; a `clp.conf` has only what differs from its defaults."""
 PARTITION_ACTION = "shutdown"
+STOPS = {"cluster": ("cluster", True), "server": ("server", False), "other": ("group", False)}
+"""Below `depend/deact`: the stops at which a group waits for others -> our word, the default."""
+EXCLUSIVE = {"0": "", "1": "normal", "2": "absolute"}
+"""`exclusive` of a group: how strictly those that have it are kept apart."""
 START_RETRIES = {"exec": 0}
 """`act/retry` by type."""
 START_RETRIES_OF_OTHERS = 5
@@ -256,8 +260,8 @@ GROUP: dict[str, Row] = {
     "start": code("startup", {"1": "auto", "0": "manual"}),
     "failover": code("failover", {"1": "auto", "0": "manual"}),
     "failback": code("failback", {"0": "manual", "1": "auto"}),
-    "exclusive": only("0", "groups do not exclude each other: give them different servers"),
-    "depend/": lost("groups do not wait for each other: put what belongs together into one group"),
+    "depend/act/timeout": number("start_wait"),
+    "depend/deact/timeout": number("stop_wait"),
 }
 RESOURCE: dict[str, Row] = {
     "comment": text("comment"),

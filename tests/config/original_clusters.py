@@ -143,6 +143,17 @@ def whole() -> Node:
         _object(root, "resource", kind, {**RESOURCE, **parameters})
     root.make("resource/exec@exec1").children += [Node("depend", one) for one in ("md1", "fip1")]
     root.make("resource/md@md1").children.append(Node("depend", "disk1"))
+    for name, exclusive in (("failover2", "1"), ("failover3", "2"), ("failover4", "0")):
+        root.set(f"group@{name}/exclusive", exclusive)
+    group.make("depend/act/depend@failover4")
+    group.set("depend/act/depend@failover3/sameserver", "1")
+    group.make("depend/act/depend@gone")
+    group.make("depend/deact/depend@failover2")
+    for tag, value in {
+        "act/timeout": "60", "deact/timeout": "90", "deact/cluster/use": "0",
+        "deact/server/use": "1", "deact/other/use": "1",
+    }.items():  # fmt: skip
+        group.set(f"depend/{tag}", value)
     management = root.make("group@ManagementGroup")
     management.set("type", "cluster")
     for kind in (*MONITORS, *REFUSED["monitor"]):

@@ -107,7 +107,12 @@ def test_every_parameter_makes_a_configuration_that_loads() -> None:
     assert ipw is not None and ipw.options["targets"] == {
         "server1": "192.0.2.254,192.0.2.253", "server2": "192.0.2.252",
     }  # fmt: skip
-    (group,) = cluster.groups
+    group, second, third, _ = cluster.groups
+    assert (group.start_after, group.start_after_same_server) == (("failover4",), ("failover3",))
+    assert (group.stop_after, group.stop_after_at) == (("failover2",), ("server", "group"))
+    assert (group.start_wait_ms, group.stop_wait_ms) == (60_000, 90_000)
+    assert (second.exclusive_with, second.exclusive) == (("failover3",), "normal")
+    assert (third.exclusive_with, third.exclusive) == (("failover2",), "absolute")
     fip, execute = group.resources
     assert fip.options["address"] == {"server1": "192.0.2.200/24", "server2": "192.0.2.201/25"}
     assert fip.options["interface"] == {"server1": "eth1", "server2": "eth2"}
