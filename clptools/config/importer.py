@@ -345,6 +345,19 @@ class _Translator:
                 )
             )
 
+        tag = "emergency/timeout/notrecovery/use"
+        polled = [one for one in self._objects("monitor") if one.tag in original.POLLING]
+        silent = [one.label for one in polled if not one.value(tag)]
+        if silent:
+            self.remarks.append(
+                Remark(
+                    about="time-outs",
+                    text=f"monitors {spelled(', '.join(silent))}: a time-out is recovered from as "
+                    "any failure here; in the original it is not, unless the file says so",
+                    hint="Set timeout so long that only what has failed exceeds it.",
+                )
+            )
+
     def _cluster(self, found: dict[str, Any], has_nps: bool) -> None:
         """`[cluster]` and `[alert]`, and all that no object has read."""
         if has_nps:  # without one the original does nothing

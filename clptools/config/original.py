@@ -297,7 +297,11 @@ MONITOR: dict[str, Row] = {
     "polling/timing": code("timing", {"0": "always", "1": "active"}),
     "firstmonwait": number("start_wait"),
     "emergency/timeout/notreconfirmation/use": only("1", "a time-out is never retried"),
-    "emergency/timeout/notrecovery/use": only("0", "a time-out is recovered from as any failure"),
+    "emergency/timeout/notrecovery/use": only(
+        "0",
+        "a time-out is recovered from as any failure: make timeout long enough",
+        Grade.DECISION,
+    ),
     "emergency/dumpcollect/": lost("no dump of a process that hangs is taken"),
 }
 MONITOR_TYPES: dict[str, dict[str, Row]] = {
@@ -307,7 +311,11 @@ MONITOR_TYPES: dict[str, dict[str, Row]] = {
         "parameters/": otherwise("its lengths follow from cluster.self_stop"),
         "polling/": otherwise("its lengths follow from cluster.self_stop"),
         "emergency/": otherwise("what it does is its method"),
-        "relation/": otherwise("what it does is its method"),
+        "relation/type": Row(same="cls", why="what it does is its method", grade=Grade.EQUIVALENT),
+        "relation/name": Row(
+            same="LocalServer", why="what it does is its method", grade=Grade.EQUIVALENT
+        ),
+        "target": otherwise("it watches its server"),
     },
     "mrw": {
         "parameters/category": text("category"),
