@@ -305,6 +305,8 @@ class _Exporter:
             table.setdefault("start_retries", 0)
         else:
             self._times(node, table)
+            if table.pop("background", False):
+                node.set("parameters/act/sync", "0")
         if kind == "fip":
             self._floating(node, table)
         self._rows(node, table, rows_of("resource", kind))

@@ -626,8 +626,6 @@ class _Translator:
         else:
             self._floating(resource, found, label)
         self._rows(resource, found, label, "resource", kind)
-        if resource.value("parameters/act/sync") == "0":
-            found |= {"start_retries": 0, "failover_on_failure": 0, "final_action": "none"}
         return found
 
     def _depends(self, resource: Node, group: str, label: str) -> list[str]:
@@ -685,16 +683,10 @@ class _Translator:
                 found["stop_timeout"] = wanted[1]
             self._carried(resource, label, start, stop)
         sync = resource.find("parameters/act/sync")
-        if sync is not None and sync.text == "0":
-            self._end(
-                sync, label, "parameters/act/sync", Grade.DECISION,
-                "a start is waited for here, so this one has no recovery: a start script that "
-                "goes on would count as failed at its timeout",
-                "Let the script put the program into the background (&), or make it a resource of "
-                "type service; then take out failover_on_failure = 0.",
-            )  # fmt: skip
-        else:
-            self._carried(resource, label, "parameters/act/sync")
+        if sync is not None and sync.text in ("", "0", "1"):
+            if sync.text == "0":
+                found["background"] = True
+            self._end(sync, label, "parameters/act/sync", Grade.CARRIED)
 
     def _floating(self, resource: Node, found: dict[str, Any], label: str) -> None:
         """The address of a fip, with its interface and its prefix length."""
@@ -833,6 +825,8 @@ class _Translator:
             tag: self._count(monitor, f"emergency/threshold/{tag}", label)
             for tag in ("restart", "fo", "script")
         }
+        if counts["fo"] is None:  # so it is called in other versions
+            counts["fo"] = self._count(monitor, "emergency/threshold/fo2", label)
         if monitor.tag == "mrw" and counts["restart"] is None:
             # Broken hardware is still broken after a restart on it (hardware guide: choose
             # failover).

@@ -213,7 +213,10 @@ CLUSTER: dict[str, Row] = {
     ),
     "cluster/networkpartition/": lost("there is no equivalent"),
     "cluster/cialert/": lost("the LED is switched by clpledctrl, not when a server goes down"),
-    "cluster/rsctimeout/": decision("each resource has its timeout and final_action"),
+    "cluster/rsctimeout/": Row(
+        same="0", why="each resource has its timeout and final_action", grade=Grade.DECISION
+    ),
+    "cluster/sysinfo/": only("0", "figures of the system are not collected"),
     "cluster/messages/": _MESSAGES,
     "cluster/mail/": _MAIL,
     "cluster/trap/": otherwise("traps go where alert.snmp_to says"),
@@ -326,6 +329,8 @@ MONITOR_TYPES: dict[str, dict[str, Row]] = {
         "parameters/userlog": _LOGS,
         "parameters/logrotate/": _LOGS,
         "parameters/waitstop": only("0", "there is no equivalent"),
+        "parameters/waitmonstart": otherwise("it is for a script that is not waited for"),
+        "parameters/default": otherwise("a path that begins with / is an application's"),
     },
     "miiw": {"parameters/object": Row(key="interface", by_server=True)},
     "diskw": {

@@ -91,7 +91,6 @@ def test_lines_about_a_refused_object_say_so(here: Path, clp: Clp) -> None:
     for words in (
         "add rscparam md md1 parameters/mount/point /mnt",
         "add rscparam md md1 act/retry 3",
-        "add rscdep md md1 fip1",
     ):
         ran = line(clp, words)
         assert (ran.code, ran.out) == (8, "")
@@ -99,15 +98,17 @@ def test_lines_about_a_refused_object_say_so(here: Path, clp: Clp) -> None:
     said = do(
         clp,
         """
+        add rsc failover1 exec before
+        add rscdep md md1 before
         add rscdep exec exec1 md1
         add monparam genw genw1 relation/type rsc
         add monparam genw genw1 relation/name md1
         """,
     )
-    assert "md1 is not carried, and this waits for fip1 in its place" in said
+    assert "md1 is not carried, and this waits for before in its place" in said
     assert "group failover1, which had it, stands for it" in said
     found = tables(here)
-    assert found["group"][0]["resource"][1]["depends"] == ["fip1"]
+    assert found["group"][0]["resource"][1]["depends"] == ["before"]
     assert found["monitor"][0]["recovery"]["target"] == "failover1"
     do(clp, "del rsc failover1 md md1")
     assert "no such group resource" in line(clp, "add rscparam md md1 act/retry 3").err

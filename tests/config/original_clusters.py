@@ -62,7 +62,7 @@ RESOURCES = {
         "parameters/act/path": "start.sh", "parameters/deact/path": "stop.sh",
         "parameters/timeout/start": "300", "parameters/timeout/stop": "600",
         "parameters/timeout/startothers": "10", "parameters/timeout/stopothers": "10",
-        "parameters/act/sync": "1", "parameters/deact/sync": "0",
+        "parameters/act/sync": "0", "parameters/deact/sync": "0",
         "parameters/act/postrunothers": "1", "parameters/deact/prerunothers": "0",
         "parameters/userlog": "/var/log/exec.log", "parameters/logrotate/use": "1",
         "parameters/logrotate/size": "1000000", "parameters/nonsense": "1",

@@ -116,7 +116,7 @@ def test_every_parameter_makes_a_configuration_that_loads() -> None:
     fip, execute = group.resources
     assert fip.options["address"] == {"server1": "192.0.2.200/24", "server2": "192.0.2.201/25"}
     assert fip.options["interface"] == {"server1": "eth1", "server2": "eth2"}
-    assert execute.depends == ("fip1",)
+    assert execute.depends == ("fip1",) and execute.options["background"] is True
     assert (execute.start_timeout_ms, execute.stop_timeout_ms) == (300_000, 600_000)
 
 
