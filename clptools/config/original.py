@@ -201,6 +201,8 @@ _MESSAGES = decision("alerts are chosen by alert.level, not one by one")
 _MAIL = otherwise("the subject and the charset of alert mails are not chosen")
 _STANDBY = "scripts run only where the group starts or stops"
 
+EMPTY = ("heartbeat", "networkpartition", "server", "group", "resource", "monitor")
+"""Sections that a file may have without anything in them."""
 CLUSTER: dict[str, Row] = {
     "cluster/name": text("cluster.name"),
     "cluster/comment": otherwise("it has no key; write it as a comment into clp.toml"),
@@ -239,10 +241,7 @@ CLUSTER: dict[str, Row] = {
     "mail/": _MAIL,
     "webmgr/": _NO_WEB,
     "webalert/": _NO_WEB,
-    **dict.fromkeys(
-        ("heartbeat", "networkpartition", "server", "group", "resource", "monitor"),
-        otherwise("it is empty"),
-    ),
+    **dict.fromkeys(EMPTY, otherwise("it is empty")),
     "statsd/": lost("times are not sent to StatsD: metrics are served for Prometheus"),
     "rstd/": lost("there is no REST API: every command has --json"),
 }
