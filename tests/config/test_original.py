@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from xml.etree import ElementTree
 
@@ -15,7 +16,7 @@ from clptools.config.original import SECRETS, Grade
 from clptools.faults import ClpError
 from clptools.registries import registries
 from tests.config.original_clusters import shuffled, whole
-from tests.config.sample import SAMPLE, good
+from tests.config.sample import SAMPLE, good, read
 from tests.config.test_importer import CONF, EVERYWHERE
 
 FILES = {
@@ -266,3 +267,49 @@ def test_a_tree_is_written_as_it_is_read() -> None:
 def test_the_tables_are_those_of_the_text() -> None:
     root: Node = whole()
     assert rendered(translated(root).tables) == import_clp_conf(written(root)).text
+
+
+ODD = (
+    "", "0", "99999999999", "-1", "é", "a@b", "exec@exec1", "failover1", "192.0.2.1", "\u202e",
+    "LocalServer", "../x", "%", "[::1]:3", "'\"\\",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_whatever_is_in_a_file_it_is_refused_or_named_and_the_result_can_be_read(seed: int) -> None:
+    chance = random.Random(seed)
+    root = whole()
+    nodes = [*all_below(root)]
+    for _ in range(chance.randint(1, 30)):
+        node, odd = chance.choice(nodes), chance.choice(ODD)
+        match chance.randrange(5):
+            case 0:
+                node.text = odd
+            case 1:
+                node.label = odd
+            case 2:
+                node.tag = chance.choice(("types", "server", "resource", "depend", "name"))
+            case 3 if node.children:
+                node.children.remove(chance.choice(node.children))
+            case _:
+                node.children.append(chance.choice(nodes).copy())
+    data = bytearray(written(root))
+    if seed % 2:
+        data[chance.randrange(len(data))] = chance.randrange(256)
+    try:
+        imported = import_clp_conf(bytes(data))
+    except ClpError as refused:
+        assert refused.message.isprintable()
+        return
+    there = list(parsed(bytes(data), "").leaves())
+    assert sum(imported.counts.values()) >= len(there)
+    assert all(one.message.isprintable() and one.hint.isprintable() for one in imported.reports)
+    read(imported.text)
+    again, _ = export_clp_conf(imported.text, registries())
+    import_clp_conf(again)
+
+
+def all_below(node: Node) -> Iterator[Node]:
+    yield node
+    for child in node.children:
+        yield from all_below(child)
