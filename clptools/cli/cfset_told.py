@@ -62,7 +62,7 @@ def tell(
     known = {remark.about for remark in before.remarks}
     for remark in after.remarks:
         if remark.about not in known:
-            session.note(f"{remark.text}.")
+            session.note(f"{spelled(remark.text)}.")
     _apply(session, before.tables, after.tables)
     session.told(tree, after)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -177,6 +178,8 @@ def create(path: str, words: list[str], *, force: bool) -> Session:
             raise ClpError(ExitCode.REFUSED, f"{path}: is there already.", hint)
         replace_file(f"{path}.bak", read(path).encode(), CONFIG_MODE)
     session = Session(path, HEAD, new=True)
+    with contextlib.suppress(OSError):
+        os.unlink(session.told_path)  # it is of the file before
     session.config.set("cluster.name", words[0])
     if os.path.lexists(path):
         session.note(f"The file as it was is {path}.bak.")

@@ -117,7 +117,8 @@ def translated(root: Node) -> Translation:
 
 def _reports(found: Translation, file: str) -> Iterator[Report]:
     def report(severity: str, message: str, hint: str = "", line: int = 0) -> Report:
-        return Report(severity=severity, message=f"{message}.", hint=hint, file=file, line=line)
+        told, mend = spelled(message), spelled(hint)
+        return Report(severity=severity, message=f"{told}.", hint=mend, file=file, line=line)
 
     for remark in found.remarks:
         if remark.first:

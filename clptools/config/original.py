@@ -142,8 +142,10 @@ MONITORS = ("userw", "mrw", "genw", "ipw", "miiw", "pidw", "bmcw", "diskw", "fip
 LINKS = ("lankhb", "lanhb", "bmchb", "witnesshb")
 LINK_DEVICES = {"mdc": "mdc", "disk": "diskhb", "com": "comhb"}
 """Types of devices -> the interconnect that they are for, which is not carried."""
-SECRETS = ("passwd", "password", "encrypwd", "authkey", "snmpcom")
-"""Last steps of tags whose values are never shown."""
+PASSWORDS = ("passwd", "password", "encrypwd", "authkey")
+"""Last steps of tags whose values are neither shown nor kept."""
+SECRETS = (*PASSWORDS, "snmpcom")
+"""Those whose values are never shown."""
 
 # ---------------------------------------------------------------------- rows
 

@@ -16,6 +16,7 @@ from clptools.config.document import Document, rendered
 from clptools.config.edit import Configuration
 from clptools.config.exporter import exported
 from clptools.config.importer import translated
+from clptools.config.original import PASSWORDS
 from clptools.faults import ClpError
 
 SUFFIX = ".clpcfset"
@@ -29,8 +30,12 @@ _Tables = dict[str, Any]
 
 
 def kept_of(tree: Node, text: str) -> bytes:
-    """The file of what was told, for a `clp.toml` of that text."""
-    return written(tree, comment=_stamp(text))
+    """The file of what was told, for a `clp.toml` of that text; without passwords."""
+    kept = tree.copy()
+    for tag, leaf in kept.leaves():
+        if tag.rpartition("/")[2] in PASSWORDS:
+            leaf.text = ""
+    return written(kept, comment=_stamp(text))
 
 
 def tree_of(config: Configuration, kept: bytes) -> Node:

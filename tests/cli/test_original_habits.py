@@ -122,6 +122,21 @@ def test_a_monitor_or_group_that_is_refused_is_remembered_too(here: Path, clp: C
     assert "vm1 was refused: groups of virtual" in line(clp, "add rsc vm1 vm vm2").err
 
 
+def test_what_was_told_of_a_file_is_forgotten_with_it_and_has_no_password(
+    here: Path, clp: Clp
+) -> None:
+    kept = here.parent / "clp.toml.clpcfset"
+    relay = "cluster/mail/smtp/smtpsrv@0"
+    do(clp, f"{START}\nadd clsparam {relay}/auth 1\nadd clsparam {relay}/passwd 80000009b91b")
+    assert "passwd" in kept.read_text() and "80000009b91b" not in kept.read_text()
+    assert line(clp, "add rsc failover1 md md1").code == 8
+    (here.parent / "clp.conf").write_bytes(written(whole()))
+    for words in (("clpcfset", "create", "c", "--force"), ("clpcfctrl", "--import", "clp.conf")):
+        clp(*words, *(["--force"] if "--force" not in words else []))
+        assert not kept.exists()
+    assert "no such group resource" in line(clp, "add rscparam md md1 act/retry 3").err
+
+
 def test_devices_are_counted_by_type_from_0_or_as_in_the_file(here: Path, clp: Clp) -> None:
     do(
         clp,
