@@ -346,6 +346,14 @@ def _no_cluster(session: Session, words: list[str]) -> None:
 
 
 def _depends(session: Session, words: list[str]) -> None:
+    kind, name, given = words
+    if is_refused(session, name):
+        # It counts all the same: what depends on that one waits for this one in its place.
+        other = given.rpartition("@")[2]
+        session.note(f"{spelled(name)} was refused; what depends on it waits for {other} instead.")
+        path = f"resource/{kind}@{name}/depend@{other}"
+        tell(session, lambda root: void(root.make(path)), lose=True)
+        return
     before, other = _pair(session, words)
     tell(session, lambda root: void(root.make(before).make(f"depend@{other}")))
 
@@ -411,7 +419,7 @@ def forgotten(session: Session, kind: str, name: str) -> bool:
                 if one.tag in ("types", "server") or one.label.rpartition("@")[2] != name
             ]
 
-    tell(session, edit)
+    tell(session, edit, lose=True)
     return True
 
 

@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from clptools.common.foreign_files import whole
-from clptools.config.clpconf import Node, written
+from clptools.config.clpconf import Node
 from clptools.config.document import Document
 from clptools.config.edit import SORTS, Configuration, Found
 from clptools.config.files import CONFIG_MODE, replace_file
+from clptools.config.importer import Translation, translated
 from clptools.config.load import MAX_BYTES, loads, of_the_original
 from clptools.config.references import script_folder
-from clptools.config.told import SUFFIX, tree_of
+from clptools.config.told import SUFFIX, kept_of, tree_of
 from clptools.faults import ClpError, ExitCode
 from clptools.registries import registries
 
@@ -43,6 +44,7 @@ class Session:
         self.renamed: list[tuple[str, str]] = []
         """Folders of scripts, below `scripts/`: before and after."""
         self._tree: Node | None = None
+        self._translation: Translation | None = None
 
     @property
     def folder(self) -> str:
@@ -65,14 +67,21 @@ class Session:
             self._tree = tree_of(self.config, kept)
         return self._tree
 
-    @tree.setter
-    def tree(self, tree: Node) -> None:
-        self._tree = tree
+    @property
+    def translation(self) -> Translation:
+        """What that tree means."""
+        if self._translation is None:
+            self._translation = translated(self.tree)
+        return self._translation
 
-    def remember(self, tree: Node) -> None:
-        """Keeps what was told, so that later steps know of it."""
+    def told(self, tree: Node, translation: Translation) -> None:
+        """Takes another tree, of which `config` has what it means."""
+        self._tree, self._translation = tree, translation
+
+    def remember(self, tree: Node, text: str) -> None:
+        """Keeps what was told with a `clp.toml` of that text, so that later steps know of it."""
         try:
-            replace_file(self.told_path, written(tree), CONFIG_MODE)
+            replace_file(self.told_path, kept_of(tree, text), CONFIG_MODE)
         except OSError as fault:
             raise _cannot(self.told_path, fault) from fault
 
@@ -105,7 +114,7 @@ class Session:
             except OSError as fault:
                 raise _cannot(self.path, fault) from fault
         if self._tree is not None:
-            self.remember(self._tree)
+            self.remember(self._tree, text)
         try:
             self._scripts()
         except OSError as fault:

@@ -17,7 +17,6 @@ from clptools.config.importer import Entry, Translation, message_of, translated
 from clptools.config.original import Grade
 from clptools.config.references import forget
 from clptools.config.table import inner_of
-from clptools.config.told import edited
 from clptools.faults import ClpError, ExitCode
 
 _KINDS = ("server", "interconnect", "np", "group", "monitor")
@@ -29,29 +28,31 @@ _Tables = dict[str, Any]
 
 def is_refused(session: Session, name: str) -> bool:
     """Whether an object of that name was told and is not carried."""
-    return name in translated(session.tree).refused
+    return name in session.translation.refused
 
 
 def refused(session: Session, name: str) -> None:
     """Raises ClpError (INVALID_CONFIG) for what was told and is not carried."""
-    reason = translated(session.tree).refused.get(name)
+    reason = session.translation.refused.get(name)
     if reason:
         text = f"{spelled(name)} was refused: {reason}."
         raise ClpError(ExitCode.INVALID_CONFIG, text)
 
 
-def tell(session: Session, edit: Callable[[Node], None], *, keep: bool = False) -> None:
-    """Takes one step; `keep`: it is remembered although it is refused.
+def tell(
+    session: Session, edit: Callable[[Node], None], *, keep: bool = False, lose: bool = False
+) -> None:
+    """Takes one step; `keep`: it is remembered although it is refused; `lose`: none is refused.
 
     Raises ClpError (INVALID_CONFIG) where something would be lost.
     """
-    tree = edited(session.tree)
+    tree = session.tree.copy()
     edit(tree)
-    before, after = translated(session.tree), translated(tree)
+    before, after = session.translation, translated(tree)
     for grade, entries in _told(before, after).items():
-        if grade is Grade.LOST:
+        if grade is Grade.LOST and not lose:
             if keep:
-                session.remember(tree)
+                session.remember(tree, session.document.original)
             one = entries[0]
             same = [each for each in entries if each.reason == one.reason]
             text = message_of(one.label, grade, one.reason, same)
@@ -61,9 +62,9 @@ def tell(session: Session, edit: Callable[[Node], None], *, keep: bool = False) 
     known = {remark.about for remark in before.remarks}
     for remark in after.remarks:
         if remark.about not in known:
-            session.note(f"{remark.text}.")
+            session.note(f"{spelled(remark.text)}.")
     _apply(session, before.tables, after.tables)
-    session.tree = tree
+    session.told(tree, after)
 
 
 def merge(session: Session, tree: Node) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable
@@ -62,8 +63,14 @@ COMMAND = Command(
         (
             "The original's forms are accepted: add srv, device, hb, np pingnp, np httpnp, grp, "
             "grpparam, rsc, rscparam, rscdep, mon, monparam and clsparam with its tag paths, and "
-            "del with the same words without the value. A parameter without equivalent is "
-            "refused with the reason (8), as are mirror disks, COM and disk heartbeats."
+            "del with the same words without the value. They write out the original's defaults "
+            "where those are not ours, and come to the same as clpcfctrl --import of such a "
+            "file, in any order and any number of times. A parameter is a note (0) where nothing "
+            "is lost or somebody has to decide, and refused with the reason (8) where something "
+            "is lost, as are mirror disks, COM and disk heartbeats; later lines about a refused "
+            "object say so. Devices are numbered as in a clp.conf, or from 0 in each type. What "
+            "was told in these forms, and clp.toml cannot hold, is kept beside it in "
+            "clp.toml.clpcfset; where both differ, clp.toml counts."
         ),
         (
             "A value is checked at once (8), and so is the name of an object (5). clpcfchk says "
@@ -179,6 +186,8 @@ def create(path: str, words: list[str], *, force: bool) -> Session:
             raise ClpError(ExitCode.REFUSED, f"{path}: is there already.", hint)
         replace_file(f"{path}.bak", read(path).encode(), CONFIG_MODE)
     session = Session(path, HEAD, new=True)
+    with contextlib.suppress(OSError):
+        os.unlink(session.told_path)  # it is of the file before
     session.config.set("cluster.name", words[0])
     if os.path.lexists(path):
         session.note(f"The file as it was is {path}.bak.")

@@ -1,7 +1,8 @@
 """Files that are made from data of the package: `python -m clptools.cli.generate`.
 
 Man pages and completions come from the commands, the page of scenarios from their language, the
-page of events from the catalogue of notices, the types of the socket's JSON from the structs of the
+page of events from the catalogue of notices, that of EXPRESSCLUSTER from the table of its
+parameters, the types of the socket's JSON from the structs of the
 agent.  Run it after a change of these; a test
 compares the files with what it would write.
 """
@@ -36,6 +37,7 @@ from clptools.cli.command import Command
 from clptools.cli.daemons import DAEMONS
 from clptools.cli.pages import completions
 from clptools.cli.pages.docs import events_page, scenarios_page
+from clptools.cli.pages.from_original import original_page
 from clptools.cli.pages.man_pages import config_page, page
 from clptools.cli.registry import COMMANDS
 from clptools.core.model.requests import Outcome, Request
@@ -59,6 +61,7 @@ def files() -> dict[str, str]:
         **{f"man/{command.name}.8": page(command, every) for command in every},
         "docs/scenarios.md": scenarios_page(),
         "docs/events.md": events_page(),
+        "docs/from-expresscluster.md": original_page(),
         "man/clp.toml.5": config_page(registries()),
         "completions/clptools.bash": completions.bash(every),
         "completions/_clptools": completions.zsh(every),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from clptools.cli.command import SUCCEEDED, Answer, done
@@ -43,6 +44,7 @@ def _translated(data: bytes, source: str, target: str, *, force: bool) -> Answer
     from clptools.config.files import CONFIG_MODE, replace_file
     from clptools.config.importer import import_clp_conf
     from clptools.config.load import loads
+    from clptools.config.told import SUFFIX
     from clptools.registries import registries
 
     imported = import_clp_conf(data, source)
@@ -62,6 +64,8 @@ def _translated(data: bytes, source: str, target: str, *, force: bool) -> Answer
     text = f"{IMPORTED}{os.path.basename(source)!r}.\n\n{imported.text}"
     loaded = loads(text, registries(), target)
     replace_file(target, text.encode(), CONFIG_MODE)
+    with contextlib.suppress(OSError):
+        os.unlink(os.path.realpath(target) + SUFFIX)  # it is of the file before
     reports = (*imported.reports, *loaded.reports)
     lines = [line for report in reports for line in render_report(report)]
     counts = {str(grade): count for grade, count in imported.counts.items()}

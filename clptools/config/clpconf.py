@@ -91,6 +91,12 @@ class Node:
                 yield path, child
             yield from child.leaves(f"{path}/")
 
+    def copy(self) -> Node:
+        """The same tree, to be changed."""
+        node = Node(self.tag, self.label, self.text, self.line)
+        node.children = [child.copy() for child in self.children]
+        return node
+
     def make(self, path: str) -> Node:
         """The element at a tag path, made with those on the way where it is missing."""
         node = self
@@ -245,9 +251,10 @@ class _Reader:
 # ---------------------------------------------------------------------- writing
 
 
-def written(root: Node, encoding: str = "UTF-8") -> bytes:
+def written(root: Node, encoding: str = "UTF-8", comment: str = "") -> bytes:
     """The file, pretty-printed; letters that the encoding lacks become references."""
     head = f'<?xml version="1.0" encoding="{encoding}" standalone="yes"?>\n'
+    head += f"<!-- {comment} -->\n" if comment else ""
     return (head + "".join(_lines(root, ""))).encode(encoding, "xmlcharrefreplace")
 
 

@@ -258,6 +258,10 @@ class _Exporter:
         node = Node("group", group.name)
         self.root.children.append(node)
         self._rows(node, table, rows_of("group"))
+        self._waits(node, table)
+        if self._said_apart() and table.pop("exclusive_with", ()):
+            codes = {word: code for code, word in original.EXCLUSIVE.items()}
+            node.set("exclusive", codes[str(table.pop("exclusive", "absolute"))])
         node.set("gid", str(number))
         for place, server in enumerate(table.pop("servers", ())):
             node.set(f"policy@{server}/order", str(place))
@@ -268,6 +272,26 @@ class _Exporter:
         for key in ("name", "type", "resource"):
             table.pop(key, None)
         self._left(group.label, table, group.kind, group.table)
+
+    def _waits(self, node: Node, table: Json) -> None:
+        for name in table.pop("start_after", ()):
+            node.make(f"depend/act/depend@{name}")
+        for name in table.pop("start_after_same_server", ()):
+            node.set(f"depend/act/depend@{name}/sameserver", "1")
+        for name in table.pop("stop_after", ()):
+            node.make(f"depend/deact/depend@{name}")
+        if "stop_after_at" in table:
+            stops = table.pop("stop_after_at")
+            for stop, (word, _) in original.STOPS.items():
+                node.set(f"depend/deact/{stop}/use", str(int(word in stops)))
+
+    def _said_apart(self) -> bool:
+        """Whether groups that are kept apart all are so from each other, as in a `clp.conf`."""
+        apart: dict[str, set[str]] = {}
+        for group in self.config.all_of("group"):
+            for other in group.table.get("exclusive_with", ()):
+                apart.setdefault(group.name, set()).add(other)
+        return all(others == set(apart) - {name} for name, others in apart.items())
 
     def _resource(self, resource: Found) -> bool:
         """Whether the file can say it."""
@@ -281,6 +305,8 @@ class _Exporter:
             table.setdefault("start_retries", 0)
         else:
             self._times(node, table)
+            if table.pop("background", False):
+                node.set("parameters/act/sync", "0")
         if kind == "fip":
             self._floating(node, table)
         self._rows(node, table, rows_of("resource", kind))

@@ -18,6 +18,7 @@ from clptools.config.clpconf import Node, number, parsed, spelled
 from clptools.config.document import rendered
 from clptools.config.fip_address import fip_address
 from clptools.config.groups import ALL_GROUPS, REFUSED_GROUPS
+from clptools.config.monitors import is_driver_category
 from clptools.config.original import Grade, NotCarried, row_of
 from clptools.config.original_alerts import alerts
 from clptools.config.variants import REFUSED
@@ -75,7 +76,7 @@ class Translation(msgspec.Struct, frozen=True, kw_only=True):
     windows: bool
     """The file is of EXPRESSCLUSTER for Windows."""
     refused: dict[str, str]
-    """Group resource or monitor that is not carried -> the reason."""
+    """Group, group resource or monitor that is not carried -> the reason."""
 
 
 class Imported(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,9 +117,8 @@ def translated(root: Node) -> Translation:
 
 def _reports(found: Translation, file: str) -> Iterator[Report]:
     def report(severity: str, message: str, hint: str = "", line: int = 0) -> Report:
-        return Report(
-            severity=severity, message=legible(f"{message}."), hint=hint, file=file, line=line
-        )
+        told, mend = legible(f"{spelled(message)}."), legible(spelled(hint))
+        return Report(severity=severity, message=told, hint=mend, file=file, line=line)
 
     for remark in found.remarks:
         if remark.first:
@@ -346,6 +346,19 @@ class _Translator:
                 )
             )
 
+        tag = "emergency/timeout/notrecovery/use"
+        polled = [one for one in self._objects("monitor") if one.tag in original.POLLING]
+        silent = [one.label for one in polled if not one.value(tag)]
+        if silent:
+            self.remarks.append(
+                Remark(
+                    about="time-outs",
+                    text=f"monitors {spelled(', '.join(silent))}: a time-out is recovered from as "
+                    "any failure here; in the original it is not, unless the file says so",
+                    hint="Set timeout so long that only what has failed exceeds it.",
+                )
+            )
+
     def _cluster(self, found: dict[str, Any], has_nps: bool) -> None:
         """`[cluster]` and `[alert]`, and all that no object has read."""
         if has_nps:  # without one the original does nothing
@@ -490,6 +503,7 @@ class _Translator:
         name, label, kind = group.label, f"group {group.label}", _group_type(group)
         if kind != "failover":
             reason = REFUSED_GROUPS.get(kind, "no such group type")
+            self.refused[name] = reason
             self._all_lost(group, f"{label} ({kind})", reason)
             for one in group.all("resource"):
                 if one.label in self.resources:
@@ -504,6 +518,8 @@ class _Translator:
         if order:
             found["servers"] = list(dict.fromkeys(one.label for one in order))
             self._carried(group, label, *(one.step for one in order))
+        self._waits(group, found, label)
+        self._apart(group, found, label)
         self._rows_but_resources(group, found, label)
         kept = []
         for one in self._once(group.all("resource")):
@@ -514,6 +530,63 @@ class _Translator:
         if kept:
             found["resource"] = kept
         return found
+
+    def _waits(self, group: Node, found: dict[str, Any], label: str) -> None:
+        """The groups after which it starts and stops."""
+        known = {one.label for one in self.groups if _group_type(one) == "failover"}
+        for part, key in (("act", "start_after"), ("deact", "stop_after")):
+            holder = group.find(f"depend/{part}")
+            for one in holder.all("depend") if holder is not None else ():
+                tag = f"depend/{part}/{one.step}"
+                if one.label not in known or one.label == group.label:
+                    reason = "there is no such group to wait for"
+                    self._all_lost_below(one, label, tag, reason)
+                    continue
+                same = one.value("sameserver") or group.value("depend/act/sameserver")
+                own = f"{key}_same_server" if part == "act" and same == "1" else key
+                found[own] = [*found.get(own, ()), one.label]
+                self._carried(group, label, tag)
+        for key in ("start_after", "start_after_same_server", "stop_after"):
+            if key in found:
+                found[key].sort(key=[one.label for one in self.groups].index)
+        self._carried(group, label, "depend/act/sameserver")
+        uses = {
+            stop: group.value(f"depend/deact/{stop}/use", str(int(usual)))
+            for stop, (_, usual) in original.STOPS.items()
+        }
+        stops = [original.STOPS[stop][0] for stop, use in uses.items() if use == "1"]
+        if "stop_after" in found and stops != ["cluster"]:
+            found["stop_after_at"] = stops
+        self._carried(group, label, *(f"depend/deact/{stop}/use" for stop in uses))
+
+    def _all_lost_below(self, node: Node, label: str, tag: str, reason: str) -> None:
+        self._end(node if not node.children else None, label, tag, Grade.LOST, reason)
+        for below, leaf in node.leaves():
+            self._end(leaf, label, f"{tag}/{below}", Grade.LOST, reason)
+
+    def _apart(self, group: Node, found: dict[str, Any], label: str) -> None:
+        """The groups from which it is kept apart: all that are exclusive, as it is."""
+        node = group.find("exclusive")
+        if node is None or not node.text:
+            return
+        if node.text not in original.EXCLUSIVE:
+            self._end(node, label, "exclusive", Grade.LOST, "that code has no equivalent")
+            return
+        others = [
+            one.label
+            for one in self.groups
+            if one is not group
+            and _group_type(one) == "failover"
+            and original.EXCLUSIVE.get(one.value("exclusive"))
+        ]
+        how = original.EXCLUSIVE[node.text]
+        if how and not others:
+            reason = "no other group is exclusive, so it is kept apart from none"
+            self._end(node, label, "exclusive", Grade.EQUIVALENT, reason)
+            return
+        if how:
+            found |= {"exclusive_with": others, "exclusive": how}
+        self._end(node, label, "exclusive", Grade.CARRIED)
 
     def _rows_but_resources(self, group: Node, found: dict[str, Any], label: str) -> None:
         for one in group.all("resource"):
@@ -554,8 +627,6 @@ class _Translator:
         else:
             self._floating(resource, found, label)
         self._rows(resource, found, label, "resource", kind)
-        if resource.value("parameters/act/sync") == "0":
-            found |= {"start_retries": 0, "failover_on_failure": 0, "final_action": "none"}
         return found
 
     def _depends(self, resource: Node, group: str, label: str) -> list[str]:
@@ -613,16 +684,10 @@ class _Translator:
                 found["stop_timeout"] = wanted[1]
             self._carried(resource, label, start, stop)
         sync = resource.find("parameters/act/sync")
-        if sync is not None and sync.text == "0":
-            self._end(
-                sync, label, "parameters/act/sync", Grade.DECISION,
-                "a start is waited for here, so this one has no recovery: a start script that "
-                "goes on would count as failed at its timeout",
-                "Let the script put the program into the background (&), or make it a resource of "
-                "type service; then take out failover_on_failure = 0.",
-            )  # fmt: skip
-        else:
-            self._carried(resource, label, "parameters/act/sync")
+        if sync is not None and sync.text in ("", "0", "1"):
+            if sync.text == "0":
+                found["background"] = True
+            self._end(sync, label, "parameters/act/sync", Grade.CARRIED)
 
     def _floating(self, resource: Node, found: dict[str, Any], label: str) -> None:
         """The address of a fip, with its interface and its prefix length."""
@@ -761,6 +826,8 @@ class _Translator:
             tag: self._count(monitor, f"emergency/threshold/{tag}", label)
             for tag in ("restart", "fo", "script")
         }
+        if counts["fo"] is None:  # so it is called in other versions
+            counts["fo"] = self._count(monitor, "emergency/threshold/fo2", label)
         if monitor.tag == "mrw" and counts["restart"] is None:
             # Broken hardware is still broken after a restart on it (hardware guide: choose
             # failover).
@@ -785,7 +852,11 @@ class _Translator:
                 recovery[key] = counts[tag]
         self._final_action(monitor, recovery, label)
         uses = [use for use in _USES if monitor.value(_BEFORE + use) == "1"]
-        if uses:
+        if uses and is_driver_category(monitor.value("parameters/category")):
+            for use in uses:
+                reason = "a driver's message is acted on at once, without a script before"
+                self._end(monitor.find(_BEFORE + use), label, _BEFORE + use, Grade.LOST, reason)
+        elif uses:
             recovery["pre_action_script"] = path
             if len(uses) < len(_USES):
                 text = f"{label}: the script of {_BEFORE}{uses[0]} runs before every step here"

@@ -108,6 +108,10 @@ PARTITION_ACTIONS = {
 RESTARTS, FAILOVERS = 3, 1
 """Thresholds of a monitor; a `clp.conf` has only what differs from its defaults."""
 PARTITION_ACTION = "shutdown"
+STOPS = {"cluster": ("cluster", True), "server": ("server", False), "other": ("group", False)}
+"""Below `depend/deact`: the stops at which a group waits for others -> our word, the default."""
+EXCLUSIVE = {"0": "", "1": "normal", "2": "absolute"}
+"""`exclusive` of a group: how strictly those that have it are kept apart."""
 START_RETRIES = {"exec": 0}
 """`act/retry` by type."""
 START_RETRIES_OF_OTHERS = 5
@@ -138,8 +142,10 @@ MONITORS = ("userw", "mrw", "genw", "ipw", "miiw", "pidw", "bmcw", "diskw", "fip
 LINKS = ("lankhb", "lanhb", "bmchb", "witnesshb")
 LINK_DEVICES = {"mdc": "mdc", "disk": "diskhb", "com": "comhb"}
 """Types of devices -> the interconnect that they are for, which is not carried."""
-SECRETS = ("passwd", "password", "encrypwd", "authkey", "snmpcom")
-"""Last steps of tags whose values are never shown."""
+PASSWORDS = ("passwd", "password", "encrypwd", "authkey")
+"""Last steps of tags whose values are neither shown nor kept."""
+SECRETS = (*PASSWORDS, "snmpcom")
+"""Those whose values are never shown."""
 
 # ---------------------------------------------------------------------- rows
 
@@ -197,6 +203,8 @@ _MESSAGES = decision("alerts are chosen by alert.level, not one by one")
 _MAIL = otherwise("the subject and the charset of alert mails are not chosen")
 _STANDBY = "scripts run only where the group starts or stops"
 
+EMPTY = ("heartbeat", "networkpartition", "server", "group", "resource", "monitor")
+"""Sections that a file may have without anything in them."""
 CLUSTER: dict[str, Row] = {
     "cluster/name": text("cluster.name"),
     "cluster/comment": otherwise("it has no key; write it as a comment into clp.toml"),
@@ -209,7 +217,10 @@ CLUSTER: dict[str, Row] = {
     ),
     "cluster/networkpartition/": lost("there is no equivalent"),
     "cluster/cialert/": lost("the LED is switched by clpledctrl, not when a server goes down"),
-    "cluster/rsctimeout/": decision("each resource has its timeout and final_action"),
+    "cluster/rsctimeout/": Row(
+        same="0", why="each resource has its timeout and final_action", grade=Grade.DECISION
+    ),
+    "cluster/sysinfo/": only("0", "figures of the system are not collected"),
     "cluster/messages/": _MESSAGES,
     "cluster/mail/": _MAIL,
     "cluster/trap/": otherwise("traps go where alert.snmp_to says"),
@@ -232,10 +243,7 @@ CLUSTER: dict[str, Row] = {
     "mail/": _MAIL,
     "webmgr/": _NO_WEB,
     "webalert/": _NO_WEB,
-    **dict.fromkeys(
-        ("heartbeat", "networkpartition", "server", "group", "resource", "monitor"),
-        otherwise("it is empty"),
-    ),
+    **dict.fromkeys(EMPTY, otherwise("it is empty")),
     "statsd/": lost("times are not sent to StatsD: metrics are served for Prometheus"),
     "rstd/": lost("there is no REST API: every command has --json"),
 }
@@ -256,8 +264,8 @@ GROUP: dict[str, Row] = {
     "start": code("startup", {"1": "auto", "0": "manual"}),
     "failover": code("failover", {"1": "auto", "0": "manual"}),
     "failback": code("failback", {"0": "manual", "1": "auto"}),
-    "exclusive": only("0", "groups do not exclude each other: give them different servers"),
-    "depend/": lost("groups do not wait for each other: put what belongs together into one group"),
+    "depend/act/timeout": number("start_wait"),
+    "depend/deact/timeout": number("stop_wait"),
 }
 RESOURCE: dict[str, Row] = {
     "comment": text("comment"),
@@ -293,7 +301,11 @@ MONITOR: dict[str, Row] = {
     "polling/timing": code("timing", {"0": "always", "1": "active"}),
     "firstmonwait": number("start_wait"),
     "emergency/timeout/notreconfirmation/use": only("1", "a time-out is never retried"),
-    "emergency/timeout/notrecovery/use": only("0", "a time-out is recovered from as any failure"),
+    "emergency/timeout/notrecovery/use": only(
+        "0",
+        "a time-out is recovered from as any failure: make timeout long enough",
+        Grade.DECISION,
+    ),
     "emergency/dumpcollect/": lost("no dump of a process that hangs is taken"),
 }
 MONITOR_TYPES: dict[str, dict[str, Row]] = {
@@ -303,7 +315,11 @@ MONITOR_TYPES: dict[str, dict[str, Row]] = {
         "parameters/": otherwise("its lengths follow from cluster.self_stop"),
         "polling/": otherwise("its lengths follow from cluster.self_stop"),
         "emergency/": otherwise("what it does is its method"),
-        "relation/": otherwise("what it does is its method"),
+        "relation/type": Row(same="cls", why="what it does is its method", grade=Grade.EQUIVALENT),
+        "relation/name": Row(
+            same="LocalServer", why="what it does is its method", grade=Grade.EQUIVALENT
+        ),
+        "target": otherwise("it watches its server"),
     },
     "mrw": {
         "parameters/category": text("category"),
@@ -314,6 +330,8 @@ MONITOR_TYPES: dict[str, dict[str, Row]] = {
         "parameters/userlog": _LOGS,
         "parameters/logrotate/": _LOGS,
         "parameters/waitstop": only("0", "there is no equivalent"),
+        "parameters/waitmonstart": otherwise("it is for a script that is not waited for"),
+        "parameters/default": otherwise("a path that begins with / is an application's"),
     },
     "miiw": {"parameters/object": Row(key="interface", by_server=True)},
     "diskw": {

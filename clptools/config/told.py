@@ -8,14 +8,15 @@ files differ, `clp.toml` counts.
 
 from __future__ import annotations
 
-import copy
+import hashlib
 from typing import Any
 
-from clptools.config.clpconf import Node, parsed
+from clptools.config.clpconf import Node, parsed, written
 from clptools.config.document import Document, rendered
 from clptools.config.edit import Configuration
 from clptools.config.exporter import exported
 from clptools.config.importer import translated
+from clptools.config.original import PASSWORDS
 from clptools.faults import ClpError
 
 SUFFIX = ".clpcfset"
@@ -28,17 +29,33 @@ _OBJECTS = ("server", "group", *_SECTIONS)
 _Tables = dict[str, Any]
 
 
+def kept_of(tree: Node, text: str) -> bytes:
+    """The file of what was told, for a `clp.toml` of that text; without passwords."""
+    kept = tree.copy()
+    for tag, leaf in kept.leaves():
+        if tag.rpartition("/")[2] in PASSWORDS:
+            leaf.text = ""
+    return written(kept, comment=_stamp(text))
+
+
 def tree_of(config: Configuration, kept: bytes) -> Node:
     """The tree of a configuration, with what `kept` knows beyond it."""
-    now = exported(config).root
     try:
         old = parsed(kept, "")
-    except ClpError:
-        return now  # there is none yet, or somebody edited it: clp.toml is enough
+    except ClpError:  # there is none yet, or somebody edited it: clp.toml is enough
+        return exported(config).root
+    if _stamp(config.document.original).encode() in kept[:300]:
+        return old
+    now = exported(config).root
     carried = translated(old).tables
     document = Document(rendered(carried))
     was = translated(exported(Configuration(document, config.registries)).root).tables
     return _Merge(now, old, was, translated(now).tables).result()
+
+
+def _stamp(text: str) -> str:
+    """By which a file of what was told knows its `clp.toml`."""
+    return f"clp.toml {hashlib.sha256(text.encode()).hexdigest()}"
 
 
 class _Merge:
@@ -143,8 +160,3 @@ def _named(tables: _Tables, kind: str) -> dict[str, _Tables]:
 
 def _find(tables: _Tables, kind: str, name: str) -> _Tables | None:
     return _named(tables, kind).get(name)
-
-
-def edited(root: Node) -> Node:
-    """A copy to be changed."""
-    return copy.deepcopy(root)

@@ -43,14 +43,23 @@ class Options(VariantOptions, frozen=True, kw_only=True):
     start: str = ""
     stop: str = ""
     migrate: str = ""
+    background: bool = False
+    """Its start script is not waited for."""
     prepare: str = ""
     """Run apart from the resource (`core/monitors/preparation.py`)."""
 
 
 async def start(resource: Resource, context: ResourceContext) -> ResourceOutcome:
     """Run the start script."""
-    script = read(Options, resource.options).start
-    return await _run(resource, context, "start", script, resource.start_timeout_ms)
+    options = read(Options, resource.options)
+    return await _run(
+        resource,
+        context,
+        "start",
+        options.start,
+        resource.start_timeout_ms,
+        background=options.background,
+    )
 
 
 async def stop(resource: Resource, context: ResourceContext) -> ResourceOutcome:
@@ -73,7 +82,13 @@ def warm_up() -> None:
 
 
 async def _run(
-    resource: Resource, context: ResourceContext, op: str, script: str, timeout_ms: int
+    resource: Resource,
+    context: ResourceContext,
+    op: str,
+    script: str,
+    timeout_ms: int,
+    *,
+    background: bool = False,
 ) -> ResourceOutcome:
     if not script:
         return ResourceOutcome(ok=True, text=f"{context.group}/{resource.name} has no {op} script")
@@ -84,6 +99,7 @@ async def _run(
             timeout_ms=timeout_ms,
             environment=script_environment(resource, context),
             grace_ms=FORCED_GRACE_MS if context.forced else GRACE_MS,
+            background=background,
         )
     )
     return ResourceOutcome(ok=result.ok, timed_out=result.timed_out, text=result.text)

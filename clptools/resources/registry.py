@@ -56,6 +56,14 @@ FIELDS: dict[str, tuple[Field, ...]] = {
         ),
         Field(
             section=_SECTION,
+            name="background",
+            parse=BOOLEAN,
+            default=False,
+            help="Whether the start script is the program itself and goes on: the start succeeds "
+            "as soon as it has begun, the stop script has to end it, and pidw can watch it.",
+        ),
+        Field(
+            section=_SECTION,
             name="migrate",
             parse=SCRIPT,
             default="",

@@ -49,6 +49,8 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     """`CLP_*` variables; nothing else of the agent's environment reaches the script."""
     grace_ms: int = GRACE_MS
     """From TERM to KILL, of this script and of one that it supersedes."""
+    background: bool = False
+    """It is not waited for: it goes on by itself, and no later script of its name ends it."""
 
 
 class ScriptResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,6 +131,8 @@ class ScriptRunner:
         self._grace_ms = grace_ms
         self._register = Register(paths.run_dir() + "/scripts")
         self._running: dict[str, _Process] = {}
+        self._left: set[_Process] = set()
+        """Those in the background, until they end."""
         self._shielded = _oom_score_adj() < 0
         _home()
 
@@ -145,6 +149,8 @@ class ScriptRunner:
         check_script(script.path)
         await self.end(script.name, script.grace_ms)
         process = await self._start(script)
+        if script.background:
+            return self._leave(process)
         try:
             timed_out = not await process.wait(script.timeout_ms)
             if timed_out:
@@ -181,6 +187,8 @@ class ScriptRunner:
         """Stop watching; running scripts are left alone, for the next agent to find."""
         for process in list(self._running.values()):
             self._forget(process)
+        for process in self._left:
+            process.forget()
 
     def _grace(self, script: Script) -> int:
         return min(self._grace_ms, script.grace_ms)
@@ -256,6 +264,20 @@ class ScriptRunner:
         with contextlib.suppress(OSError):
             process.entry = self._register.started(entry, popen.pid)
         return process
+
+    def _leave(self, process: _Process) -> ScriptResult:
+        """It goes on; nobody waits for its end but to reap it."""
+        self._forget_entry(process.entry)
+        del self._running[process.script.name]
+        process.reported.set_result(None)
+        self._left.add(process)
+        process.ended.add_done_callback(lambda _: self._reap(process))
+        return ScriptResult(ok=True, text=f"{process.script.path} goes on in the background")
+
+    def _reap(self, process: _Process) -> None:
+        self._left.discard(process)
+        process.popen.wait()
+        process.pipe.script_ended()
 
     def _forget_entry(self, entry: Running) -> None:
         """If the file stays, it names no live process and goes at the next check."""

@@ -155,7 +155,7 @@ def test_a_configuration_that_is_not_whole_yet_is_no_fault(here: Path, clp: Clp)
         ("add alertservice dn1000s", 8, "no warning lamps"),
         ("add monparam genw mrw1 polling/interval 3", 5, "monitor mrw1 is mrw, not genw"),
         ("add monparam mrw mrw1 polling/interval soon", 8, "soon is not a number"),
-        ("add grpparam failover failover1 exclusive 1", 8, "groups do not exclude each other"),
+        ("add grpparam failover failover1 exclusive 7", 8, "that code has no equivalent"),
         ("add grpparam failover failover1 policy@server9/order 1", 5, "no such server"),
         ("add rscparam exec exec1 parameters/nonsense 1", 8, "there is no equivalent"),
         ("add clsparam cluster/networkpartition/npaction 11", 8, "I/O fencing"),

@@ -16,6 +16,7 @@ from clptools.api.messages import ConfigFiles
 from clptools.cli.json_types import ExplanationJson, HardwareJson
 from clptools.cli.main import run
 from clptools.cli.render import maps
+from clptools.cli.render.configuration import Kind, configuration
 from clptools.cli.render.explain import afterwards, explanation
 from clptools.cli.render.status import hardware, status
 from clptools.cli.render.text import clean, clock, cut, duration, field, width, wrap
@@ -24,6 +25,7 @@ from clptools.core.model.view import ConditionView
 from clptools.faults import ClpError, ExitCode
 from tests.api.fake import Agent, socket_path
 from tests.cli import clpstat_samples as samples
+from tests.config.sample import SAMPLE, good
 
 NOW = samples.NOW
 Output = pytest.CaptureFixture[str]
@@ -436,6 +438,25 @@ def test_groups_that_are_kept_apart_are_the_exclusion_rules(root: Path, capsys: 
     assert json.loads(capsys.readouterr().out)["exclusions"] == [
         {"name": "failover2", "exclusive": "normal", "groups": ["failover2", "failover1"]}
     ]
+
+
+@pytest.mark.parametrize(
+    ("more", "shown"),
+    [
+        ("", ["192.168.0.100"]),
+        (
+            'address_on = { server2 = "192.168.0.99/25" }\n',
+            ["192.168.0.100 (server1)", "192.168.0.99 (server2)"],
+        ),
+    ],
+)
+def test_a_floating_address_is_shown_as_arping_takes_it(more: str, shown: list[str]) -> None:
+    address = 'address = "192.168.0.100/24"'
+    line = next(one for one in SAMPLE.splitlines(True) if one.startswith(address))
+    text = configuration(good(SAMPLE.replace(line, line + more)), (Kind.RESOURCE,), "fip1")
+    found = [line.partition(":")[2].strip() for line in text.splitlines() if "IP" in line]
+    assert found == shown
+    assert f"    {'Prefix Length':<57}: 24" in text
 
 
 def test_one_object_is_shown_by_its_name_or_refused_with_near_ones(

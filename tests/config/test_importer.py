@@ -118,7 +118,7 @@ def test_parameters_with_an_equivalent_come_over_and_the_others_are_named_with_t
                      "final_action": "stop-group", "pre_action_script": "preaction.sh"},
     }  # fmt: skip
     said = " ".join(str(report) for report in imported.reports)
-    for part in ("exclusive = 1 not carried: groups do not exclude", "deact/action = 4",
+    for part in ("exclusive = 1 not needed here: no other group is exclusive", "deact/action = 4",
                  "userlog = /x", "emergency/dumpcollect/use = 1",
                  "depend@none not carried: not in the file"):  # fmt: skip
         assert part in said

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from clptools.core.model.settings import Resource
+from clptools.core.model.settings import Option, Resource
 from clptools.resources import exec as exec_
 from clptools.resources import operations, registry
 from clptools.resources.operations import ResourceContext, ResourceOutcome
@@ -21,7 +21,7 @@ from tests.conftest import LIMIT_S, until
 from tests.resources.conftest import MakeScript
 
 
-def resource(**options: str) -> Resource:
+def resource(**options: Option) -> Resource:
     return Resource(
         name="exec1",
         type="exec",
@@ -32,7 +32,7 @@ def resource(**options: str) -> Resource:
     )
 
 
-def carry_out(op: str, lines: list[str] | None = None, **options: str) -> ResourceOutcome:
+def carry_out(op: str, lines: list[str] | None = None, **options: Option) -> ResourceOutcome:
     heard: list[str] = [] if lines is None else lines
 
     async def main() -> ResourceOutcome:
@@ -175,6 +175,28 @@ def test_a_migrate_script_is_run_like_the_others(make_script: MakeScript) -> Non
     os.chmod(loose, 0o777)
     untrusted = carry_out("migrate", migrate="loose.sh")
     assert not untrusted.ok and "loose.sh" in untrusted.text
+
+
+async def test_a_start_in_the_background_goes_on_and_the_stop_script_ends_it(
+    make_script: MakeScript, tmp_path: Path
+) -> None:
+    pid, told = tmp_path / "pid", tmp_path / "told"
+    make_script(
+        "failover1/exec1/start.sh",
+        f"trap 'echo ended > {told}; exit 0' TERM\necho $$ > {pid}\nwhile :; do sleep 0.05; done\n",
+    )
+    make_script("failover1/exec1/stop.sh", f"kill $(cat {pid})\n")
+    heard: list[str] = []
+    runner = ScriptRunner(log=lambda name, line: heard.append(line), grace_ms=200)
+    context = ResourceContext(server="server2", group="failover1", event="START", run=runner.run)
+    started = await perform(resource(background=True), "start", context)
+    assert started.ok and "goes on in the background" in started.text
+    assert runner.running == () and runner.leftovers() == ()
+    await until(lambda: pid.exists() and pid.read_text().strip().isdigit())
+    number = int(pid.read_text())
+    assert (await perform(resource(background=True), "stop", context)).ok
+    await until(lambda: told.exists() and not os.path.exists(f"/proc/{number}"))
+    runner.close()
 
 
 def test_no_stop_script_is_a_stop() -> None:

@@ -257,7 +257,6 @@ def _resources(settings: Settings, detail: bool) -> Iterator[Section]:
 
 
 RESOURCE_KEYS = {
-    "address": "IP Address",
     "interface": "Interface",
     "start": "Start Script Path",
     "stop": "Stop Script Path",
@@ -269,7 +268,16 @@ def _resource_lines(group: Group, resource: Resource, detail: bool) -> Lines:
     yield "Type", resource.type
     yield "Comment", resource.comment
     yield "Group", group.name
-    yield from _options(resource.options, RESOURCE_KEYS)
+    options = dict(resource.options)
+    # Old scripts give what stands there to arping -s, which takes no prefix length.
+    address = options.pop("address", None)
+    of_each = address if isinstance(address, dict) else {"": str(address)} if address else {}
+    for server, one in of_each.items():
+        host, _, prefix = one.partition("/")
+        of_it = f" ({server})" if server else ""
+        yield "IP Address", f"{host}{of_it}"
+        yield "Prefix Length", f"{prefix}{of_it}"
+    yield from _options(options, RESOURCE_KEYS)
     if not detail:
         return
     yield "Depends On", ", ".join(resource.depends)

@@ -1,0 +1,161 @@
+"""`docs/from-expresscluster.md`, from the table of the original's parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from clptools.config import original
+from clptools.config.groups import REFUSED_GROUPS
+from clptools.config.original import Row
+from clptools.config.variants import REFUSED
+
+_HEAD = """\
+# From EXPRESSCLUSTER
+
+For anyone who brings a configuration, a script or a habit from EXPRESSCLUSTER X. The tables are
+generated from those by which a `clp.conf` is translated (`python -m clptools.cli.generate`).
+
+## A configuration comes over
+
+1. Copy `clp.conf` and `scripts/` of the original (below `/opt/nec/clusterpro`) into one folder.
+2. `clpcfctrl --import FOLDER -x NEW` writes `NEW/clp.toml` and copies the scripts, whose layout is
+   the same.
+3. Read what it says. Each parameter is *carried*, or named with its value: *equivalent* is done in
+   another way here and nothing is lost; *needs your decision* names what to decide; *lost* has no
+   equivalent. They are counted at the end.
+4. Set the accounts of the BMCs, which no `clp.conf` says in a readable form: `clpbmccnf`.
+5. `clpcfchk NEW` says whether it fits together and what it can prove; `clpcfctrl --push -x NEW`
+   puts it in force.
+
+The order of elements never matters. A file of EXPRESSCLUSTER for Windows is refused unless
+`--force` is given.
+
+## Scripts that build or edit a configuration
+
+`clpcfset` takes the original's words, in any order and any number of times, and comes to the same
+as an import. It ends with 0 and a note where nothing is lost or somebody has to decide, with 8 and
+the reason where something is lost, so that a script under `sh -e` stops only there.
+
+A script that edits a `clp.conf` by `sed` or reads it by `xmllint` works on an export:
+
+```
+clpcfctrl --export clp.conf
+sed -i 's/192.0.2.9/192.0.2.10/' clp.conf
+clpcfctrl --import clp.conf --merge -x /etc/clptools
+clpcfctrl --push
+```
+
+`--export` names what such a file cannot say; with `--merge`, that stays as it is in `clp.toml`.
+
+## Parameters
+
+`-` means that it sets no key, with the reason. A parameter that is in none of the tables has no
+equivalent.
+"""
+_TITLES = {
+    "cluster": "The cluster, and what belongs to no object",
+    "server": "Servers",
+    "group": "Groups",
+    "resource": "Group resources",
+    "monitor": "Monitors",
+}
+_MORE = {
+    "server": (
+        ("priority", "its place in the file", ""),
+        ("device@ID", "[[interconnect]] address, [server.bmc] address", ""),
+    ),
+    "group": (
+        ("policy@SERVER/order", "servers", "in this order"),
+        ("depend/act/depend@GROUP", "start_after", "with sameserver 1: start_after_same_server"),
+        ("depend/deact/depend@GROUP", "stop_after", ""),
+        ("depend/deact/cluster, server, other/use", "stop_after_at", ""),
+        ("exclusive", "exclusive_with, exclusive", "from all groups that are exclusive"),
+    ),
+    "resource": (
+        ("depend@RESOURCE", "depends", "of one that is not carried: what that one depends on"),
+        ("exec: parameters/timeout/start", "timeout", ""),
+        ("exec: parameters/timeout/stop", "stop_timeout", "where it is another"),
+        ("exec: parameters/act/sync", "background", "0 is true"),
+        ("fip: parameters/ip", "address, interface", "the interface stands behind %"),
+    ),
+    "monitor": (
+        ("target", "target", "of a resource that is not carried: its group"),
+        ("polling/servers@ID/name", "servers", ""),
+        ("relation/name", "recovery.target", "LocalServer: none"),
+        ("emergency/threshold/restart", "recovery.restart_count", ""),
+        ("emergency/threshold/fo", "recovery.failover_count", ""),
+        ("emergency/threshold/script", "recovery.script", "the file of preaction/path"),
+        ("emergency/action", "recovery.final_action", ""),
+        ("emergency/preaction/use, path", "recovery.pre_action_script", "before every step"),
+        ("ipw: parameters/list@ID/ip", "targets", "of single servers: targets_on"),
+        ("genw: parameters/normalval", "normal", ""),
+        ("genw: parameters/sync", "-", "0 needs your decision: a script is run to its end"),
+    ),
+}  # fmt: skip
+"""What code reads, because several parameters make one key."""
+
+
+def original_page() -> str:
+    """The text of the page."""
+    parts = [_HEAD]
+    for section, title in _TITLES.items():
+        rows = [
+            *((f"`{tag}`", f"`{key}`" if key != "-" else key, why)
+              for tag, key, why in _MORE.get(section, ())),
+            *(
+                _line("", tag, row)
+                for tag, row in original.SECTIONS[section].items()
+                if tag not in (*original.EMPTY, "priority")
+            ),
+        ]  # fmt: skip
+        types = {"resource": original.RESOURCE_TYPES, "monitor": original.MONITOR_TYPES}
+        for kind, own in types.get(section, {}).items():
+            rows += [_line(f"{kind}: ", tag, row) for tag, row in own.items()]
+        parts.append(f"### {title}\n\n{_table(('parameter', 'key', 'remark'), rows)}")
+    parts.append("## Values that a `clp.conf` leaves out\n\n" + _OURS)
+    polling = [(kind, *map(str, times)) for kind, times in original.POLLING.items()]
+    parts.append(_table(("monitor", "interval", "timeout", "retries"), polling))
+    actions = [(code, f"`{word}`") for code, word in original.FINAL_ACTIONS.items()]
+    parts.append(f"## Final actions\n\n{_table(('code', 'final_action'), actions)}")
+    parts.append(f"## What is not carried\n\n{_table(('type', 'why', 'instead'), _types())}")
+    return "\n".join(parts)
+
+
+_OURS = """\
+A file says only what differs from the original's defaults, and public pages do not tell all of
+those. What is written out here is our choice, and the import says so: the prefix length of a
+floating address without one (24, IPv6 128), and of monitors:
+"""
+
+
+def _line(before: str, tag: str, row: Row) -> tuple[str, ...]:
+    tag = f"{tag}…" if tag.endswith("/") else tag
+    name = f"`{before}{tag}`"
+    if not row.key:
+        only = f" ({row.same} is carried)" if row.same is not None else ""
+        return name, "-", f"{row.grade}: {row.why}{only}"
+    remark = f"{row.unit:,} are 1" if row.unit > 1 else ""
+    if row.codes:
+        remark = ", ".join(f"{code} {word}" for code, word in row.codes.items())
+        remark = "see below" if len(row.codes) > 4 and row.key == "final_action" else remark
+    if row.by_server:
+        remark = f"of single servers: `{row.key}_on`"
+    return name, f"`{row.key}`", remark
+
+
+def _types() -> Iterator[tuple[str, str, str]]:
+    alike: dict[tuple[str, str, str], list[str]] = {}
+    for what, types in REFUSED.items():
+        for kind, (reason, mend) in types.items():
+            if what != "np":
+                alike.setdefault((what, reason, mend), []).append(f"`{kind}`")
+    for (what, reason, mend), kinds in alike.items():
+        yield f"{what} {', '.join(kinds)}", reason, mend
+    for kind, reason in REFUSED_GROUPS.items():
+        yield f"group `{kind}`", reason, ""
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+    lines += [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows]
+    return "\n".join(lines) + "\n"
