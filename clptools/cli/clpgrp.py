@@ -46,6 +46,12 @@ COMMAND = Command(
             "so (exit code 0)."
         ),
         (
+            "A group that starts or stops after other groups (start_after, stop_after in clp.toml) "
+            "waits for them; with -f it does not. A start that has waited for start_wait ends with "
+            "exit code 7, and the group starts later, as soon as it can. -s calls a stop off that "
+            "still waits."
+        ),
+        (
             "If a group cannot go there, the command refuses and says what would allow it (exit "
             "code 6)."
         ),

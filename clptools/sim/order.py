@@ -78,7 +78,8 @@ class Order:
 
     def _in_force(self, host: Host, group: str) -> list[Settings]:
         """What the server and the coordinator behind its grant have; nothing: that one is gone."""
-        candidate = host.node.state.lifecycle.runs[group].seen.candidate
+        run = host.node.state.lifecycle.runs.get(group)
+        candidate = run.seen.candidate if run is not None else ""
         ruler = next((h for h in self._world.hosts.values() if h.incarnation == candidate), None)
         return [host.settings, ruler.settings] if ruler is not None else []
 
@@ -125,7 +126,8 @@ class Order:
         if action.factor == "CLUSTERSTOP":
             return True
         at_once = self._world.t < self._closing_at + _AT_ONCE_US
-        ordered = host.node.state.lifecycle.runs[action.group].next_why is GroupWhy.STOPPED
+        run = host.node.state.lifecycle.runs.get(action.group)
+        ordered = run is not None and run.next_why is GroupWhy.STOPPED
         return ordered and at_once and action.group not in self._stopped
 
     def _runs(self, host: Host, group: str) -> bool:

@@ -75,7 +75,18 @@ def _group_servers(whole: Settings, now: Settings, line: Words) -> Settings:
 
 
 def _start_after(whole: Settings, now: Settings, line: Words) -> Settings:
-    return _with_group(now, line.group(), start_after=_groups(line))
+    group = line.group()
+    new = _with_group(now, group, start_after=_groups(line))
+    awaited = {g.name: (*g.start_after, *g.start_after_same_server) for g in new.groups}
+    found, more = {group}, list(awaited.get(group, ()))
+    while more:
+        name = more.pop()
+        if name == group:
+            raise BadLine(f"{group} would wait for itself")  # no `clp.toml` may say that
+        if name not in found:
+            found.add(name)
+            more += awaited.get(name, ())
+    return new
 
 
 def _exclusive(whole: Settings, now: Settings, line: Words) -> Settings:

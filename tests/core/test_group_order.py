@@ -140,6 +140,21 @@ def test_two_that_never_share_a_server_are_not_started_together() -> None:
     assert c.settle("db") == "server3"
 
 
+def test_a_new_coordinator_moves_no_group_that_is_apart_already() -> None:
+    both = (
+        group("app", ("server2", "server3", "server1"), exclusive_with=("db",)),
+        group("db", ("server3", "server2", "server1")),
+    )
+    c = Cluster(settings(3, groups=both))
+    assert (c.settle("app"), c.settle("db")) == ("server2", "server3")
+    assert c.coordinator() == "server1"
+    c.kill("server1")
+    c.until(lambda: c.coordinator() not in ("", "server1"))
+    c.run(10 * S)
+    assert (c.online("app"), c.online("db")) == ("server2", "server3")
+    assert not c.said(notices.GroupStops)
+
+
 def test_the_stricter_word_of_two_groups_counts() -> None:
     def apart(one: Exclusive, two: Exclusive) -> Exclusive:
         both = (

@@ -64,6 +64,8 @@ def test_stretched_is_just_what_the_manual_says() -> None:
     assert set(differ) == {
         "cluster.heartbeat_timeout_ms",
         "forced_stop.timeout_ms",
+        "groups.failover1.start_wait_ms",
+        "groups.failover1.stop_wait_ms",
         *resources,
         "monitors.genw1.interval_ms",
         "monitors.genw1.timeout_ms",

@@ -1391,7 +1391,7 @@ def anystop(node: Node) -> None:
 @mutation
 def leavesfirst(node: Node) -> None:
     """A server leaves with all others while a group waits in order elsewhere."""
-    put(node.stop_order, "is_under_way", lambda: False)
+    put(node.stop_order, "is_under_way", lambda since: False)
 
 
 @mutation

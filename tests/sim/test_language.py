@@ -104,6 +104,8 @@ def test_every_revision_is_played(name: str) -> None:
         "userw": "guard",
         "bmc": "server2 192.168.0.13",
         "forced-stop": "none",
+        "start-after": "failover1",
+        "exclusive": "failover1 absolute",
     }
     play(f"cluster 3bmc\nstart\nadvance 5\nrevise server1 {name} {words.get(name, '')} -nobody")
 
@@ -116,6 +118,11 @@ def test_every_revision_is_played(name: str) -> None:
         ("start\n", 1, "a scenario begins with its cluster"),
         ("cluster\n", 1, "NAME is missing"),
         ("cluster 77bmc\n", 1, "no such sample cluster; known: 1bmc"),
+        (
+            "cluster 2bmc\nstart\nrevise server1 start-after failover1 failover1\n",
+            3,
+            "wait for itself",
+        ),
         ("cluster config\n", 1, "--config FILE"),
         ("cluster 2bmc lease_s=soon\n", 1, "lease_s: soon is not a number from 0.2 to 3,600"),
         ("cluster 2bmc lease_s=0\n", 1, "not a number from 0.2"),

@@ -39,7 +39,7 @@ class Exclusion:
         for other in self.step.settings.groups if apart else ():
             if other.name == group:
                 break
-            if apart.get(other.name) is Exclusive.ABSOLUTE and self._may_run(other.name, server):
+            if apart.get(other.name) is Exclusive.ABSOLUTE and self._is_held(other.name, server):
                 return other.name
         return ""
 
@@ -51,4 +51,8 @@ class Exclusion:
     def _may_run(self, group: str, server: str) -> bool:
         if self.authority.in_office():
             return not self.clearance.cleared(group, server).ok
+        return self._is_held(group, server)
+
+    def _is_held(self, group: str, server: str) -> bool:
+        """Whether that server says that it holds the group."""
         return any(h.server == server for h in self.holders.of(group))

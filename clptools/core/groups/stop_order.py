@@ -82,14 +82,16 @@ class StopOrder:
         if self.state.stops.pop(group, None) is not None:
             self.step.changed(Change.REPORT)
 
-    def is_under_way(self) -> bool:
-        """Whether some group still runs whose stop waits for others when all servers stop.
+    def is_under_way(self, since: int) -> bool:
+        """Whether some group still runs whose stop waits for others, as all servers stop.
 
         Until it has stopped no server leaves: the lease of its holder needs a coordinator.
+        `since`: when this server began to leave; no wait is longer than `stop_wait`.
         """
         return any(
             group.stop_after
             and StopKind.CLUSTER in group.stop_after_at
+            and self.step.now - since < group.stop_wait_ms
             and self._is_awaited(group.name, StopKind.CLUSTER)
             for group in self.step.settings.groups
         )

@@ -204,7 +204,7 @@ class Service:
     def _stays_for_others(self) -> bool:
         """Whether this server, which has released all, is still needed by others."""
         if self.step.life.no_move:
-            return self.stop_order.is_under_way()
+            return self.stop_order.is_under_way(self.step.life.left_at)
         return self.authority.in_office() and self._waits_to_hand_over()
 
     def _waits_to_hand_over(self) -> bool:
