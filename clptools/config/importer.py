@@ -8,7 +8,7 @@ in one `Entry`; the order of elements never matters.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -21,6 +21,7 @@ from clptools.config.groups import ALL_GROUPS, REFUSED_GROUPS
 from clptools.config.monitors import is_driver_category
 from clptools.config.original import Grade, NotCarried, row_of
 from clptools.config.original_alerts import alerts
+from clptools.config.translation import Entry, Remark, Translation, reports_of
 from clptools.config.variants import REFUSED
 from clptools.reports import Report
 
@@ -28,55 +29,6 @@ _BEFORE = "emergency/preaction/"
 _USES = ("userestart", "usefailover", "use")
 """Whether the script runs before a restart, a failover, the final action."""
 _POLLING = {"interval": "interval", "timeout": "timeout", "reconfirmation": "retries"}
-_LONGEST = 60
-"""Longer values are cut in messages."""
-
-
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one leaf of the file."""
-
-    label: str
-    """The object: `monitor genw1`."""
-    tag: str
-    """Its path within the object."""
-    value: str
-    grade: Grade
-    reason: str = ""
-    hint: str = ""
-    line: int = 0
-
-    @property
-    def shown(self) -> str:
-        """Tag and value, for a message."""
-        value = spelled(self.value)
-        if self.tag.rpartition("/")[2] in original.SECRETS:
-            value = "(not shown)"
-        if len(value) > _LONGEST:
-            value = f"{value[: _LONGEST - 1]}…"
-        return f"{spelled(self.tag)} = {value}" if value else spelled(self.tag)
-
-
-class Remark(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be known of an object, beyond its parameters."""
-
-    about: str
-    """Object and subject; the text may change while a configuration is built."""
-    text: str
-    hint: str = ""
-    first: bool = False
-    """It is told before all else."""
-
-
-class Translation(msgspec.Struct, frozen=True, kw_only=True):
-    """The tables of a `clp.toml`, and how they came about."""
-
-    tables: dict[str, Any]
-    entries: tuple[Entry, ...]
-    remarks: tuple[Remark, ...]
-    windows: bool
-    """The file is of EXPRESSCLUSTER for Windows."""
-    refused: dict[str, str]
-    """Group, group resource or monitor that is not carried -> the reason."""
 
 
 class Imported(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,7 +53,7 @@ def import_clp_conf(data: bytes, file: str = "clp.conf") -> Imported:
     counts = Counter(entry.grade for entry in found.entries)
     return Imported(
         text=rendered(found.tables),
-        reports=tuple(_reports(found, file)),
+        reports=tuple(reports_of(found, file)),
         counts={grade: counts[grade] for grade in Grade},
         windows=found.windows,
     )
@@ -110,53 +62,6 @@ def import_clp_conf(data: bytes, file: str = "clp.conf") -> Imported:
 def translated(root: Node) -> Translation:
     """The tree of a `clp.conf` as tables."""
     return _Translator(root).result()
-
-
-# ---------------------------------------------------------------------- messages
-
-
-def _reports(found: Translation, file: str) -> Iterator[Report]:
-    def report(severity: str, message: str, hint: str = "", line: int = 0) -> Report:
-        told, mend = spelled(message), spelled(hint)
-        return Report(severity=severity, message=f"{told}.", hint=mend, file=file, line=line)
-
-    for remark in found.remarks:
-        if remark.first:
-            yield report("warning", remark.text, remark.hint)
-    told: dict[tuple[str, Grade, str, str], list[Entry]] = {}
-    for entry in found.entries:
-        if entry.grade is not Grade.CARRIED:
-            about = (entry.label, entry.grade, entry.reason, entry.hint)
-            told.setdefault(about, []).append(entry)
-    for (label, grade, reason, hint), entries in told.items():
-        severity = "note" if grade is Grade.EQUIVALENT else "warning"
-        message = message_of(label, grade, reason, entries)
-        yield report(severity, message, hint, entries[0].line)
-    for remark in found.remarks:
-        if not remark.first:
-            yield report("warning", remark.text, remark.hint)
-
-
-def message_of(label: str, grade: Grade, reason: str, entries: Iterable[Entry]) -> str:
-    """One sentence on what became of some leaves, for one reason."""
-    named: dict[str, list[str]] = {}
-    for entry in entries:
-        # A message (`messages/rc@10`) has five switches, and there may be 760 messages.
-        group, _, rest = entry.tag.partition("/")
-        if group == "messages" and rest.count("/"):
-            head, _, last = rest.partition("/")
-            value = f"{last} {entry.value}"
-            named.setdefault(f"{group}/{spelled(head)}", []).append(spelled(value))
-        else:
-            named.setdefault(entry.shown, [])
-    what = ", ".join(f"{n} ({', '.join(v)})" if v else n for n, v in named.items() if n)
-    verb = {
-        Grade.EQUIVALENT: "not needed here",
-        Grade.DECISION: "needs your decision",
-        Grade.LOST: "not carried",
-        Grade.CARRIED: "carried",
-    }[grade]
-    return f"{spelled(label)}{f': {what}' if what else ''} {verb}: {reason}"
 
 
 def _put(table: dict[str, Any], path: str, value: Any) -> None:
