@@ -15,10 +15,11 @@ from clptools.config.clpconf import Node
 from clptools.config.document import Document
 from clptools.config.edit import SORTS, Configuration, Found
 from clptools.config.files import CONFIG_MODE, replace_file
-from clptools.config.importer import Translation, translated
+from clptools.config.importer import translated
 from clptools.config.load import MAX_BYTES, loads, of_the_original
 from clptools.config.references import script_folder
 from clptools.config.told import SUFFIX, kept_of, tree_of
+from clptools.config.translation import Translation
 from clptools.faults import ClpError, ExitCode
 from clptools.registries import registries
 

@@ -13,10 +13,11 @@ from typing import Any
 from clptools.cli.cfset_session import Session, make, path_of
 from clptools.config.clpconf import Node, spelled
 from clptools.config.exporter import exported
-from clptools.config.importer import Entry, Translation, message_of, translated
+from clptools.config.importer import translated
 from clptools.config.original import Grade
 from clptools.config.references import forget
 from clptools.config.table import inner_of
+from clptools.config.translation import Entry, Translation, message_of
 from clptools.faults import ClpError, ExitCode
 
 _KINDS = ("server", "interconnect", "np", "group", "monitor")

@@ -6,7 +6,7 @@ import contextlib
 import os
 
 from clptools.cli.command import SUCCEEDED, Answer, done
-from clptools.config.clpconf import MAX_BYTES
+from clptools.config.clpconf import MAX_BYTES, spelled
 from clptools.faults import ClpError, ExitCode
 
 MAIN = "clp.toml"
@@ -146,6 +146,6 @@ def export(target: str, folder: str, *, force: bool) -> Answer:
         hint = "Replace it all the same: --force"
         raise ClpError(ExitCode.REFUSED, f"{target}: is there already.", hint)
     replace_file(target, data, CONFIG_MODE)
-    lines = [f"Not said in it: {one}" for one in unsaid]
+    lines = [f"Not said in it: {spelled(one)}" for one in unsaid]
     lines += [f"{target} written; scripts/ has the same layout.", SUCCEEDED]
     return done("\n".join(lines), file=target, unsaid=list(unsaid))

@@ -8,5 +8,5 @@
 - Checking what loads: `check`, `check_machine` with `facts`, and `safety`.  Warnings belong there.
 - Writing: `files`, `history`, `scripts`.  Editing: `document`, `statements`, `edit`, `references`.
 - The original's `clp.conf`: `clpconf` (the tree), `original` (the table of parameters),
-  `original_alerts`, `fip_address`, `importer`, `exporter`, `told` (what `clpcfset` was told).
+  `original_alerts`, `fip_address`, `importer*` and `translation`, `exporter`, `told`.
 """

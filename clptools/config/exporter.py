@@ -17,7 +17,7 @@ from clptools.config.clpconf import Node
 from clptools.config.clpconf import written as written_file
 from clptools.config.document import Document
 from clptools.config.edit import SORTS, Configuration, Found
-from clptools.config.field import ON_SERVERS, Field
+from clptools.config.field import ON_SERVERS, Fault, Field
 from clptools.config.groups import ALL_GROUPS
 from clptools.config.lines import Json
 from clptools.config.monitors import ACTIVE_TYPES
@@ -87,6 +87,35 @@ class _Exporter:
         self._count()
         return Exported(root=root, unsaid=tuple(self.unsaid))
 
+    def _table(self, found: Found) -> Json:
+        """A copy of an object's keys; what is no value of its key is named and left out."""
+        registries = self.config.registries
+        kept = self._valid(found.label, found.table, found.kind, found.table)
+        for name, fields in inner_of(found.kind, registries).items():
+            inner = found.table.get(name)
+            if isinstance(inner, dict):
+                kept[name] = self._checked(f"{found.label}: {name}.", inner, fields)
+        return kept
+
+    def _single(self, kind: str) -> Json:
+        table = self.config.tables.get(kind, {})
+        return self._valid(kind, table, kind, table) if isinstance(table, dict) else {}
+
+    def _valid(self, label: str, table: Json, kind: str, of: Json) -> Json:
+        known = fields_of(kind, of, self.config.registries)
+        inner = (*SORTS, *inner_of(kind, self.config.registries))
+        own = {key: value for key, value in table.items() if key not in inner}
+        return self._checked(f"{label}: ", own, known)
+
+    def _checked(self, label: str, table: Json, known: dict[str, Field]) -> Json:
+        kept: Json = {}
+        for key, value in table.items():
+            if key in known and not isinstance(known[key].parse(value), Fault):
+                kept[key] = copy.deepcopy(value)
+            else:
+                self.unsaid.append(f"{label}{key} = {written(value)}")
+        return kept
+
     def _left(self, label: str, table: Json, kind: str, of: Json | None = None) -> None:
         """Names the keys that are left of a table, other than those that say our default."""
         registries = self.config.registries
@@ -137,7 +166,7 @@ class _Exporter:
     # -- cluster, servers, interconnects ------------------------------------------------
 
     def _cluster(self) -> None:
-        table = copy.deepcopy(self.config.tables.get("cluster", {}))
+        table = self._single("cluster")
         holder = self.root.make("cluster")
         holder.set("name", str(table.pop("name", "cluster")))
         action = table.get("partition_action")
@@ -152,7 +181,7 @@ class _Exporter:
         self._alert(holder)
 
     def _alert(self, holder: Node) -> None:
-        table = copy.deepcopy(self.config.tables.get("alert", {}))
+        table = self._single("alert")
         if "mail_to" in table:
             holder.set("mail/address", ",".join(table.pop("mail_to")))
             holder.set("mail/sendtype", "SMTP")
@@ -176,7 +205,7 @@ class _Exporter:
         self._left("alert", table, "alert")
 
     def _server(self, server: Found, place: int) -> None:
-        table = copy.deepcopy(server.table)
+        table = self._table(server)
         node = self.root.make(f"server@{server.name}")
         node.set("priority", str(place))
         bmc = table.get("bmc", {})
@@ -198,7 +227,7 @@ class _Exporter:
         if isinstance(given, int):
             return given
         objects = (*self.config.all_of("interconnect"), *self.config.all_of("np"))
-        taken = {one.table.get("device") for one in objects}
+        taken = [one.table.get("device") for one in objects]
         number = original.DEVICES[kind]
         while number in taken or number in self.devices:
             number += 1
@@ -206,7 +235,7 @@ class _Exporter:
         return number
 
     def _interconnect(self, link: Found, place: int) -> None:
-        table = copy.deepcopy(link.table)
+        table = self._table(link)
         kind = str(table.pop("type", ""))
         url = _URL.fullmatch(str(table.get("url", "")))
         if kind not in original.LINKS or (kind == "witnesshb" and url is None):
@@ -230,7 +259,7 @@ class _Exporter:
         self._left(link.label, table, link.kind, link.table)
 
     def _np(self, np: Found, place: int) -> None:
-        table = copy.deepcopy(np.table)
+        table = self._table(np)
         kind = str(table.pop("type", ""))
         url = _URL.fullmatch(str(table.get("url", "")))
         if kind not in ("ping", "http") or (kind == "http" and url is None):
@@ -254,7 +283,7 @@ class _Exporter:
     # -- groups -------------------------------------------------------------------------
 
     def _group(self, group: Found, number: int) -> None:
-        table = copy.deepcopy(group.table)
+        table = self._table(group)
         node = Node("group", group.name)
         self.root.children.append(node)
         self._rows(node, table, rows_of("group"))
@@ -289,13 +318,14 @@ class _Exporter:
         """Whether groups that are kept apart all are so from each other, as in a `clp.conf`."""
         apart: dict[str, set[str]] = {}
         for group in self.config.all_of("group"):
-            for other in group.table.get("exclusive_with", ()):
-                apart.setdefault(group.name, set()).add(other)
+            others = group.table.get("exclusive_with")
+            for other in others if isinstance(others, list) else ():
+                apart.setdefault(group.name, set()).add(str(other))
         return all(others == set(apart) - {name} for name, others in apart.items())
 
     def _resource(self, resource: Found) -> bool:
         """Whether the file can say it."""
-        table = copy.deepcopy(resource.table)
+        table = self._table(resource)
         kind = str(table.pop("type", ""))
         if kind not in original.RESOURCES:
             self.unsaid.append(f"{resource.label} ({kind})")
@@ -347,7 +377,7 @@ class _Exporter:
     # -- monitors -----------------------------------------------------------------------
 
     def _monitor(self, monitor: Found) -> None:
-        table = copy.deepcopy(monitor.table)
+        table = self._table(monitor)
         kind = str(table.pop("type", ""))
         if kind not in original.MONITORS:
             self.unsaid.append(f"{monitor.label} ({kind})")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tomllib
 from collections.abc import Iterator
 from xml.etree import ElementTree
 
@@ -148,6 +149,30 @@ def test_what_an_export_cannot_say_is_named_with_its_value() -> None:
         'monitor mrw1: recovery.after_recovery = "reset"',
     ):
         assert part in unsaid, unsaid
+
+
+WRONG: tuple[object, ...] = (5, 0.5, True, "x", [], ["a"], [1], [["x"]], {}, {"a": 1})
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_an_export_leaves_out_what_is_no_value_of_its_key(seed: int) -> None:
+    chance = random.Random(seed)
+    tables = tomllib.loads(import_clp_conf(FILES["every parameter"]).text)
+    for _ in range(3):
+        table = chance.choice([one for kind in tables.values() for one in every(kind)])
+        table[chance.choice(list(table))] = chance.choice(WRONG)
+    try:
+        data, _ = export_clp_conf(rendered(tables), registries())
+    except ClpError:
+        return  # what should be a list of tables is none
+    assert parsed(data, "").find("cluster") is not None
+
+
+def every(kind: object) -> list[dict[str, object]]:
+    """The tables of one kind, and those within."""
+    tables = kind if isinstance(kind, list) else [kind]
+    found = [one for one in tables if isinstance(one, dict) and one]
+    return [*found, *(one for table in found for inner in table.values() for one in every(inner))]
 
 
 # ---------------------------------------------------------------------- bad input

@@ -1,0 +1,110 @@
+"""What became of a `clp.conf`: tables of `clp.toml`, an entry for each leaf, and their messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from clptools.config import original
+from clptools.config.clpconf import spelled
+from clptools.config.original import Grade
+from clptools.reports import Report, legible
+
+_LONGEST = 60
+"""Longer values are cut in messages."""
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one leaf of the file."""
+
+    label: str
+    """The object: `monitor genw1`."""
+    tag: str
+    """Its path within the object."""
+    value: str
+    grade: Grade
+    reason: str = ""
+    hint: str = ""
+    line: int = 0
+
+    @property
+    def shown(self) -> str:
+        """Tag and value, for a message."""
+        value = spelled(self.value)
+        if self.tag.rpartition("/")[2] in original.SECRETS:
+            value = "(not shown)"
+        if len(value) > _LONGEST:
+            value = f"{value[: _LONGEST - 1]}…"
+        return f"{spelled(self.tag)} = {value}" if value else spelled(self.tag)
+
+
+class Remark(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be known of an object, beyond its parameters."""
+
+    about: str
+    """Object and subject; the text may change while a configuration is built."""
+    text: str
+    hint: str = ""
+    first: bool = False
+    """It is told before all else."""
+
+
+class Translation(msgspec.Struct, frozen=True, kw_only=True):
+    """The tables of a `clp.toml`, and how they came about."""
+
+    tables: dict[str, Any]
+    entries: tuple[Entry, ...]
+    remarks: tuple[Remark, ...]
+    windows: bool
+    """The file is of EXPRESSCLUSTER for Windows."""
+    refused: dict[str, str]
+    """Group, group resource or monitor that is not carried -> the reason."""
+
+
+# ---------------------------------------------------------------------- messages
+
+
+def reports_of(found: Translation, file: str) -> Iterator[Report]:
+    def report(severity: str, message: str, hint: str = "", line: int = 0) -> Report:
+        told, mend = legible(f"{spelled(message)}."), legible(spelled(hint))
+        return Report(severity=severity, message=told, hint=mend, file=file, line=line)
+
+    for remark in found.remarks:
+        if remark.first:
+            yield report("warning", remark.text, remark.hint)
+    told: dict[tuple[str, Grade, str, str], list[Entry]] = {}
+    for entry in found.entries:
+        if entry.grade is not Grade.CARRIED:
+            about = (entry.label, entry.grade, entry.reason, entry.hint)
+            told.setdefault(about, []).append(entry)
+    for (label, grade, reason, hint), entries in told.items():
+        severity = "note" if grade is Grade.EQUIVALENT else "warning"
+        message = message_of(label, grade, reason, entries)
+        yield report(severity, message, hint, entries[0].line)
+    for remark in found.remarks:
+        if not remark.first:
+            yield report("warning", remark.text, remark.hint)
+
+
+def message_of(label: str, grade: Grade, reason: str, entries: Iterable[Entry]) -> str:
+    """One sentence on what became of some leaves, for one reason."""
+    named: dict[str, list[str]] = {}
+    for entry in entries:
+        # A message (`messages/rc@10`) has five switches, and there may be 760 messages.
+        group, _, rest = entry.tag.partition("/")
+        if group == "messages" and rest.count("/"):
+            head, _, last = rest.partition("/")
+            value = f"{last} {entry.value}"
+            named.setdefault(f"{group}/{spelled(head)}", []).append(spelled(value))
+        else:
+            named.setdefault(entry.shown, [])
+    what = ", ".join(f"{n} ({', '.join(v)})" if v else n for n, v in named.items() if n)
+    verb = {
+        Grade.EQUIVALENT: "not needed here",
+        Grade.DECISION: "needs your decision",
+        Grade.LOST: "not carried",
+        Grade.CARRIED: "carried",
+    }[grade]
+    return f"{spelled(label)}{f': {what}' if what else ''} {verb}: {reason}"
