@@ -227,7 +227,7 @@ async def test_a_closed_port_is_named(tmp_path: Path) -> None:
         bmc.stop()
         with client_of(bmc, tmp_path) as client:
             with pytest.raises(BmcError, match=r"port \d+ is closed there: switch IPMI over"):
-                await power.read(client, patience_s=0.5)
+                await power.read(client, patience_s=BUSY_S)
             bmc.start()
             began = time.monotonic()
             await until_read(client)

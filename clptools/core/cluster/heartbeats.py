@@ -179,9 +179,12 @@ class Heartbeats:
 
     def _relay_to(self, name: str, hears: tuple[str, ...]) -> str:
         """A server that we hear directly and that hears `name`; empty: none."""
-        peers = self.peers
-        for other in hears:
-            beat = peers[other].beat
-            if beat is not None and name in beat.hears:
-                return other
-        return ""
+        able = [other for other in hears if self._hears_them(other, name)]
+        # One that does not hear us has nothing to pass on; what it last said of that may be old.
+        hearing = (other for other in able if self._hears_them(other, self.step.me))
+        return next(hearing, able[0] if able else "")
+
+    def _hears_them(self, other: str, name: str) -> bool:
+        """Whether `other` says that it hears `name`."""
+        beat = self.peers[other].beat
+        return beat is not None and name in beat.hears
