@@ -69,6 +69,7 @@ NOT_HERE = {
     "RecordsUnwritten": "it only looks",
     "DiskFull": "it only looks",
     "DiskHangs": "it only looks",
+    "LinkNotOpen": "it only looks",
     "IpmiServiceMissing": "it needs a server with a BMC and its kernel modules",
     "IpmiDeviceSilent": "it is tried again by itself",
 }

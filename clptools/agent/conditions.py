@@ -15,6 +15,7 @@ from clptools.core.model.events import ConditionSeen, Event
 from clptools.core.model.view import ConditionView, ServerView, StatusView
 from clptools.core.notices.form import Notice
 from clptools.intake.notices import NoMessageSocket
+from clptools.links.notices import CONTROL_CHANNEL, LinkGivenUp, LinkNotOpen, LinkOpen
 
 _BEGINS: dict[type[Notice], str] = {
     notices.JournalUnwritten: "journal",
@@ -69,9 +70,22 @@ class Conditions:
 
     def noticed(self, notice: Notice) -> None:
         """Something is told to people: it may begin a condition, or end one."""
+        if isinstance(notice, LinkNotOpen | LinkOpen | LinkGivenUp):
+            self._link(notice)
+            return
         if (name := _BEGINS.get(type(notice), "")) != "":
             self.begin(name, notice.sentence(self._server), notice.mend(self._server))
         elif (name := _ENDS.get(type(notice), "")) != "":
+            self.end(name)
+
+    def _link(self, notice: LinkNotOpen | LinkOpen | LinkGivenUp) -> None:
+        """The control channel; what is wrong with an interconnect is its heartbeat's status."""
+        if notice.link != CONTROL_CHANNEL:
+            return
+        name = f"control {notice.address}"
+        if isinstance(notice, LinkNotOpen):
+            self.begin(name, notice.sentence(self._server), notice.mend(self._server))
+        else:
             self.end(name)
 
     def tell_all(self) -> None:

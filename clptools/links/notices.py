@@ -12,7 +12,8 @@ class LinkNotOpen(Notice, frozen=True):
 
     entry = Entry("pm", 920, WARN)
     about = ("me",)
-    says = "{link}: cannot listen on {address} port {port} ({why}); trying again until it can"
+    says = "{link}: cannot listen on {address} port {port} ({why}); trying again until it can."
+    hint = "See on {me}: ip address; ss -lntup"
 
     link: str
     address: str
@@ -26,6 +27,17 @@ class LinkOpen(Notice, frozen=True):
     entry = Entry("pm", 920, INFO)
     about = ("me",)
     says = "{link}: listening on {address}"
+
+    link: str
+    address: str
+
+
+class LinkGivenUp(Notice, frozen=True):
+    """An address on which this server could not listen is not asked for any more."""
+
+    entry = Entry("pm", 920, INFO)
+    about = ("me",)
+    says = "{link}: no longer tries to listen on {address}"
 
     link: str
     address: str

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from clptools.core.notices.form import Notice
 from clptools.links.connection import GREETING_TIMEOUT_S
-from clptools.links.notices import CONTROL_CHANNEL, LinkNotOpen, LinkOpen
+from clptools.links.notices import CONTROL_CHANNEL, LinkGivenUp, LinkNotOpen, LinkOpen
 
 MAX_STRANGERS = 16
 """Connections at once that have not shown a certificate, from addresses of no server."""
@@ -109,7 +109,11 @@ class Listener:
         except OSError as error:
             why = error.strerror or str(error)
             on_change(LinkNotOpen(CONTROL_CHANNEL, address, port, why))
-            await keep_trying(self._bind)
+            try:
+                await keep_trying(self._bind)
+            except asyncio.CancelledError:
+                on_change(LinkGivenUp(CONTROL_CHANNEL, address))
+                raise
             on_change(LinkOpen(CONTROL_CHANNEL, address))
 
     def _bind(self) -> None:

@@ -18,6 +18,7 @@ from clptools.core.model.events import ConditionSeen, Event
 from clptools.core.model.view import ClusterView, ServerView, StatusView
 from clptools.core.model.words import Level
 from clptools.core.notices.form import Notice
+from clptools.links.notices import CONTROL_CHANNEL, LinkGivenUp, LinkNotOpen, LinkOpen
 
 
 def test_a_notice_begins_a_condition_and_another_ends_it() -> None:
@@ -31,6 +32,22 @@ def test_a_notice_begins_a_condition_and_another_ends_it() -> None:
     conditions.noticed(notices.JournalWritten(7))
     conditions.noticed(notices.JournalWritten(7))
     assert told[1:] == [ConditionSeen(name=begun.name)]
+
+
+@pytest.mark.parametrize("end", [LinkOpen, LinkGivenUp])
+def test_an_address_on_which_nobody_can_reach_this_server_is_a_condition(
+    end: type[LinkOpen | LinkGivenUp],
+) -> None:
+    told: list[Event] = []
+    conditions = Conditions("server1", told.append)
+    conditions.noticed(LinkNotOpen("interconnect lankhb1", "10.0.0.1", 29002, "in use"))
+    assert not told, "its heartbeat has a status"
+    for address in ("10.0.0.1", "10.0.1.1"):
+        conditions.noticed(LinkNotOpen(CONTROL_CHANNEL, address, 29002, "in use"))
+    conditions.noticed(end(CONTROL_CHANNEL, "10.0.0.1"))
+    one, other, ended = (event for event in told if isinstance(event, ConditionSeen))
+    assert one.text.startswith("control channel: cannot listen on 10.0.0.1 port 29002 (in use)")
+    assert ended == ConditionSeen(name=one.name) and other.name != one.name
 
 
 def test_a_new_core_is_told_of_what_goes_on() -> None:

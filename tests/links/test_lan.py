@@ -189,7 +189,8 @@ async def test_an_address_that_is_not_there_is_told_in_one_line_and_taken_when_i
     assert one.told == [
         (
             "interconnect lanhb1: cannot listen on 127.77.1.1 port "
-            f"{settings.cluster.port} (Address already in use); trying again until it can"
+            f"{settings.cluster.port} (Address already in use); trying again until it can. "
+            "See on server1: ip address; ss -lntup"
         )
     ]
     one.lan.send(beat("server1", "server2", 1))

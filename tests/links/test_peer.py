@@ -31,8 +31,9 @@ from clptools.faults import ClpError, ExitCode
 from clptools.links import connection, delivery, sockets
 from clptools.links.connection import Hello, Said, encode_frame
 from clptools.links.credentials import OUTSIDE, Minting, context, mint
-from clptools.links.notices import PeerConnected, PeerLost
+from clptools.links.notices import LinkGivenUp, LinkNotOpen, PeerConnected, PeerLost
 from clptools.links.peer import PeerChannel
+from clptools.links.sockets import Listener
 from tests.conftest import LIMIT_S, until
 from tests.noticed import Noticed
 
@@ -443,3 +444,21 @@ async def test_from_outside_only_the_permitted_requests_are_taken() -> None:
         assert told[2].error == ""
         assert two.asked == [(OUTSIDE, notice)]
         writer.close()
+
+
+async def test_who_has_the_port_of_an_address_is_waited_for_until_nobody_wants_it() -> (
+    None
+):
+    told = Noticed()
+    with socket.socket() as holder:
+        holder.bind(("127.77.1.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        listening = asyncio.create_task(
+            Listener("127.77.1.1", port).accept(lambda accepted, _: accepted.close(), told.take)
+        )
+        await until(lambda: told.kinds == [LinkNotOpen])
+        listening.cancel()
+        await until(listening.done)
+    assert told.kinds == [LinkNotOpen, LinkGivenUp]
+    assert told[1] == "control channel: no longer tries to listen on 127.77.1.1"
