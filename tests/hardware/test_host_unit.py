@@ -23,6 +23,7 @@ def test_state_and_scripts_outlive_a_restart() -> None:
     keys = service()
     assert keys["Type"] == "notify" and keys["WatchdogSec"]
     assert keys["KillMode"] == "process"
+    assert keys["OOMPolicy"] == "continue", "an application of a group does not end the agent"
     assert keys["RuntimeDirectoryPreserve"] == "yes"
 
 
