@@ -204,6 +204,20 @@ def test_what_was_set_by_another_way_in_between_counts(here: Path, clp: Clp) -> 
     assert tables(here)["group"][0]["resource"][1]["start_retries"] == 4
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("add grpparam failover failover1 policy@server1/order first", "is not a number"),
+        ("add rscdep exec exec1 exec@exec1", "cannot depend on itself"),
+    ],
+)
+def test_what_can_never_be_is_refused(here: Path, clp: Clp, line: str, said: str) -> None:
+    here.write_text(SAMPLE)
+    ran = clp("clpcfset", *line.split())
+    assert (ran.code, said in ran.err) == (8, True), ran
+    assert here.read_text() == SAMPLE
+
+
 def test_a_script_with_the_line_ends_of_windows_runs(here: Path, clp: Clp) -> None:
     for words in filter(None, START.splitlines()):
         ran = clp("clpcfset", *shlex.split(words)[:-1], shlex.split(words)[-1] + "\r")
@@ -256,10 +270,10 @@ def test_a_folder_is_imported_with_its_scripts(here: Path, clp: Clp, tmp_path: P
     (old / "scripts/monitor.s/genw1").mkdir(parents=True)
     (old / "scripts/monitor.s/genw1/genw.sh").write_text("exit 0\n")
     (old / "clp.conf").write_bytes(written(whole()))
-    new.mkdir()
     ran = clp("clpcfctrl", "--import", str(old), "-x", str(new))
     assert ran.code == 0, ran
     assert "2 scripts copied" in ran.out and "lost" in ran.out
+    assert "Configuration is valid." in clp("clpcfchk", str(new)).out
     copied = new / "scripts/failover1/exec1/start.sh"
     assert copied.read_bytes() == script.read_bytes()
     assert stat.S_IMODE(copied.stat().st_mode) == 0o750
