@@ -263,6 +263,7 @@ def _new(session: Session, kind: str, name: str, edit: Callable[[Node], None]) -
     if name in session.config.names(kind):
         session.note(f"{SORTS[kind].word} {name} is there already.")
     tell(session, edit, keep=True)
+    refused(session, name)  # it was told before, so this step lost nothing more
 
 
 # ---------------------------------------------------------------------- the original's parameters

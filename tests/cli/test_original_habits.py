@@ -122,6 +122,16 @@ def test_a_monitor_or_group_that_is_refused_is_remembered_too(here: Path, clp: C
     assert "vm1 was refused: groups of virtual" in line(clp, "add rsc vm1 vm vm2").err
 
 
+def test_what_is_refused_is_refused_again_and_its_name_is_free(here: Path, clp: Clp) -> None:
+    do(clp, START)
+    for words in ("add rsc failover1 md md1", "add mon mdw mdw1", "add grp cluster c1"):
+        assert line(clp, words).code == 8
+        again = line(clp, words)
+        assert again.code == 8 and "was refused: there " in again.err
+    do(clp, "add rsc failover1 exec md1\nadd rscparam exec md1 act/retry 2")
+    assert "md1 is exec, not md" in line(clp, "add rscparam md md1 act/retry 3").err
+
+
 def test_what_was_told_of_a_file_is_forgotten_with_it_and_has_no_password(
     here: Path, clp: Clp
 ) -> None:
