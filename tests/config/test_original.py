@@ -151,6 +151,14 @@ def test_what_an_export_cannot_say_is_named_with_its_value() -> None:
         assert part in unsaid, unsaid
 
 
+@pytest.mark.parametrize("value", ['start = ""', 'start = "\ufffd.sh"', 'comment = "\uffff"'])
+def test_what_such_a_file_cannot_hold_is_named_and_left_out(value: str) -> None:
+    text = f'[[group]]\nname = "g"\n[[group.resource]]\ntype = "exec"\nname = "e"\n{value}\n'
+    data, unsaid = export_clp_conf(text, registries())
+    assert unsaid == (f"group resource e: {value}",)
+    assert "start" not in import_clp_conf(data).text
+
+
 WRONG: tuple[object, ...] = (5, 0.5, True, "x", [], ["a"], [1], [["x"]], {}, {"a": 1})
 
 
