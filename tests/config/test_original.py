@@ -273,6 +273,19 @@ def test_a_number_that_is_none_is_named_or_means_the_default(value: str) -> None
     assert len(entry.shown) < 100
 
 
+def test_a_final_action_that_is_not_carried_has_the_reason_of_its_object() -> None:
+    action = "<action>0</action>"
+    inside = (
+        '<server name="s"/><group name="g"><resource name="exec@e"/></group><resource>'
+        f'<exec name="e"><act>{action}</act></exec></resource>'
+        f'<monitor><genw name="m"><emergency>{action}</emergency></genw></monitor>'
+    )
+    entries = translated(parsed(cluster(inside).encode(), "")).entries
+    reasons = {one.tag: one.reason for one in entries if one.grade is Grade.LOST}
+    assert "next resource" in reasons["act/action"]
+    assert reasons["emergency/action"] == "that code has no equivalent"
+
+
 @pytest.mark.parametrize("value", ["9" * 5_000, "-1", "first"])
 def test_a_place_that_is_no_number_is_named(value: str) -> None:
     inside = (
