@@ -263,6 +263,7 @@ def _new(session: Session, kind: str, name: str, edit: Callable[[Node], None]) -
     if name in session.config.names(kind):
         session.note(f"{SORTS[kind].word} {name} is there already.")
     tell(session, edit, keep=True)
+    refused(session, name)  # it was told before, so this step lost nothing more
 
 
 # ---------------------------------------------------------------------- the original's parameters
@@ -300,9 +301,9 @@ def _parameter(kind: str) -> Callable[[Session, list[str]], None]:
         def edit(root: Node) -> None:
             node = root.make(before)
             step, _, last = tag.partition("/")
-            if kind == "group" and step.startswith("policy@") and last == "order":
-                place = int(value) if value.isdecimal() and len(value) < 6 else 0
-                _place(node.all("policy"), node.make(step), "order", place)
+            placed = kind == "group" and step.startswith("policy@") and last == "order"
+            if placed and value.isdecimal() and len(value) < 6:
+                _place(node.all("policy"), node.make(step), "order", int(value))
             else:
                 node.set(tag, _value(value))
 
@@ -355,6 +356,9 @@ def _depends(session: Session, words: list[str]) -> None:
         tell(session, lambda root: void(root.make(path)), lose=True)
         return
     before, other = _pair(session, words)
+    if other == name:
+        text = f"group resource {name}: cannot depend on itself."
+        raise ClpError(ExitCode.INVALID_CONFIG, text)
     tell(session, lambda root: void(root.make(before).make(f"depend@{other}")))
 
 

@@ -25,7 +25,7 @@ TABLE = "cfchk_result.csv"
 COMMAND = Command(
     "clpcfchk",
     summary="check a configuration, its timing and its safety",
-    synopsis=("[FILE | -i DIR] [-o DIR] [--strict]",),
+    synopsis=("[FILE | DIR | -i DIR] [-o DIR] [--strict]",),
     description=(
         (
             "Without FILE it checks this server's configuration. All errors are shown at once, "
@@ -62,7 +62,9 @@ COMMAND = Command(
         ),
         Option("--strict", help="Exit code 9 if it is unsafe or there are warnings."),
     ),
-    arguments=(Argument("FILE", help="The configuration to check.", complete="file"),),
+    arguments=(
+        Argument("FILE", help="The configuration to check, or its folder.", complete="file"),
+    ),
     examples=(
         (
             "clpcfchk new/clp.toml --strict && clpcfctrl --push -x new",
@@ -84,8 +86,9 @@ def run(args: Args) -> Answer:
 
     if args.word() and args.given("input"):
         raise ClpError(ExitCode.USAGE, "Give FILE or -i, not both.")
-    folder = args.text("input")
-    path = os.path.join(folder, MAIN) if folder else args.word() or config_file()
+    given = args.word()
+    folder = args.text("input") or (given if os.path.isdir(given) else "")
+    path = os.path.join(folder, MAIN) if folder else given or config_file()
     reports, verdict = judge(load(path, registries()), ask=True)
     edit = unpushed(path)
     reports += edit

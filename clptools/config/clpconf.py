@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from xml.parsers import expat
-from xml.sax.saxutils import escape, quoteattr
 
 from clptools.faults import ClpError, ExitCode
 
@@ -31,6 +30,12 @@ _ENCODINGS = {
 }  # fmt: skip
 """Declared encoding -> the ones of Python that read it, the stricter first.  Files that declare a
 national standard have letters of its maker's extension all the same."""
+_ESCAPES = str.maketrans({
+    "&": "&amp;", "<": "&lt;", ">": "&gt;", "\t": "&#9;", "\n": "&#10;",
+    "\r": "&#13;",
+})  # fmt: skip
+"""Our own: `xml.sax.saxutils` loads all of `urllib.request`,
+a seventh of the time of one step of clpcfset."""
 _UNREADABLE = "\ufffd"
 """Stands for what cannot be decoded."""
 
@@ -163,7 +168,7 @@ def parsed(data: bytes, file: str) -> Node:
         raise _refused(file, text, second[0].line, "Put each into a file of its own.")
     for path, node in root.leaves():
         unreadable = _UNREADABLE in node.text and node.tag != "comment"
-        if unreadable or _UNREADABLE in node.label:
+        if unreadable or _UNREADABLE in path:
             raise _refused(file, f"{spelled(path)} is not {encoding} text", node.line)
     return root
 
@@ -188,7 +193,8 @@ def _decoded(data: bytes, file: str) -> tuple[str, str]:
             return data.decode(codec), encoding
         except UnicodeDecodeError:
             continue
-    return data.decode(_ENCODINGS[encoding][0], "replace"), encoding
+    tried = [data.decode(codec, "replace") for codec in _ENCODINGS[encoding]]
+    return min(tried, key=lambda text: text.count(_UNREADABLE)), encoding
 
 
 class _Reader:
@@ -260,10 +266,11 @@ def written(root: Node, encoding: str = "UTF-8", comment: str = "") -> bytes:
 
 def _lines(node: Node, indent: str) -> Iterator[str]:
     kind = "id" if node.label.isdecimal() else "name"
-    start = f"{node.tag} {kind}={quoteattr(node.label)}" if node.label else node.tag
+    label = node.label.translate(_ESCAPES).replace('"', "&quot;")
+    start = f'{node.tag} {kind}="{label}"' if label else node.tag
     if not node.children:
         yield (
-            f"{indent}<{start}>{escape(node.text)}</{node.tag}>\n"
+            f"{indent}<{start}>{node.text.translate(_ESCAPES)}</{node.tag}>\n"
             if node.text
             else (f"{indent}<{start}/>\n")
         )

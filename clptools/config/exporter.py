@@ -30,6 +30,8 @@ _URL = re.compile(r"http://(\[[^]]+\]|[^/:]+)(?::(\d+))?/?", re.ASCII)
 _SECTIONS = ("heartbeat", "networkpartition", "resource", "monitor")
 _UNSAID = ("server_group", "trap_profile", "forced_stop")
 """Tables for which a `clp.conf` has no place that is known."""
+_UNWRITABLE = re.compile("[\ufffd-\uffff]")
+"""Letters that XML forbids, and the one that stands for what cannot be read."""
 _OURS = {"interval": 60, "timeout": 120, "retries": 0}
 """Keys of monitors -> our defaults, as a file that leaves them out means the original's."""
 
@@ -110,7 +112,8 @@ class _Exporter:
     def _checked(self, label: str, table: Json, known: dict[str, Field]) -> Json:
         kept: Json = {}
         for key, value in table.items():
-            if key in known and not isinstance(known[key].parse(value), Fault):
+            valid = key in known and not isinstance(known[key].parse(value), Fault)
+            if valid and not _UNWRITABLE.search(written(value)):
                 kept[key] = copy.deepcopy(value)
             else:
                 self.unsaid.append(f"{label}{key} = {written(value)}")
@@ -151,7 +154,7 @@ class _Exporter:
             value = table.get(key)
             if isinstance(value, dict) and row.by_server:
                 self._by_server(node, tag, table.pop(key))
-            elif value is not None and (said := row.write(value)) is not None:
+            elif value is not None and (said := row.write(value)):  # an empty one means the default
                 node.set(tag, said)
                 del table[key]
             if row.by_server and isinstance(table.get(key + ON_SERVERS), dict):

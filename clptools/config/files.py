@@ -24,7 +24,11 @@ CONFIG_MODE = 0o640
 def replace_file(path: str, content: bytes, mode: int) -> None:
     """Replaces `path` by rename; on the disk when it returns.  Raises OSError."""
     folder = os.path.dirname(path) or "."
-    fd, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(path)}.", dir=folder)
+    try:
+        fd, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(path)}.", dir=folder)
+    except OSError as fault:
+        fault.filename = path  # that of the temporary file means nothing to anybody
+        raise
     try:
         with open(fd, "wb") as file:
             file.write(content)

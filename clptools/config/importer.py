@@ -187,8 +187,8 @@ class _Translator(MonitorAccount):
     def _server(self, server: Node, links: list[Node]) -> dict[str, Any]:
         found: dict[str, Any] = {"name": server.label}
         label = f"server {server.label}"
-        self.carried(server, label, "priority")
-        lans = {link.value("device", "0") for link in links if link.tag in ("lankhb", "lanhb")}
+        self.placed(server, label, "priority")
+        lans = {str(link.number("device")) for link in links if link.tag in ("lankhb", "lanhb")}
         bmc = ""
         for device in self.once(server.all("device")):
             kind, info = device.value("type"), device.value("info")
@@ -240,7 +240,7 @@ class _Translator(MonitorAccount):
             addresses = self._devices(kind).get(device, {})
             if kind == "lan" or addresses != self._bmcs():
                 table["address"] = addresses
-        self.carried(link, label, "priority", "device")
+        self.placed(link, label, "priority", "device")
         self.rows(link, table, label, "link")
         return table
 
@@ -265,7 +265,7 @@ class _Translator(MonitorAccount):
         else:
             self.refuse("np", np, np.tag, label)
             return None
-        self.carried(np, label, "priority", "device")
+        self.placed(np, label, "priority", "device")
         self.rows(np, {}, label, "link")
         kind = np.tag.removesuffix("np")
         return {"name": np.label, "type": kind, "device": np.number("device"), **own}
@@ -290,6 +290,7 @@ class _Translator(MonitorAccount):
         found: dict[str, Any] = {"name": name}
         if order:
             found["servers"] = list(dict.fromkeys(one.label for one in order))
+            self.placed(group, label, *(f"{one.step}/order" for one in order))
             self.carried(group, label, *(one.step for one in order))
         self._waits(group, found, label)
         self._apart(group, found, label)
@@ -395,6 +396,9 @@ class _Translator(MonitorAccount):
         depends = self._depends(resource, group, label)
         if depends:
             found["depends"] = depends
+        elif kind == "exec" and (first := self._first(group)) != self._fips(group):
+            # Here it would wait for every address, also for those that wait for it.
+            found["depends"] = first
         if kind == "exec":
             self._exec(resource, found, label)
         else:
@@ -403,7 +407,11 @@ class _Translator(MonitorAccount):
         return found
 
     def _depends(self, resource: Node, group: str, label: str) -> list[str]:
-        """What a resource waits for; of one that is not carried, what that one waits for."""
+        """What a resource waits for; of one that is not carried, what that one waits for.
+
+        The order of the types holds for what waits for nothing: addresses come first.
+        """
+        first = [] if resource.tag == "fip" else self._first(group)
         found: list[str] = []
         for one in resource.all("depend"):
             name = one.label.rpartition("@")[2]
@@ -411,7 +419,7 @@ class _Translator(MonitorAccount):
                 found.append(name)
                 self.end(one, label, one.step, Grade.CARRIED)
             elif self.group_of.get(name) == group:
-                instead = self._behind(name, group, set())
+                instead = self._behind(name, group, set(), first)
                 found += instead
                 what = (
                     f"waits for {', '.join(instead)} in its place"
@@ -425,20 +433,31 @@ class _Translator(MonitorAccount):
                 self.end(one, label, one.step, Grade.LOST, reason)
         return list(dict.fromkeys(found))
 
-    def _behind(self, name: str, group: str, seen: set[str]) -> list[str]:
-        """What a resource that is not carried depends on, as far as that is carried."""
+    def _first(self, group: str) -> list[str]:
+        """The addresses that wait for nothing: what waits for them never goes round in a circle."""
+        if group not in self.first:
+            fips = self._fips(group)
+            waiting = {one for one in fips if self._behind(one, group, set(), [])}
+            self.first[group] = [one for one in fips if one not in waiting]
+        return self.first[group]
+
+    def _fips(self, group: str) -> list[str]:
+        fips = [one.label for one in self.resources.values() if one.tag == "fip"]
+        return [one for one in fips if self.group_of.get(one) == group]
+
+    def _behind(self, name: str, group: str, seen: set[str], first: list[str]) -> list[str]:
+        """What a resource depends on, as far as that is carried; `first`, where on nothing."""
         seen.add(name)
-        node = next((one for one in self.resources.values() if one.label == name), None)
+        node = self.named.get(name)
         depends = [one.label.rpartition("@")[2] for one in node.all("depend")] if node else []
-        if not depends:  # then the order of the types holds: addresses come first
-            fips = [one.label for one in self.resources.values() if one.tag == "fip"]
-            return [one for one in fips if self.group_of.get(one) == group]
+        if not depends:
+            return first
         found: list[str] = []
         for one in depends:
             if one in self.kept and self.group_of.get(one) == group:
                 found.append(one)
             elif one not in seen:
-                found += self._behind(one, group, seen)
+                found += self._behind(one, group, seen, first)
         return found
 
     def _exec(self, resource: Node, found: dict[str, Any], label: str) -> None:

@@ -34,6 +34,9 @@ class Account:
         self.servers = servers
         self.groups = self.once(root.all("group"))
         self.resources = {one.step: one for one in self.objects("resource")}
+        self.named = {one.label: one for one in self.resources.values()}
+        self.first: dict[str, list[str]] = {}
+        """Group -> its addresses that wait for nothing, once they are known."""
         self.windows = root.value("all/serveros").lower().startswith("win")
         self.group_of: dict[str, str] = {}
         """Group resource -> the group that is carried and has it."""
@@ -66,6 +69,17 @@ class Account:
         for tag, leaf in owner.leaves():
             if any(f"{tag}/".startswith(f"{wanted}/") for wanted in tags):
                 self.end(leaf, label, tag, Grade.CARRIED)
+
+    def placed(self, owner: Node, label: str, *tags: str) -> None:
+        """These leaves of an object are places among its like, or device numbers."""
+        for tag in tags:
+            leaf = owner.find(tag)
+            try:
+                if leaf is not None and leaf.text:
+                    original.number(tag).read(leaf.text)
+            except NotCarried as reason:
+                self.end(leaf, label, tag, reason.grade, f"{reason}: it counts as 0")
+        self.carried(owner, label, *tags)
 
     def all_lost(self, owner: Node, label: str, reason: str, hint: str = "") -> None:
         """An object that is not carried, with everything that it has."""

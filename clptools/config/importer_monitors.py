@@ -176,7 +176,8 @@ class MonitorAccount(Account):
         node = monitor.find(tag)
         if node is None or not node.text:
             return
-        row = original.code("final_action", original.FINAL_ACTIONS, original.NO_FINAL_ACTION)
+        why_not = {code: why for code, why in original.NO_FINAL_ACTION.items() if code != "0"}
+        row = original.code("final_action", original.FINAL_ACTIONS, why_not)  # 0 is of resources
         try:
             recovery["final_action"] = row.read(node.text)
             self.end(node, label, tag, Grade.CARRIED)

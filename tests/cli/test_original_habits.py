@@ -122,6 +122,16 @@ def test_a_monitor_or_group_that_is_refused_is_remembered_too(here: Path, clp: C
     assert "vm1 was refused: groups of virtual" in line(clp, "add rsc vm1 vm vm2").err
 
 
+def test_what_is_refused_is_refused_again_and_its_name_is_free(here: Path, clp: Clp) -> None:
+    do(clp, START)
+    for words in ("add rsc failover1 md md1", "add mon mdw mdw1", "add grp cluster c1"):
+        assert line(clp, words).code == 8
+        again = line(clp, words)
+        assert again.code == 8 and "was refused: there " in again.err
+    do(clp, "add rsc failover1 exec md1\nadd rscparam exec md1 act/retry 2")
+    assert "md1 is exec, not md" in line(clp, "add rscparam md md1 act/retry 3").err
+
+
 def test_what_was_told_of_a_file_is_forgotten_with_it_and_has_no_password(
     here: Path, clp: Clp
 ) -> None:
@@ -204,6 +214,20 @@ def test_what_was_set_by_another_way_in_between_counts(here: Path, clp: Clp) -> 
     assert tables(here)["group"][0]["resource"][1]["start_retries"] == 4
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("add grpparam failover failover1 policy@server1/order first", "is not a number"),
+        ("add rscdep exec exec1 exec@exec1", "cannot depend on itself"),
+    ],
+)
+def test_what_can_never_be_is_refused(here: Path, clp: Clp, line: str, said: str) -> None:
+    here.write_text(SAMPLE)
+    ran = clp("clpcfset", *line.split())
+    assert (ran.code, said in ran.err) == (8, True), ran
+    assert here.read_text() == SAMPLE
+
+
 def test_a_script_with_the_line_ends_of_windows_runs(here: Path, clp: Clp) -> None:
     for words in filter(None, START.splitlines()):
         ran = clp("clpcfset", *shlex.split(words)[:-1], shlex.split(words)[-1] + "\r")
@@ -256,10 +280,10 @@ def test_a_folder_is_imported_with_its_scripts(here: Path, clp: Clp, tmp_path: P
     (old / "scripts/monitor.s/genw1").mkdir(parents=True)
     (old / "scripts/monitor.s/genw1/genw.sh").write_text("exit 0\n")
     (old / "clp.conf").write_bytes(written(whole()))
-    new.mkdir()
     ran = clp("clpcfctrl", "--import", str(old), "-x", str(new))
     assert ran.code == 0, ran
     assert "2 scripts copied" in ran.out and "lost" in ran.out
+    assert "Configuration is valid." in clp("clpcfchk", str(new)).out
     copied = new / "scripts/failover1/exec1/start.sh"
     assert copied.read_bytes() == script.read_bytes()
     assert stat.S_IMODE(copied.stat().st_mode) == 0o750

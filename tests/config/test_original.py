@@ -151,6 +151,14 @@ def test_what_an_export_cannot_say_is_named_with_its_value() -> None:
         assert part in unsaid, unsaid
 
 
+@pytest.mark.parametrize("value", ['start = ""', 'start = "\ufffd.sh"', 'comment = "\uffff"'])
+def test_what_such_a_file_cannot_hold_is_named_and_left_out(value: str) -> None:
+    text = f'[[group]]\nname = "g"\n[[group.resource]]\ntype = "exec"\nname = "e"\n{value}\n'
+    data, unsaid = export_clp_conf(text, registries())
+    assert unsaid == (f"group resource e: {value}",)
+    assert "start" not in import_clp_conf(data).text
+
+
 WRONG: tuple[object, ...] = (5, 0.5, True, "x", [], ["a"], [1], [["x"]], {}, {"a": 1})
 
 
@@ -238,6 +246,19 @@ def test_what_cannot_be_read_in_a_comment_is_replaced() -> None:
     assert good_group(import_clp_conf(head + group).text).comment == "a\ufffd"
 
 
+def test_as_few_letters_as_possible_are_replaced() -> None:
+    head = '<?xml version="1.0" encoding="EUC-JP"?>'
+    text = cluster('<server name="s"/><group name="g"><comment>①X</comment></group>', head)
+    data = text.encode("euc_jis_2004").replace(b"X", b"\xff")
+    assert good_group(import_clp_conf(data).text).comment == "①\ufffd"
+
+
+def test_what_cannot_be_read_in_a_name_is_refused_with_what_is_below_it() -> None:
+    head = '<?xml version="1.0" encoding="EUC-JP"?>'
+    group = cluster('<group name="X"><comment/></group>', head).encode().replace(b"X", b"\xff")
+    assert "/comment is not euc-jp text" in refusal(group)
+
+
 def test_comments_inside_of_elements_are_left_out() -> None:
     inside = '<server name="s"><!-- first --><priority>0<!-- 1 --></priority></server>'
     assert translated(parsed(cluster(inside).encode(), "")).tables["server"] == [{"name": "s"}]
@@ -250,6 +271,71 @@ def test_a_number_that_is_none_is_named_or_means_the_default(value: str) -> None
     (entry,) = [one for one in found.entries if one.tag == "polling/interval"]
     assert entry.grade is (Grade.LOST if value else Grade.CARRIED)
     assert len(entry.shown) < 100
+
+
+def test_a_final_action_that_is_not_carried_has_the_reason_of_its_object() -> None:
+    action = "<action>0</action>"
+    inside = (
+        '<server name="s"/><group name="g"><resource name="exec@e"/></group><resource>'
+        f'<exec name="e"><act>{action}</act></exec></resource>'
+        f'<monitor><genw name="m"><emergency>{action}</emergency></genw></monitor>'
+    )
+    entries = translated(parsed(cluster(inside).encode(), "")).entries
+    reasons = {one.tag: one.reason for one in entries if one.grade is Grade.LOST}
+    assert "next resource" in reasons["act/action"]
+    assert reasons["emergency/action"] == "that code has no equivalent"
+
+
+@pytest.mark.parametrize("value", ["9" * 5_000, "-1", "first"])
+def test_a_place_that_is_no_number_is_named(value: str) -> None:
+    inside = (
+        f'<server name="s"><priority>{value}</priority></server><heartbeat><lankhb name="l">'
+        f"<priority>{value}</priority><device>{value}</device></lankhb></heartbeat>"
+        f'<networkpartition><pingnp name="p"><priority>{value}</priority></pingnp>'
+        f'</networkpartition><group name="g"><policy name="s"><order>{value}</order></policy>'
+        "</group>"
+    )
+    entries = translated(parsed(cluster(inside).encode(), "")).entries
+    assert [one.tag for one in entries if one.grade is Grade.LOST] == [
+        "priority", "priority", "device", "priority", "policy@s/order",
+    ]  # fmt: skip
+
+
+ORDER = {"a": "fip", "b": "fip", "d": "disk", "m": "md", "x": "exec", "y": "exec"}
+"""Group resources by name; disk and md are not carried."""
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_what_was_no_circle_in_the_original_is_none_here(seed: int) -> None:
+    chance = random.Random(seed)
+    names = chance.sample(list(ORDER), chance.randint(2, 6))
+    group, resources, before = "", "", list[str]()
+    for number, name in enumerate(names):
+        kind = ORDER[name]
+        group = f'<resource name="{kind}@{name}"/>{group}'
+        address = f"<parameters><ip>10.0.0.{number}/24</ip></parameters>" if kind == "fip" else ""
+        depends = [one for one in before if chance.random() < 0.5]
+        waits = "".join(f'<depend name="{one}"/>' for one in depends)
+        resources += f'<{kind} name="{name}">{address}{waits}</{kind}>'
+        before.append(name)
+    inside = f'<server name="s"/><group name="g">{group}</group><resource>{resources}</resource>'
+    assert len(good_group(import_clp_conf(cluster(inside).encode()).text).resources) == len(
+        [one for one in names if ORDER[one] in ("fip", "exec")]
+    )
+
+
+def test_an_address_on_a_shared_disk_waits_for_none_and_its_program_for_it() -> None:
+    inside = (
+        '<server name="s"/><group name="g"><resource name="disk@disk"/><resource name="fip@fip"/>'
+        '<resource name="fip@first"/><resource name="exec@exec"/></group><resource>'
+        '<disk name="disk"/><fip name="fip"><parameters><ip>10.0.0.9/24</ip></parameters>'
+        '<depend name="disk"/></fip><fip name="first"><parameters><ip>10.0.0.8/24</ip></parameters>'
+        '</fip><exec name="exec"><depend name="disk"/></exec></resource>'
+    )
+    tables = translated(parsed(cluster(inside).encode(), "")).tables
+    fip, first, execute = tables["group"][0]["resource"]
+    assert "depends" not in fip and "depends" not in first
+    assert execute["depends"] == ["fip", "first"]
 
 
 def test_nothing_that_a_terminal_obeys_reaches_it() -> None:
@@ -283,7 +369,8 @@ def test_attributes_that_nobody_knows_are_named() -> None:
 
 def test_a_tree_is_written_as_it_is_read() -> None:
     root = whole()
-    root.set("cluster/comment", '<&> "受付"')
+    root.set("cluster/comment", '<&> "受付"\n\r\tof two')
+    root.make('group@"<&>\n')
     for encoding in ("UTF-8", "ASCII", "EUC-JP"):
         data = written(root, encoding)
         assert written(parsed(data, ""), encoding) == data

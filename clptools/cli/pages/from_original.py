@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from importlib import import_module
 
+from clptools.cli.registry import COMMANDS
 from clptools.config import original
 from clptools.config.groups import REFUSED_GROUPS
 from clptools.config.original import Row
@@ -47,11 +49,24 @@ clpcfctrl --push
 
 `--export` names what such a file cannot say; with `--merge`, that stays as it is in `clp.toml`.
 
+## Scripts that call commands
+
+Commands have the original's names, and `clpstat` its columns. For scripts that name its places and
+units (`/opt/nec/clusterpro/bin`, `clusterpro_webmgr`), `clpcompat --install` makes them, and
+`clpcompat --remove` takes them away. These commands are for scripts alone, or differ most:
+
+"""
+_PARAMETERS = """\
 ## Parameters
 
 `-` means that it sets no key, with the reason. A parameter that is in none of the tables has no
 equivalent.
 """
+_FOR_SCRIPTS = (
+    "clpbackup", "clpcfadm", "clpcfget", "clpencrypt", "clpforcestop", "clpfwctrl", "clplcnsc",
+    "clpmdctrl", "clpmdstat", "clpperfc", "clpperfchk", "clprestore", "clpsvcctrl", "clptrnreq",
+)  # fmt: skip
+"""Commands of the original whose summary somebody who has its scripts should read."""
 _TITLES = {
     "cluster": "The cluster, and what belongs to no object",
     "server": "Servers",
@@ -97,7 +112,10 @@ _MORE = {
 
 def original_page() -> str:
     """The text of the page."""
-    parts = [_HEAD]
+    summaries = [
+        (f"`{name}`", import_module(COMMANDS[name]).COMMAND.summary) for name in _FOR_SCRIPTS
+    ]
+    parts = [_HEAD + _table(("command", "does"), summaries), _PARAMETERS]
     for section, title in _TITLES.items():
         rows = [
             *((f"`{tag}`", f"`{key}`" if key != "-" else key, why)
