@@ -270,7 +270,7 @@ def test_an_agent_runs_what_was_pushed_whatever_lies_in_the_file(cluster: Cluste
     until("it is said after a start", lambda: said(first) and said(second))
     assert edit in first.ok("clpstat -s")
     told = " ".join(second.ok(f"clpstat --explain {first.name}").split())
-    assert f"{edit}. See it on {first.name}: clpcfctrl --diff." in told
+    assert f"{edit}. See it on {first.name}: clpcfctrl --diff" in told
     assert "Drop it there: clpcfctrl --rollback 1" in told
     checked = first.run("clpcfchk")
     assert "was edited and not pushed: revision 1 is in force" in checked.stdout

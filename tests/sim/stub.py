@@ -24,6 +24,7 @@ class Stub:
             election=SimpleNamespace(office="none", told=""),
             lifecycle=SimpleNamespace(runs={}),
             monitors={},
+            peers=SimpleNamespace(known={}),
             ledger=SimpleNamespace(events={}),
             life=SimpleNamespace(newcomer=False),
             ratio=SimpleNamespace(ratio=1),
