@@ -208,14 +208,16 @@ def push(folder: str, without: Sequence[str], server: str = "") -> Answer:
     """A folder, to all servers or none; what servers lack for it comes first, and holds nothing
     up.  `server`: one that must be among them."""
     from clptools.cli.clpcfchk import warnings_of_others
-    from clptools.config.facts import comes_with
+    from clptools.config.facts import is_replaced
     from clptools.config.history import revision
 
     base = revision()
     files = read(folder)
     if server:
         _must_have(files[MAIN], server)
-    lacks = warnings_of_others(files[MAIN], os.path.join(folder, MAIN), partial(comes_with, folder))
+    lacks = warnings_of_others(
+        files[MAIN], os.path.join(folder, MAIN), partial(is_replaced, folder), folder
+    )
     how = "import" if _is_import(files[MAIN]) else ""
     answer = distribute(files, how=how, without=without)
     answer.text = "\n".join([*lacks, *_meanwhile(base), answer.text])

@@ -672,10 +672,34 @@ def test_a_script_that_the_push_brings_is_not_missing_on_other_servers(
     (folder / "scripts/failover1").mkdir(parents=True)
     (folder / "clp.toml").write_text(THREE_WITH_WATCHDOGS)
     (folder / "scripts/failover1/start.sh").write_text("#!/bin/sh\n")
-    place = paths.scripts_dir() + "/failover1/"
-    missing = {place + name: FileFault(text=f"{name}: not there") for name in ("start.sh", "x.sh")}
+    start = f"{paths.scripts_dir()}/failover1/start.sh"
+    missing = {path: FileFault(text=f"{path}: not there") for path in (start, "/opt/x.sh")}
     agent.backend.machines = (
         ServerFacts(name="server2", facts=Facts(server="server2", files=missing)),
     )
     said = clp("clpcfchk", str(folder / "clp.toml")).out
     assert "x.sh: not there" in said and "start.sh: not there" not in said
+
+
+def test_scripts_in_force_do_not_stand_in_for_those_that_the_push_lacks(
+    agent: Agent, etc: Path, clp: Clp, tmp_path: Path
+) -> None:
+    """A push takes away every script that its folder lacks: the group could neither start nor
+    stop."""
+    place = etc / "scripts/failover1/exec1"
+    place.mkdir(parents=True, exist_ok=True)
+    for name in ("start.sh", "stop.sh"):
+        (place / name).write_text("#!/bin/sh\n")
+        (place / name).chmod(0o750)
+    folder = tmp_path / "new"
+    folder.mkdir()
+    (folder / "clp.toml").write_text(WITH_SCRIPTS)
+    for line in (("clpcfchk", "-i", str(folder)), ("clpcfctrl", "--push", "-x", str(folder))):
+        said = clp(*line).out
+        for key in ("start", "stop"):
+            missing = f"{folder}/scripts/failover1/exec1/{key}.sh: no such script"
+            assert said.count(f"group resource exec1: {key}: {missing}") == 1, said
+    (etc / "clp.toml").write_text(WITH_SCRIPTS)
+    assert "no such script" not in clp("clpcfctrl", "--push").out
+    (place / "stop.sh").unlink()
+    assert "stop.sh: no such script" in clp("clpcfctrl", "--push").out
