@@ -63,6 +63,7 @@ def _translated(data: bytes, source: str, target: str, *, force: bool) -> Answer
         )
     text = f"{IMPORTED}{os.path.basename(source)!r}.\n\n{imported.text}"
     loaded = loads(text, registries(), target)
+    os.makedirs(os.path.dirname(target) or ".", mode=0o750, exist_ok=True)
     replace_file(target, text.encode(), CONFIG_MODE)
     with contextlib.suppress(OSError):
         os.unlink(os.path.realpath(target) + SUFFIX)  # it is of the file before

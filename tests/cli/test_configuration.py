@@ -347,6 +347,9 @@ def test_a_clp_conf_is_translated_and_its_gaps_are_listed(
     assert clp("clpcfctrl", "--push", "-x", str(tmp_path)).code == 0
     history.remember(1, (tmp_path / "clp.toml").read_text())
     assert clp("clpcfctrl", "--push", "-x", str(tmp_path)).code == 0
+    deep = tmp_path / "new/folder"  # made, as --pull makes one
+    clp("clpcfctrl", "--import", str(conf), "-x", str(deep))
+    assert (deep / "clp.toml").exists()
     assert agent.backend.pushed_how == ["import", "push"]
     conf.write_text("<other/>")
     assert clp("clpcfctrl", "--import", str(conf), "-x", str(tmp_path), "--force").code == 8
