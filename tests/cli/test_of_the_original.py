@@ -401,7 +401,9 @@ def test_names_and_values_are_found_by_the_paths_of_clp_conf(agent: Agent, clp: 
     assert (ran.code, ran.out) == (5, "")
     told = json.loads(clp("clpcfget", "-e", "/root/monitor/genw", "--json").out)
     assert told == {"schema": 1, "path": "/root/monitor/genw", "names": ["genw1", "genw2"]}
-    for line in ((), ("-e", "/"), ("-e", "/root/x", "-g", "/root/x")):
+    top = clp("clpcfget", "-e", "/root").out.splitlines()
+    assert {"cluster", "server@server1", "group@failover1", "monitor"} <= set(top)
+    for line in ((), ("-e", "/"), ("-g", "/root"), ("-e", "/root/x", "-g", "/root/x")):
         assert clp("clpcfget", *line).code == 2
 
 
