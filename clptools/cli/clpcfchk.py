@@ -173,7 +173,7 @@ def judge(loaded: Loaded, ask: bool = False) -> tuple[tuple[Report, ...], Safety
     alerts = _alerts(loaded, settings, bmc) if here and ask else ()
     found = loaded.reports + check(loaded)
     if pushed and ask and not is_own_folder(pushed):
-        found += left_out(loaded, pushed, known)
+        found += tuple(left_out(loaded, pushed, known).values())
     replaced = partial(is_replaced, folder)
     told = others(settings, loaded.text, replaced) if here and ask else ()
     if facts is not None:
@@ -202,8 +202,8 @@ def warnings_of_others(
     if loaded.settings is None:
         return []
     told = others(loaded.settings, loaded.text, brings)
-    lacking = left_out(loaded, folder, registries()) if folder else ()
-    reports = (*lacking, *check_others(loaded, server_name(), told, registries()))
+    lacking = left_out(loaded, folder, registries()) if folder else {}
+    reports = (*lacking.values(), *check_others(loaded, server_name(), told, registries()))
     return [line for report in reports for line in render_report(report)]
 
 

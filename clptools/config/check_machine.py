@@ -263,14 +263,15 @@ def _addresses(settings: Settings, facts: Facts, places: Places) -> Iterator[Rep
                 )
 
 
-def left_out(loaded: Loaded, folder: str, registries: Registries) -> tuple[Report, ...]:
-    """Scripts that the configuration needs and a push of `folder` does not bring.
+def left_out(loaded: Loaded, folder: str, registries: Registries) -> dict[str, Report]:
+    """Scripts that the configuration needs and a push of `folder` does not bring, by their path
+    in the folder.
 
     Those of the same name that a server has now are no help: the push takes them away.
     """
     settings, places = loaded.settings, Places(loaded)
     if settings is None:
-        return ()
+        return {}
     found: dict[str, Report] = {}
     for server in settings.names:
         for use in scripts_of(settings, registries, server):
@@ -280,8 +281,8 @@ def left_out(loaded: Loaded, folder: str, registries: Registries) -> tuple[Repor
                     text=f"{source}: no such script",
                     mend="Put it there: a push takes away every script that its folder lacks.",
                 )
-                found.setdefault(use.path, _of_script(use, fault, places))
-    return tuple(found.values())
+                found.setdefault(os.path.relpath(source, folder), _of_script(use, fault, places))
+    return found
 
 
 def _of_script(use: ScriptUse, fault: FileFault, places: Places) -> Report:

@@ -702,6 +702,15 @@ def test_scripts_in_force_do_not_stand_in_for_those_that_the_push_lacks(
         for key in ("start", "stop"):
             missing = f"{folder}/scripts/failover1/exec1/{key}.sh: no such script"
             assert said.count(f"group resource exec1: {key}: {missing}") == 1, said
+    path = "scripts/failover1/exec1/stop.sh"
+    agent.backend.files = ConfigFiles(revision=1, files={"clp.toml": SAMPLE, path: "#!/bin/sh\n"})
+    pushed = len(agent.backend.pushed)
+    ran = clp("clpcfctrl", "--push", "-x", str(folder))
+    assert (ran.code, len(agent.backend.pushed)) == (6, pushed)
+    assert f"{folder} lacks {path}: its clp.toml names it, and the push would take it" in ran.err
+    assert clp("clpcfctrl", "--push", "-x", str(folder), "--force").code == 0
+    assert len(agent.backend.pushed) == pushed + 1
+    agent.backend.files = ConfigFiles(revision=1, files={"clp.toml": SAMPLE})
     (etc / "clp.toml").write_text(WITH_SCRIPTS)
     assert "no such script" not in clp("clpcfctrl", "--push").out
     (place / "stop.sh").unlink()
