@@ -132,7 +132,7 @@ _clptools() {
             flags='--add --remove --dry-run --json --help --version'
             ;;
         clpgrp)
-            flags='-s --start -t --stop -m --move --cancel -n --where -a --to -h --host -f --force --apito --json --help --version'
+            flags='-s --start -t --stop -m --move -l --migrate --cancel -n --where -a --to -h --host -f --force --apito --json --help --version'
             words=('group')
             valued='-a --to -h --host --apito'
             case $previous in

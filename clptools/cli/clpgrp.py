@@ -32,6 +32,7 @@ COMMAND = Command(
         "-s [GROUP] [-h HOST] [-f]",
         "-t [GROUP] [-h HOST] [-f]",
         "-m [GROUP] [-h HOST] [-a DEST] [-f]",
+        "-l [GROUP] [-h HOST] [-a DEST]",
         "--cancel GROUP",
         "-n GROUP",
     ),
@@ -61,6 +62,12 @@ COMMAND = Command(
         Option("-t", "--stop", help="Stop GROUP. It stays stopped until it is started again."),
         Option("-m", "--move", help="Move GROUP to DEST, or to the next server in its order."),
         Option(
+            "-l",
+            "--migrate",
+            help="Refused: in the original it migrates the virtual machine of a group, and there "
+            "are no such groups here. Resources with migrate carry their state over by themselves.",
+        ),
+        Option(
             "--cancel",
             help="Call off the planned move of GROUP (prepare_on_stall). It is not planned again "
             "for the same hardware event.",
@@ -84,9 +91,16 @@ COMMAND = Command(
 
 
 def run(args: Args) -> Answer:
-    what = one_of(COMMAND, args, "start", "stop", "move", "cancel", "where")
+    what = one_of(COMMAND, args, "start", "stop", "move", "migrate", "cancel", "where")
     if what == "where":
         return where(args.word())
+    if what == "migrate":
+        to = f" -a {args.text('to')}" if args.text("to") else ""
+        raise ClpError(
+            ExitCode.REFUSED,
+            "There are no groups of virtual machines, which alone could be migrated.",
+            f"Stop it here and start it there: clpgrp -m {args.word() or 'GROUP'}{to}",
+        )
     return change(args, request_of(what, args), timeout_s=args.number("apito"))
 
 
