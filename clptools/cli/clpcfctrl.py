@@ -228,8 +228,21 @@ def push(folder: str, without: Sequence[str], server: str = "", *, force: bool =
     )
     how = "import" if _is_import(files[MAIN]) else ""
     answer = distribute(files, how=how, without=without)
-    answer.text = "\n".join([*lacks, *_meanwhile(base), answer.text])
+    answer.text = "\n".join([*_not_read(folder), *lacks, *_meanwhile(base), answer.text])
     return answer
+
+
+def _not_read(folder: str) -> list[str]:
+    """That a `clp.conf` was edited there: who knows the original believes that it is pushed."""
+    from clptools.cli.of_clp_conf import CLP_CONF, is_edited
+
+    conf = os.path.join(folder, CLP_CONF)
+    if not is_edited(conf, os.path.join(folder, MAIN)):
+        return []
+    return [
+        f"{conf} is newer than {MAIN}, and is not pushed.",
+        f"  Take its changes over first: clpcfctrl --import {conf} -x {folder} --merge",
+    ]
 
 
 def _must_keep_scripts(text: str, folder: str) -> None:

@@ -32,7 +32,6 @@ COMMAND = Command(
         "-s [GROUP] [-h HOST] [-f]",
         "-t [GROUP] [-h HOST] [-f]",
         "-m [GROUP] [-h HOST] [-a DEST] [-f]",
-        "-l [GROUP] [-h HOST] [-a DEST]",
         "--cancel GROUP",
         "-n GROUP",
     ),
@@ -91,16 +90,16 @@ COMMAND = Command(
 
 
 def run(args: Args) -> Answer:
-    what = one_of(COMMAND, args, "start", "stop", "move", "migrate", "cancel", "where")
-    if what == "where":
-        return where(args.word())
-    if what == "migrate":
+    if args.given("migrate"):
         to = f" -a {args.text('to')}" if args.text("to") else ""
         raise ClpError(
             ExitCode.REFUSED,
             "There are no groups of virtual machines, which alone could be migrated.",
             f"Stop it here and start it there: clpgrp -m {args.word() or 'GROUP'}{to}",
         )
+    what = one_of(COMMAND, args, "start", "stop", "move", "cancel", "where")
+    if what == "where":
+        return where(args.word())
     return change(args, request_of(what, args), timeout_s=args.number("apito"))
 
 

@@ -715,3 +715,17 @@ def test_scripts_in_force_do_not_stand_in_for_those_that_the_push_lacks(
     assert "no such script" not in clp("clpcfctrl", "--push").out
     (place / "stop.sh").unlink()
     assert "stop.sh: no such script" in clp("clpcfctrl", "--push").out
+
+
+def test_an_edited_clp_conf_beside_it_is_said_not_to_be_pushed(
+    etc: Path, agent: Agent, clp: Clp
+) -> None:
+    conf = etc / "clp.conf"
+    os.utime(etc / "clp.toml", (1, 1))
+    assert clp("clpcfctrl", "--export", str(conf)).code == 0
+    told = f"{conf} is newer than clp.toml, and is not pushed."
+    assert told not in clp("clpcfctrl", "--push").out, "it is the export of it"
+    conf.write_text(conf.read_text().replace("</root>", "  </root>"))
+    assert told in clp("clpcfctrl", "--push").out
+    os.utime(conf, (0, 0))
+    assert told not in clp("clpcfctrl", "--push").out
