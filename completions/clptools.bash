@@ -99,6 +99,13 @@ _clptools() {
         clpcompat)
             flags='--install --remove --refresh --show --json --help --version'
             ;;
+        clpcpufreq)
+            flags='--high --low -i --auto -s --show -h --host --json --help --version'
+            valued='-h --host'
+            case $previous in
+                -h|--host) value=' ' ;;
+            esac
+            ;;
         clpdemo)
             flags='--keep --json --help --version'
             ;;
@@ -125,7 +132,7 @@ _clptools() {
             flags='--add --remove --dry-run --json --help --version'
             ;;
         clpgrp)
-            flags='-s --start -t --stop -m --move --cancel -n --where -a --to -h --host -f --force --apito --json --help --version'
+            flags='-s --start -t --stop -m --move -l --migrate --cancel -n --where -a --to -h --host -f --force --apito --json --help --version'
             words=('group')
             valued='-a --to -h --host --apito'
             case $previous in
@@ -168,6 +175,15 @@ _clptools() {
                 -h|--host) value='server' ;;
                 -t|--type) value=' ' ;;
                 -r|--rotations) value=' ' ;;
+            esac
+            ;;
+        clplogcf)
+            flags='-t --type -l --level -s --size --json --help --version'
+            valued='-t --type -l --level -s --size'
+            case $previous in
+                -t|--type) value=' ' ;;
+                -l|--level) value=' ' ;;
+                -s|--size) value=' ' ;;
             esac
             ;;
         clplogcmd)
@@ -257,6 +273,16 @@ _clptools() {
                 --key) value='file' ;;
                 -w|--wait) value=' ' ;;
                 -o|--log) value='file' ;;
+            esac
+            ;;
+        clproset)
+            flags='-o --read-only -w --writable -s --show -d --device -r --resource -t --type -a --all --lvm --json --help --version'
+            valued='-d --device -r --resource -t --type --lvm'
+            case $previous in
+                -d|--device) value=' ' ;;
+                -r|--resource) value=' ' ;;
+                -t|--type) value=' ' ;;
+                --lvm) value=' ' ;;
             esac
             ;;
         clprsc)
@@ -389,4 +415,4 @@ _clptools() {
         _clptools_values "${value:-${words[place]-$more}}" "$ask" "$current")
 }
 
-complete -F _clptools clpbackup clpbmccnf clpbwctrl clpcfadm clpcfchk clpcfctrl clpcfget clpcfset clpcl clpcompat clpdemo clpdown clpencrypt clpforcestop clpfwctrl clpgrp clphealthchk clplcnsc clpledctrl clplogcc clplogcmd clpmdctrl clpmdstat clpmonctrl clpmsg clpnode clpperfc clpperfchk clpregctrl clpreplay clprestore clprexec clprsc clpsim clpstat clpstdn clpsvcctrl clptoratio clptrap clptrnreq clpwait clpwitnessd
+complete -F _clptools clpbackup clpbmccnf clpbwctrl clpcfadm clpcfchk clpcfctrl clpcfget clpcfset clpcl clpcompat clpcpufreq clpdemo clpdown clpencrypt clpforcestop clpfwctrl clpgrp clphealthchk clplcnsc clpledctrl clplogcc clplogcf clplogcmd clpmdctrl clpmdstat clpmonctrl clpmsg clpnode clpperfc clpperfchk clpregctrl clpreplay clprestore clprexec clproset clprsc clpsim clpstat clpstdn clpsvcctrl clptoratio clptrap clptrnreq clpwait clpwitnessd

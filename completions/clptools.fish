@@ -141,6 +141,16 @@ complete -c clpcompat -l json -d 'Print one JSON object instead of text, errors 
 complete -c clpcompat -l help -d 'Show a summary and exit.'
 complete -c clpcompat -l version -d 'Show the version and exit.'
 
+complete -c clpcpufreq -f
+complete -c clpcpufreq -l high -d 'Full frequency.'
+complete -c clpcpufreq -l low -d 'Lower the frequency, to save power.'
+complete -c clpcpufreq -s i -l auto -d 'Leave the frequency to the cluster.'
+complete -c clpcpufreq -s s -l show -d 'Show the frequency.'
+complete -c clpcpufreq -s h -l host -x -d 'On this server.'
+complete -c clpcpufreq -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clpcpufreq -l help -d 'Show a summary and exit.'
+complete -c clpcpufreq -l version -d 'Show the version and exit.'
+
 complete -c clpdemo -f
 complete -c clpdemo -l keep -d 'Keep the folder: configuration, logs, journals.'
 complete -c clpdemo -l json -d 'Print one JSON object instead of text, errors too.'
@@ -181,6 +191,7 @@ complete -c clpgrp -a '(clpstat --complete group 2>/dev/null)'
 complete -c clpgrp -s s -l start -d 'Start GROUP: on HOST, or where its order puts it.'
 complete -c clpgrp -s t -l stop -d 'Stop GROUP. It stays stopped until it is started again.'
 complete -c clpgrp -s m -l move -d 'Move GROUP to DEST, or to the next server in its order.'
+complete -c clpgrp -s l -l migrate -d 'Refused: in the original it migrates the virtual machine of a group, and there are no such groups here. Resources with migrate carry their state over by themselves.'
 complete -c clpgrp -l cancel -d 'Call off the planned move of GROUP (prepare_on_stall). It is not planned again for the same hardware event.'
 complete -c clpgrp -s n -l where -d 'Print the name of the server it is active on; else nothing.'
 complete -c clpgrp -s a -l to -x -a '(clpstat --complete server 2>/dev/null)' -d 'Where to move it.'
@@ -230,6 +241,14 @@ complete -c clplogcc -s r -l rotations -x -d 'Accepted for old scripts.'
 complete -c clplogcc -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clplogcc -l help -d 'Show a summary and exit.'
 complete -c clplogcc -l version -d 'Show the version and exit.'
+
+complete -c clplogcf -f
+complete -c clplogcf -s t -l type -x -d 'Accepted for old scripts.'
+complete -c clplogcf -s l -l level -x -d 'Accepted for old scripts.'
+complete -c clplogcf -s s -l size -x -d 'Accepted for old scripts.'
+complete -c clplogcf -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clplogcf -l help -d 'Show a summary and exit.'
+complete -c clplogcf -l version -d 'Show the version and exit.'
 
 complete -c clplogcmd -f
 complete -c clplogcmd -s m -l message -x -d 'The message, up to 511 bytes.'
@@ -362,6 +381,19 @@ complete -c clprexec -s o -l log -r -F -d 'Append what was asked of whom, and wh
 complete -c clprexec -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clprexec -l help -d 'Show a summary and exit.'
 complete -c clprexec -l version -d 'Show the version and exit.'
+
+complete -c clproset -f
+complete -c clproset -s o -l read-only -d 'Make it read-only.'
+complete -c clproset -s w -l writable -d 'Make it writable.'
+complete -c clproset -s s -l show -d 'Show which it is.'
+complete -c clproset -s d -l device -x -d 'This partition.'
+complete -c clproset -s r -l resource -x -d 'That of this group resource.'
+complete -c clproset -s t -l type -x -d 'With -r: its type.'
+complete -c clproset -s a -l all -d 'All of them.'
+complete -c clproset -l lvm -x -d 'This volume group.'
+complete -c clproset -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clproset -l help -d 'Show a summary and exit.'
+complete -c clproset -l version -d 'Show the version and exit.'
 
 complete -c clprsc -f
 complete -c clprsc -a '(clpstat --complete resource 2>/dev/null)'

@@ -363,8 +363,10 @@ class AgentBackend:
                 environment={"CLP_EVENT": "TRNREQ", "CLP_FACTOR": user},
             )
         )
-        code = ExitCode.DONE if result.ok else ExitCode.FAILED
-        return Outcome(code=ExitCode.TIMED_OUT if result.timed_out else code, text=result.text)
+        if result.ok:
+            return Outcome(did=result.text)
+        code = ExitCode.TIMED_OUT if result.timed_out else ExitCode.FAILED
+        return Outcome(code=code, text=result.text)
 
     def script_path(self, script: str) -> str:
         """Where such a script lies.  Raises ClpError."""

@@ -425,7 +425,7 @@ class AlertsWait(Notice, frozen=True):
 
     entry = Entry("pm", 940, WARN)
     about = ("me",)
-    says = "{destination}: {why}; {waiting} alerts wait[, {lost} are lost]."
+    says = "{destination}: {why}; {waiting} {waiting:alert waits|alerts wait}[, {lost} are lost]."
 
     destination: str
     why: str

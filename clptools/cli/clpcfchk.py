@@ -40,8 +40,8 @@ COMMAND = Command(
             "what on this machine would keep it from working, and other servers that answer now "
             "but let no ICMP echo through. A BMC whose password this server has is asked whether "
             "our account may switch its power, and whether it would send its traps to the keyword "
-            "address. Scripts are looked for in scripts/ beside FILE first, because a push of that "
-            "folder brings them."
+            "address. Scripts are looked for in scripts/ beside clp.toml, because a push of that "
+            "folder brings those, and takes away every other."
         ),
     ),
     options=(
@@ -156,8 +156,8 @@ def judge(loaded: Loaded, ask: bool = False) -> tuple[tuple[Report, ...], Safety
     With `ask` the other servers are asked over the network as well.
     """
     from clptools.config.check import check
-    from clptools.config.check_machine import check_machine, check_others, lacks
-    from clptools.config.facts import comes_with, gather, unechoed
+    from clptools.config.check_machine import check_machine, check_others, lacks, left_out
+    from clptools.config.facts import gather, is_own_folder, is_replaced, unechoed
     from clptools.config.safety import safety
     from clptools.registries import registries
 
@@ -168,12 +168,17 @@ def judge(loaded: Loaded, ask: bool = False) -> tuple[tuple[Report, ...], Safety
     # A configuration for other machines says nothing about this one.
     here = server_name() in settings.names
     folder = os.path.dirname(loaded.file) or "."
+    # A file of another name is not pushed as it lies there: it is compared with this server.
+    pushed = folder if os.path.basename(loaded.file) == MAIN else ""
     silent = unechoed(settings, server_name()) if here and ask else frozenset()
     bmc = _accounts(settings) if here and ask else {}
-    facts = gather(settings, known, bmc, folder, silent) if here else None
+    facts = gather(settings, known, bmc, pushed, silent) if here else None
     alerts = _alerts(loaded, settings, bmc) if here and ask else ()
     found = loaded.reports + check(loaded)
-    told = others(settings, loaded.text, partial(comes_with, folder)) if here and ask else ()
+    if pushed and ask and not is_own_folder(pushed):
+        found += tuple(left_out(loaded, pushed, known).values())
+    replaced = partial(is_replaced, folder)
+    told = others(settings, loaded.text, replaced) if here and ask else ()
     if facts is not None:
         found += check_machine(loaded, facts, known)
     found += check_others(loaded, server_name(), told, known) + alerts
@@ -183,13 +188,16 @@ def judge(loaded: Loaded, ask: bool = False) -> tuple[tuple[Report, ...], Safety
     return found, safety(settings, lacks(settings, machines))
 
 
-def warnings_of_others(text: str, file: str, brings: Callable[[str], bool]) -> list[str]:
-    """What the other servers lack for a valid configuration, in lines, before it is put in force.
+def warnings_of_others(
+    text: str, file: str, brings: Callable[[str], bool], folder: str = ""
+) -> list[str]:
+    """What the other servers lack for a valid configuration, in lines, before it is put in force,
+    and first what `folder` lacks of it, if it comes from one.
 
     `file`: its name, in messages; `brings`: as `others` takes it.
     """
     from clptools.cli.render.findings import render_report
-    from clptools.config.check_machine import check_others
+    from clptools.config.check_machine import check_others, left_out
     from clptools.config.load import loads
     from clptools.registries import registries
 
@@ -197,14 +205,16 @@ def warnings_of_others(text: str, file: str, brings: Callable[[str], bool]) -> l
     if loaded.settings is None:
         return []
     told = others(loaded.settings, loaded.text, brings)
-    reports = check_others(loaded, server_name(), told, registries())
+    lacking = left_out(loaded, folder, registries()) if folder else {}
+    reports = (*lacking.values(), *check_others(loaded, server_name(), told, registries()))
     return [line for report in reports for line in render_report(report)]
 
 
 def others(settings: Settings, text: str, brings: Callable[[str], bool]) -> tuple[ServerFacts, ...]:
     """What the agents tell of their machines, asked through the agent of this server.
 
-    `brings(path)`: whether the script comes with the configuration, so it is not missing there.
+    `brings(path)`: whether the configuration decides about the script, so that what is there now
+    does not count.
     """
     import msgspec
 

@@ -59,6 +59,11 @@ COMMAND = Command(
             "its clp.toml and history/ must go before it boots; the push says how."
         ),
         (
+            "A push takes away every script that its folder lacks. It is refused (exit code 6) "
+            "where clp.toml still names one that is in force, because a group could neither start "
+            "nor stop; with --force it is done."
+        ),
+        (
             "A push goes on without a server that is proven down: its BMC reads off, it has left, "
             "or it was confirmed down. Of one that is not, --without SERVER says that you take "
             "that upon yourself, which is recorded. Where servers, NP resolution, leases or BMCs "
@@ -166,7 +171,8 @@ def run(args: Args) -> Answer:
         raise ClpError(ExitCode.USAGE, "-h goes with --push and --pull.")
     match what:
         case "push":
-            return push(folder or config_dir(), args.many("without"), args.text("host"))
+            without, force = args.many("without"), args.given("force")
+            return push(folder or config_dir(), without, args.text("host"), force=force)
         case "compcheck":
             return distribute(read(folder or config_dir()), dry_run=True)
         case "pull":
@@ -204,22 +210,60 @@ def _numbers(what: str, words: tuple[str, ...]) -> tuple[int, ...]:
     return tuple(int(word) for word in words)
 
 
-def push(folder: str, without: Sequence[str], server: str = "") -> Answer:
+def push(folder: str, without: Sequence[str], server: str = "", *, force: bool = False) -> Answer:
     """A folder, to all servers or none; what servers lack for it comes first, and holds nothing
     up.  `server`: one that must be among them."""
     from clptools.cli.clpcfchk import warnings_of_others
-    from clptools.config.facts import comes_with
+    from clptools.config.facts import is_replaced
     from clptools.config.history import revision
 
     base = revision()
     files = read(folder)
     if server:
         _must_have(files[MAIN], server)
-    lacks = warnings_of_others(files[MAIN], os.path.join(folder, MAIN), partial(comes_with, folder))
+    if not force:
+        _must_keep_scripts(files[MAIN], folder)
+    lacks = warnings_of_others(
+        files[MAIN], os.path.join(folder, MAIN), partial(is_replaced, folder), folder
+    )
     how = "import" if _is_import(files[MAIN]) else ""
     answer = distribute(files, how=how, without=without)
-    answer.text = "\n".join([*lacks, *_meanwhile(base), answer.text])
+    answer.text = "\n".join([*_not_read(folder), *lacks, *_meanwhile(base), answer.text])
     return answer
+
+
+def _not_read(folder: str) -> list[str]:
+    """That a `clp.conf` was edited there: who knows the original believes that it is pushed."""
+    from clptools.cli.of_clp_conf import CLP_CONF, is_edited
+
+    conf = os.path.join(folder, CLP_CONF)
+    if not is_edited(conf, os.path.join(folder, MAIN)):
+        return []
+    return [
+        f"{conf} is newer than {MAIN}, and is not pushed.",
+        f"  Take its changes over first: clpcfctrl --import {conf} -x {folder} --merge",
+    ]
+
+
+def _must_keep_scripts(text: str, folder: str) -> None:
+    """Raises ClpError (REFUSED) where the push would take away a script that is in force and
+    still named: a group that runs could not be stopped any more."""
+    from clptools.config.check_machine import left_out
+    from clptools.config.load import loads
+    from clptools.core.phrases import listed
+    from clptools.registries import registries
+
+    missing = left_out(loads(text, registries(), MAIN), folder, registries())
+    lost = sorted(missing.keys() & in_force()[0].keys()) if missing else []
+    if lost:
+        them = "it" if len(lost) == 1 else "them"
+        raise ClpError(
+            ExitCode.REFUSED,
+            f"{folder} lacks {listed(lost)}: its {MAIN} names {them}, and the push would take "
+            f"{them} away from every server.",
+            "All that is in force, with its scripts: clpcfctrl --pull -x NEW. Push all the same: "
+            "--force",
+        )
 
 
 def _must_have(text: str, host: str) -> None:

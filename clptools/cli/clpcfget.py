@@ -19,8 +19,8 @@ COMMAND = Command(
             "that ask for it by the paths of clp.conf. -e prints the names of all elements of a "
             "path, one a line: -e /root/monitor/types the types that there are, -e "
             "/root/monitor/genw the monitors of that type. Of an element whose children have no "
-            "names it prints their tags. What there is none of prints nothing (0). -g prints the "
-            "text of one element; one that is not there is an error (5)."
+            "names, and of /root itself, it prints their tags. What there is none of prints "
+            "nothing (0). -g prints the text of one element; one that is not there is an error (5)."
         ),
         (
             "An export holds what clp.conf can say, and what is left at a default may be missing "
@@ -47,13 +47,15 @@ COMMAND = Command(
 
 def run(args: Args) -> Answer:
     what = one_of(COMMAND, args, "entries", "get")
-    path = args.text(what).strip("/").removeprefix("root/")
-    if not path or path == "root":
+    path = args.text(what).strip("/")
+    whole = path == "root" and what == "entries"
+    path = "" if whole else path.removeprefix("root/")
+    if not whole and path in ("", "root"):
         raise ClpError(ExitCode.USAGE, "PATH begins as in /root/monitor/types.")
     root = tree(args.text("dir"))
     if what == "entries":
-        found = names(root, path)
-        return Answer("\n".join(found), {"path": f"/root/{path}", "names": found})
+        found = _tags(root) if whole else names(root, path)
+        return Answer("\n".join(found), {"path": f"/root/{path}".rstrip("/"), "names": found})
     node = root.find(path)
     if node is None:
         raise ClpError(ExitCode.NO_SUCH, f"/root/{path}: not there.", "See: clpcfctrl --export")
@@ -95,4 +97,8 @@ def names(root: Node, path: str) -> list[str]:
     if labels:
         return labels
     inside = parent.find(tag)
-    return list(dict.fromkeys(child.step for child in inside.children)) if inside else []
+    return _tags(inside) if inside else []
+
+
+def _tags(node: Node) -> list[str]:
+    return list(dict.fromkeys(child.step for child in node.children))

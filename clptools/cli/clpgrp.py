@@ -61,6 +61,12 @@ COMMAND = Command(
         Option("-t", "--stop", help="Stop GROUP. It stays stopped until it is started again."),
         Option("-m", "--move", help="Move GROUP to DEST, or to the next server in its order."),
         Option(
+            "-l",
+            "--migrate",
+            help="Refused: in the original it migrates the virtual machine of a group, and there "
+            "are no such groups here. Resources with migrate carry their state over by themselves.",
+        ),
+        Option(
             "--cancel",
             help="Call off the planned move of GROUP (prepare_on_stall). It is not planned again "
             "for the same hardware event.",
@@ -84,6 +90,13 @@ COMMAND = Command(
 
 
 def run(args: Args) -> Answer:
+    if args.given("migrate"):
+        to = f" -a {args.text('to')}" if args.text("to") else ""
+        raise ClpError(
+            ExitCode.REFUSED,
+            "There are no groups of virtual machines, which alone could be migrated.",
+            f"Stop it here and start it there: clpgrp -m {args.word() or 'GROUP'}{to}",
+        )
     what = one_of(COMMAND, args, "start", "stop", "move", "cancel", "where")
     if what == "where":
         return where(args.word())

@@ -127,6 +127,20 @@ def _scripts(source: str, folder: str, *, whole: bool, force: bool) -> list[str]
     return lines
 
 
+def is_edited(conf: str, main: str) -> bool:
+    """Whether a `clp.conf` is newer than the `clp.toml` and not just its export."""
+    from clptools.config.exporter import export_clp_conf
+    from clptools.registries import registries
+
+    try:
+        if os.path.getmtime(conf) <= os.path.getmtime(main):
+            return False
+        with open(conf, "rb") as file, open(main, encoding="utf-8") as toml:
+            return file.read(MAX_BYTES + 1) != export_clp_conf(toml.read(), registries())[0]
+    except OSError:
+        return False
+
+
 def export(target: str, folder: str, *, force: bool) -> Answer:
     """What a `clp.conf` can say of the configuration in a folder."""
     import tomllib

@@ -23,13 +23,13 @@ from clptools.paths import config_file, server_name
 from clptools.registries import registries
 
 
-def settings_in_force() -> Settings:
-    """What the agent runs with; without an agent, what one would start with."""
+def loaded_in_force() -> tuple[Loaded, int]:
+    """What the agent runs with, and its revision; without an agent, what one would start with."""
     found = _of_agent()
     if found is None:
-        return local_settings()
+        return _local()
     text, revision = found
-    return settings_of(loads(text, registries(), "clp.toml"), revision)
+    return loads(text, registries(), "clp.toml"), revision
 
 
 def configuration_in_force() -> str:
@@ -62,10 +62,14 @@ def _of_agent() -> tuple[str, int] | None:
 
 def local_settings() -> Settings:
     """What an agent of this server would start with; of revision 0 where nothing was pushed."""
+    return settings_of(*_local())
+
+
+def _local() -> tuple[Loaded, int]:
     number = in_force()
     if not number:
-        return settings_of(load(config_file(), registries()), 0)
-    return settings_of(loads(content(number), registries(), config_file()), number)
+        return load(config_file(), registries()), 0
+    return loads(content(number), registries(), config_file()), number
 
 
 def settings_of(loaded: Loaded, revision: int) -> Settings:
@@ -81,14 +85,16 @@ def settings_of(loaded: Loaded, revision: int) -> Settings:
 
 def configuration(args: Args, asked: str) -> Answer:
     """`-i`, `--cl` and the rest."""
-    settings = settings_in_force()
+    loaded, revision = loaded_in_force()
+    settings, alert = settings_of(loaded, revision), loaded.alert
     kinds = page.WHOLE if asked == "i" else (page.Kind(asked),)
     name = args.word()
     if name and name not in page.names_of(settings, kinds[0]):
         raise unknown(page.WORDS[kinds[0]], name, list(page.names_of(settings, kinds[0])))
     if args.given("json"):
-        return Answer(fields=page.configuration_fields(settings, kinds, name))
-    return Answer(page.configuration(settings, kinds, name, detail=args.given("detail"))[:-1])
+        return Answer(fields=page.configuration_fields(settings, alert, kinds, name))
+    detail = args.given("detail")
+    return Answer(page.configuration(settings, alert, kinds, name, detail=detail)[:-1])
 
 
 # ---------------------------------------------------------------------- the status without an agent

@@ -139,7 +139,7 @@ def ask(errand: Errand, place: str, port: int, key: bytes) -> Json:
 
 def as_text(ended: Json) -> str:
     """An outcome in words, for the log."""
-    said = " ".join(str(ended.get(key) or "") for key in ("text", "hint")).strip()
+    said = " ".join(str(ended.get(key) or "") for key in ("did", "text", "hint")).strip()
     return said or ("Command succeeded." if not ended.get("code") else "It failed.")
 
 

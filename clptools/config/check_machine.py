@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import ip_address
 
@@ -13,14 +14,14 @@ import msgspec
 from clptools.common.system_bus import unit_name
 from clptools.config.address import endpoint
 from clptools.config.check import Places
-from clptools.config.facts import is_device
+from clptools.config.facts import is_device, pushed_from
 from clptools.config.field import near
 from clptools.config.load import Loaded
 from clptools.config.monitors import BMCNOTICE, TRAP_PORT
 from clptools.config.safety import Lacks
-from clptools.config.scripts import scripts_of
+from clptools.config.scripts import ScriptUse, scripts_of
 from clptools.config.variants import Registries
-from clptools.core.model.machine import Facts, ServerFacts
+from clptools.core.model.machine import Facts, FileFault, ServerFacts
 from clptools.core.model.options import watchdog_method
 from clptools.core.model.settings import Monitor, Settings
 from clptools.reports import Report
@@ -262,6 +263,36 @@ def _addresses(settings: Settings, facts: Facts, places: Places) -> Iterator[Rep
                 )
 
 
+def left_out(loaded: Loaded, folder: str, registries: Registries) -> dict[str, Report]:
+    """Scripts that the configuration needs and a push of `folder` does not bring, by their path
+    in the folder.
+
+    Those of the same name that a server has now are no help: the push takes them away.
+    """
+    settings, places = loaded.settings, Places(loaded)
+    if settings is None:
+        return {}
+    found: dict[str, Report] = {}
+    for server in settings.names:
+        for use in scripts_of(settings, registries, server):
+            source = pushed_from(folder, use.path)
+            if source and not os.path.isfile(source):
+                fault = FileFault(
+                    text=f"{source}: no such script",
+                    mend="Put it there: a push takes away every script that its folder lacks.",
+                )
+                found.setdefault(os.path.relpath(source, folder), _of_script(use, fault, places))
+    return found
+
+
+def _of_script(use: ScriptUse, fault: FileFault, places: Places) -> Report:
+    what, _, rest = use.table.partition(".")
+    label = f"group resource {use.owner}" if what == "group" else f"monitor {use.owner}"
+    inner = f".{rest}" if what == "monitor" and rest else ""
+    table = f"{use.table if what == 'group' else what}:{use.owner}{inner}"
+    return places.warn(label, f"{use.key}: {fault.text}", fault.mend, table=table, key=use.key)
+
+
 def _files(
     settings: Settings, facts: Facts, places: Places, registries: Registries
 ) -> Iterator[Report]:
@@ -270,13 +301,7 @@ def _files(
         fault = facts.files.get(use.path)
         if fault is not None:
             told.add(use.path)
-            what, _, rest = use.table.partition(".")
-            label = f"group resource {use.owner}" if what == "group" else f"monitor {use.owner}"
-            inner = f".{rest}" if what == "monitor" and rest else ""
-            table = f"{use.table if what == 'group' else what}:{use.owner}{inner}"
-            yield places.warn(
-                label, f"{use.key}: {fault.text}", fault.mend, table=table, key=use.key
-            )
+            yield _of_script(use, fault, places)
     for path, fault in facts.files.items():
         if path not in told:
             yield places.warn("", fault.text, fault.mend)

@@ -43,7 +43,7 @@ def gather(
     server = paths.server_name()
     files: dict[str, FileFault] = {}
     for use in scripts_of(settings, registries, server):
-        if not (folder and comes_with(folder, use.path)):
+        if not (folder and is_replaced(folder, use.path)):
             _note(files, use.path, check_script)
     _note(files, paths.config_file(), _check_writers)
     for path, mend in secret_files(settings):
@@ -96,13 +96,24 @@ def handle_power_key(folders: tuple[str, ...]) -> str:
     return "" if word == "ignore" else word
 
 
-def comes_with(folder: str, script: str) -> bool:
-    """Whether a push of `folder` brings the script: a pushed script is executable and ours."""
+def is_replaced(folder: str, script: str) -> bool:
+    """Whether a push of `folder` brings the script or takes it away, whatever is there now.
+
+    A pushed script is executable and ours.
+    """
+    return bool(pushed_from(folder, script)) and not is_own_folder(folder)
+
+
+def is_own_folder(folder: str) -> bool:
+    """Whether it is the one whose scripts are run where they lie."""
+    return os.path.realpath(folder) == os.path.realpath(paths.config_dir())
+
+
+def pushed_from(folder: str, script: str) -> str:
+    """Where a push of `folder` takes the script from; empty: it does not distribute it."""
     if not script.startswith(paths.scripts_dir() + "/"):
-        return False
-    if os.path.realpath(folder) == os.path.realpath(paths.config_dir()):
-        return False  # the script is run where it lies
-    return os.path.isfile(os.path.join(folder, os.path.relpath(script, paths.config_dir())))
+        return ""
+    return os.path.join(folder, os.path.relpath(script, paths.config_dir()))
 
 
 def _note(files: dict[str, FileFault], path: str, check: Callable[[str], object]) -> None:

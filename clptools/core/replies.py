@@ -46,6 +46,11 @@ def runs_on(group: str, server: str) -> str:
     return f"{group} runs on {server}."
 
 
+def leave_host_out(server: str) -> str:
+    """What to do when the command named another server than the one where it runs."""
+    return f"Leave -h out, or name where it runs: -h {server}"
+
+
 def not_running(group: str) -> str:
     return f"{group} is not running anywhere."
 
@@ -206,14 +211,21 @@ def counters_cleared(monitors: Sequence[str], server: str) -> str:
 
 
 def dummy_failure(monitors: Sequence[str], server: str, on: bool) -> str:
-    if not monitors:
-        return f"No monitor of {server} takes a dummy failure."
     if on:
         names = " ".join(monitors)
         verb = "finds" if len(monitors) == 1 else "find"
         return f"{listed(monitors)} {verb} an error on {server} until: clpmonctrl -n -m {names}"
     verb = "checks" if len(monitors) == 1 else "check"
     return f"{listed(monitors)} {verb} in earnest again on {server}."
+
+
+def no_dummy_failure(monitor: str, server: str, on: bool) -> str:
+    """No monitor was changed; `monitor`: the one that was named, or nothing."""
+    if on:
+        return f"No monitor of {server} takes a dummy failure."
+    if monitor:
+        return f"{monitor} checks in earnest on {server}: it has no dummy failure."
+    return f"No monitor of {server} has a dummy failure."
 
 
 def events_closed(monitor: str, server: str, closed: int, left: int) -> str:

@@ -306,6 +306,7 @@ async def test_an_alert_that_cannot_be_told_is_said_and_the_others_go_on(
     await until(lambda: sent == ["one", "two", "three"])
     outbox.close()
     assert complaints == ["alert mail: chr() arg not in range; 3 alerts wait."]
+    assert "; 1 alert waits." in AlertsWait("alert mail", "no", 1, 0).sentence("server1")
     assert [each.message for each in caplog.records] == ["alert mail failed"]
 
 

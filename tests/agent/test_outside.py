@@ -122,7 +122,9 @@ CAME = "came from outside, by anna (clprexec, 10.0.0.9)"
 
 
 def test_a_script_is_on_record_before_it_runs_and_when_it_is_done(bench: Bench) -> None:
-    assert bench.ask(script("check.sh")).code == 0
+    ended = bench.ask(script("check.sh"))
+    # As `did`, so that the line "Command succeeded." of the original stands below it.
+    assert (ended.code, ended.text) == (0, "") and ended.did.endswith("check.sh succeeded")
     assert bench.ran.exists()
     assert bench.told == [
         (10, "INFO", f"A notification (script check.sh) {CAME}."),

@@ -104,6 +104,12 @@ def test_where_a_move_goes_is_refused_where_nothing_moves(
     assert agent.backend.asked == []
 
 
+def test_there_is_no_virtual_machine_to_migrate(agent: Agent, clp: Clp) -> None:
+    ran = clp("clpgrp", "-l", "failover1", "-a", "server2")
+    assert (ran.code, agent.backend.asked) == (6, [])
+    assert ran.err.endswith(": clpgrp -m failover1 -a server2\n")
+
+
 @pytest.mark.parametrize("code", [1, 5, 6])
 def test_a_forced_stop_that_was_not_done_says_why(agent: Agent, clp: Clp, code: int) -> None:
     agent.backend.outcome = Outcome(code=code, text="Its BMC does not answer.", hint="Look.")

@@ -21,6 +21,7 @@ from clptools.cli.render.explain import afterwards, explanation
 from clptools.cli.render.status import hardware, status
 from clptools.cli.render.text import clean, clock, cut, duration, field, width, wrap
 from clptools.cli.stat_events import event_line
+from clptools.config.load import Alert
 from clptools.core.model.view import ConditionView
 from clptools.faults import ClpError, ExitCode
 from tests.api.fake import Agent, socket_path
@@ -388,6 +389,31 @@ def test_the_configuration_answers_the_greps_of_the_field(root: Path, capsys: Ou
     assert f"{'Shutdown Monitoring Method':<57}: none" in capsys.readouterr().out
 
 
+def test_the_receivers_of_alerts_are_details_of_the_cluster(root: Path, capsys: Output) -> None:
+    alert = (
+        '[alert]\nmail_to = ["a@b.c", "d@e.f"]\nsmtp = "192.0.2.9:25"\nsmtp_tls = "starttls"\n'
+        'smtp_user = "joe"\nsmtp_password_file = "/etc/secret"\nsnmp_to = ["192.0.2.8"]\n'
+        'snmp_community = "geheim"\n\n'
+    )
+    (root / "etc/clptools/clp.toml").write_text(CONFIG + "\n" + alert)
+    assert run("clpstat", ["--cl", "--detail"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for key, value in (
+        ("Alert Level", "ERROR"),
+        ("E-mail Address", "a@b.c, d@e.f"),
+        ("SMTP Server", "192.0.2.9:25"),
+        ("SMTP Encryption", "starttls"),
+        ("SNMP Trap Destination", "192.0.2.8 (v2c)"),
+    ):
+        assert f"    {key:<57}: {value}" in lines
+    assert run("clpstat", ["--cl"]) == 0
+    assert "Alert" not in capsys.readouterr().out
+    assert run("clpstat", ["--cl", "--json"]) == 0
+    told = capsys.readouterr().out
+    assert json.loads(told)["alert"]["mail_to"] == ["a@b.c", "d@e.f"]
+    assert "geheim" not in "\n".join(lines) + told
+
+
 def test_an_address_stands_alone_on_its_line(root: Path, capsys: Output) -> None:
     """`clpstat --rsc fip1 | grep IP | awk -F:` goes into `arping -s`, which takes no prefix."""
     fip = '[[group.resource]]\ntype = "fip"\nname = "fip1"\naddress = "10.0.0.9/16"\n\n'
@@ -453,7 +479,7 @@ def test_groups_that_are_kept_apart_are_the_exclusion_rules(root: Path, capsys: 
 def test_a_floating_address_is_shown_as_arping_takes_it(more: str, shown: list[str]) -> None:
     address = 'address = "192.168.0.100/24"'
     line = next(one for one in SAMPLE.splitlines(True) if one.startswith(address))
-    text = configuration(good(SAMPLE.replace(line, line + more)), (Kind.RESOURCE,), "fip1")
+    text = configuration(good(SAMPLE.replace(line, line + more)), Alert(), (Kind.RESOURCE,), "fip1")
     found = [line.partition(":")[2].strip() for line in text.splitlines() if "IP" in line]
     assert found == shown
     assert f"    {'Prefix Length':<57}: 24" in text

@@ -347,6 +347,9 @@ def test_a_clp_conf_is_translated_and_its_gaps_are_listed(
     assert clp("clpcfctrl", "--push", "-x", str(tmp_path)).code == 0
     history.remember(1, (tmp_path / "clp.toml").read_text())
     assert clp("clpcfctrl", "--push", "-x", str(tmp_path)).code == 0
+    deep = tmp_path / "new/folder"  # made, as --pull makes one
+    clp("clpcfctrl", "--import", str(conf), "-x", str(deep))
+    assert (deep / "clp.toml").exists()
     assert agent.backend.pushed_how == ["import", "push"]
     conf.write_text("<other/>")
     assert clp("clpcfctrl", "--import", str(conf), "-x", str(tmp_path), "--force").code == 8
@@ -672,10 +675,57 @@ def test_a_script_that_the_push_brings_is_not_missing_on_other_servers(
     (folder / "scripts/failover1").mkdir(parents=True)
     (folder / "clp.toml").write_text(THREE_WITH_WATCHDOGS)
     (folder / "scripts/failover1/start.sh").write_text("#!/bin/sh\n")
-    place = paths.scripts_dir() + "/failover1/"
-    missing = {place + name: FileFault(text=f"{name}: not there") for name in ("start.sh", "x.sh")}
+    start = f"{paths.scripts_dir()}/failover1/start.sh"
+    missing = {path: FileFault(text=f"{path}: not there") for path in (start, "/opt/x.sh")}
     agent.backend.machines = (
         ServerFacts(name="server2", facts=Facts(server="server2", files=missing)),
     )
     said = clp("clpcfchk", str(folder / "clp.toml")).out
     assert "x.sh: not there" in said and "start.sh: not there" not in said
+
+
+def test_scripts_in_force_do_not_stand_in_for_those_that_the_push_lacks(
+    agent: Agent, etc: Path, clp: Clp, tmp_path: Path
+) -> None:
+    """A push takes away every script that its folder lacks: the group could neither start nor
+    stop."""
+    place = etc / "scripts/failover1/exec1"
+    place.mkdir(parents=True, exist_ok=True)
+    for name in ("start.sh", "stop.sh"):
+        (place / name).write_text("#!/bin/sh\n")
+        (place / name).chmod(0o750)
+    folder = tmp_path / "new"
+    folder.mkdir()
+    (folder / "clp.toml").write_text(WITH_SCRIPTS)
+    for line in (("clpcfchk", "-i", str(folder)), ("clpcfctrl", "--push", "-x", str(folder))):
+        said = clp(*line).out
+        for key in ("start", "stop"):
+            missing = f"{folder}/scripts/failover1/exec1/{key}.sh: no such script"
+            assert said.count(f"group resource exec1: {key}: {missing}") == 1, said
+    path = "scripts/failover1/exec1/stop.sh"
+    agent.backend.files = ConfigFiles(revision=1, files={"clp.toml": SAMPLE, path: "#!/bin/sh\n"})
+    pushed = len(agent.backend.pushed)
+    ran = clp("clpcfctrl", "--push", "-x", str(folder))
+    assert (ran.code, len(agent.backend.pushed)) == (6, pushed)
+    assert f"{folder} lacks {path}: its clp.toml names it, and the push would take it" in ran.err
+    assert clp("clpcfctrl", "--push", "-x", str(folder), "--force").code == 0
+    assert len(agent.backend.pushed) == pushed + 1
+    agent.backend.files = ConfigFiles(revision=1, files={"clp.toml": SAMPLE})
+    (etc / "clp.toml").write_text(WITH_SCRIPTS)
+    assert "no such script" not in clp("clpcfctrl", "--push").out
+    (place / "stop.sh").unlink()
+    assert "stop.sh: no such script" in clp("clpcfctrl", "--push").out
+
+
+def test_an_edited_clp_conf_beside_it_is_said_not_to_be_pushed(
+    etc: Path, agent: Agent, clp: Clp
+) -> None:
+    conf = etc / "clp.conf"
+    os.utime(etc / "clp.toml", (1, 1))
+    assert clp("clpcfctrl", "--export", str(conf)).code == 0
+    told = f"{conf} is newer than clp.toml, and is not pushed."
+    assert told not in clp("clpcfctrl", "--push").out, "it is the export of it"
+    conf.write_text(conf.read_text().replace("</root>", "  </root>"))
+    assert told in clp("clpcfctrl", "--push").out
+    os.utime(conf, (0, 0))
+    assert told not in clp("clpcfctrl", "--push").out

@@ -54,6 +54,16 @@ def test_a_licence_is_not_needed_and_scripts_go_on(clp: Clp, line: tuple[str, ..
     assert ("Command succeeded." in ran.out) == (line[0] != "-l")
 
 
+def test_a_log_level_is_not_needed_and_scripts_go_on(clp: Clp) -> None:
+    ran = clp("clplogcf", "-t", "pm", "-l", "8", "-s", "1000000")
+    assert ran.code == 0
+    assert "journalctl -u clpnode -p LEVEL" in ran.out
+    assert ran.out.endswith("\nCommand succeeded.\n")
+    assert clp("clpcpufreq").code == 2
+    assert clp("clproset").code == 2
+    assert "blockdev --setro /dev/sdb1" in clp("clproset", "-o", "-d", "/dev/sdb1").err
+
+
 def test_scripts_that_look_for_mirrors_find_none_and_stop(clp: Clp) -> None:
     ran = clp("clpmdstat", "-l")
     assert ran.code == 0
@@ -74,6 +84,10 @@ def test_scripts_that_look_for_mirrors_find_none_and_stop(clp: Clp) -> None:
         "clpperfchk alert L 5 3 60 syslog nmp1.cur",
         "clpbackup --pre --no-shutdown",
         "clprestore --post --skip-copy",
+        "clpcpufreq --high",
+        "clpcpufreq -s -h server2",
+        "clproset -o -d /dev/sdb1",
+        "clproset -s -a",
     ],
 )
 def test_what_cannot_be_done_fails_and_says_what_can(clp: Clp, line: str) -> None:
@@ -387,7 +401,9 @@ def test_names_and_values_are_found_by_the_paths_of_clp_conf(agent: Agent, clp: 
     assert (ran.code, ran.out) == (5, "")
     told = json.loads(clp("clpcfget", "-e", "/root/monitor/genw", "--json").out)
     assert told == {"schema": 1, "path": "/root/monitor/genw", "names": ["genw1", "genw2"]}
-    for line in ((), ("-e", "/"), ("-e", "/root/x", "-g", "/root/x")):
+    top = clp("clpcfget", "-e", "/root").out.splitlines()
+    assert {"cluster", "server@server1", "group@failover1", "monitor"} <= set(top)
+    for line in ((), ("-e", "/"), ("-g", "/root"), ("-e", "/root/x", "-g", "/root/x")):
         assert clp("clpcfget", *line).code == 2
 
 

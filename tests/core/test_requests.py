@@ -52,6 +52,7 @@ def test_what_is_asked_of_one_server_is_not_done_on_another(request_: Request, a
     c = cluster()
     refused = c.answer(asked, request_)
     assert (refused.code, refused.text) == (6, "failover1 runs on server1.")
+    assert refused.hint == "Leave -h out, or name where it runs: -h server1"
     c.run(5 * S)
     assert c.online() == "server1"
 
@@ -330,6 +331,12 @@ def test_what_was_done_is_told_with_where_and_how_many() -> None:
     )
     assert c.answer("server2", MonitorFault(on=False)).did == (
         "genw1 checks in earnest again on server2."
+    )
+    again = c.answer("server2", MonitorFault(on=False))
+    assert (again.code, again.did) == (0, "")
+    assert again.text == "No monitor of server2 has a dummy failure."
+    assert c.answer("server2", MonitorFault(monitor="genw1", on=False)).text == (
+        "genw1 checks in earnest on server2: it has no dummy failure."
     )
 
 

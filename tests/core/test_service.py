@@ -62,6 +62,23 @@ def test_a_stopped_service_answers_and_starts_again() -> None:
     assert c.view("server1").servers[0].status == "Online"
 
 
+def test_a_server_that_is_so_already_says_that_the_others_are_told() -> None:
+    c = Cluster(settings(2))
+    c.settle()
+    assert c.answer("server1", ServiceStart(server="*")).text.endswith("already running.")
+    assert c.answer("server1", ServiceStop(server="server2")).code == 0
+    c.run(5 * S)
+    assert c.answer("server1", ServiceStart(server="*")).did == (
+        "The cluster service of server1 is already running; server2 is told to start."
+    )
+    c.run(5 * S)
+    assert not c.hosts["server2"].service_stopped
+    assert c.answer("server1", ServiceStop()).code == 0
+    assert c.answer("server1", ServiceStop(server="*")).did.endswith("server2 is told to stop.")
+    c.run(5 * S)
+    assert c.hosts["server2"].service_stopped
+
+
 def test_a_server_is_stopped_and_started_from_another() -> None:
     c = Cluster(settings(3))
     c.settle()

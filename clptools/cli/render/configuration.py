@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
+from itertools import chain
 
 import msgspec
 
 from clptools.cli.render.status import COMMENTS, FOOTER, NP_COMMENTS
 from clptools.cli.render.text import clean
+from clptools.config.load import Alert
 from clptools.config.quiet_window import in_text
 from clptools.core.model.options import WatchdogOptions, read
 from clptools.core.model.settings import (
@@ -67,7 +69,12 @@ WORDS = {
 
 
 def configuration(
-    settings: Settings, kinds: tuple[Kind, ...], name: str = "", *, detail: bool = False
+    settings: Settings,
+    alert: Alert,
+    kinds: tuple[Kind, ...],
+    name: str = "",
+    *,
+    detail: bool = False,
 ) -> str:
     """The sections of `kinds`, all objects of each or the one called `name`."""
     lines = [HEADER]
@@ -77,6 +84,8 @@ def configuration(
             if name and found != name:
                 continue
             lines.append(f"  [{title} : {clean(found)}]")
+            if kind is Kind.CLUSTER and detail:
+                pairs = chain(pairs, _alert_lines(alert))
             lines += [f"    {key:<{KEY_COLUMNS}}: {clean(value)}" for key, value in pairs if value]
         if len(lines) == before and kinds == (kind,):
             lines.append(f"  No {WORDS[kind]} is configured.")
@@ -84,17 +93,20 @@ def configuration(
 
 
 def configuration_fields(
-    settings: Settings, kinds: Iterable[Kind], name: str = ""
+    settings: Settings, alert: Alert, kinds: Iterable[Kind], name: str = ""
 ) -> dict[str, object]:
     """The same as an object for programs, durations in milliseconds.
 
-    SNMP communities stay out: they admit traps.
+    SNMP communities stay out: they admit traps.  So does the place of a password.
     """
     fields: dict[str, object] = {"revision": settings.revision}
     for kind in kinds:
         if kind is Kind.CLUSTER:
             fields["cluster"] = msgspec.to_builtins(settings.cluster)
             fields["forced_stop"] = msgspec.to_builtins(settings.forced_stop)
+            told = msgspec.to_builtins(alert)
+            hidden = ("snmp_community", "smtp_password_file")
+            fields["alert"] = {key: value for key, value in told.items() if key not in hidden}
             continue
         if kind is Kind.FENCING:
             fields["forced_stop"] = msgspec.to_builtins(settings.forced_stop)
@@ -143,6 +155,19 @@ def _cluster_lines(settings: Settings, detail: bool) -> Lines:
     yield "Action Command", cluster.action_command
     yield "Journal Size (bytes)", str(cluster.journal_bytes)
     yield "Metrics", cluster.metrics
+
+
+def _alert_lines(alert: Alert) -> Lines:
+    """Who is told of alerts; without the community, which admits traps."""
+    yield "Alert Level", str(alert.level)
+    if alert.mail_to:
+        yield "E-mail Address", ", ".join(alert.mail_to)
+        yield "E-mail Sender", alert.mail_from
+        yield "SMTP Server", alert.smtp
+        yield "SMTP Encryption", alert.smtp_tls
+    for receiver in alert.snmp_to:
+        yield "SNMP Trap Destination", f"{receiver} (v{alert.snmp_version})"
+    yield "Alert Script", alert.script
 
 
 def _forced_stop_lines(settings: Settings) -> Lines:

@@ -264,7 +264,9 @@ _FORMS: dict[str, Callable[[int], str]] = {
 
 
 def _is_one(fact: object) -> bool:
-    return bool(fact) if isinstance(fact, bool | str) else len(_names(fact)) == 1
+    if isinstance(fact, int):  # bool too
+        return fact == 1
+    return bool(fact) if isinstance(fact, str) else len(_names(fact)) == 1
 
 
 def _names(fact: object) -> tuple[str, ...]:

@@ -478,4 +478,6 @@ class GroupRequests:
 
 def _elsewhere(group: str, server: str) -> Outcome:
     """One server was named, and the group is on another."""
-    return Outcome(code=REFUSED, text=replies.runs_on(group, server))
+    return Outcome(
+        code=REFUSED, text=replies.runs_on(group, server), hint=replies.leave_host_out(server)
+    )

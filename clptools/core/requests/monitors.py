@@ -95,8 +95,12 @@ class MonitorRequests:
                     text = f"{monitor.name} ({monitor.type}) takes no dummy failure."
                     return Outcome(code=REFUSED, text=text)
                 continue
-            self._set_fault(monitor, request.on)
-            changed.append(monitor.name)
+            # Of one that checks in earnest already, an end would be told and recorded in vain.
+            if request.on or self.runs.run(monitor.name).fault:
+                self._set_fault(monitor, request.on)
+                changed.append(monitor.name)
+        if not changed:
+            return Outcome(text=replies.no_dummy_failure(request.monitor, self.step.me, request.on))
         return Outcome(did=replies.dummy_failure(changed, self.step.me, request.on))
 
     def clear_halts(self, pending: Pending) -> Outcome | None:

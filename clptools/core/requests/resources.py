@@ -60,7 +60,11 @@ class ResourceRequests:
             return Outcome(code=REFUSED, text=replies.cluster_suspended(shared.suspended_by))
         server = self.holders.where(group.name)[0]
         if request.server and server not in ("", request.server):
-            return Outcome(code=REFUSED, text=replies.runs_on(group.name, server))
+            return Outcome(
+                code=REFUSED,
+                text=replies.runs_on(group.name, server),
+                hint=replies.leave_host_out(server),
+            )
         run = self.groups.runs.get(group.name)
         if run is None or run.state is not GroupState.ONLINE:
             return Outcome(

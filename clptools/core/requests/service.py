@@ -38,6 +38,7 @@ from clptools.core.model.states import GroupState
 from clptools.core.model.words import Stage
 from clptools.core.notices import requests as notices
 from clptools.core.notices.monitors import HostActionFailed
+from clptools.core.phrases import listed
 from clptools.core.requests.cluster import ClusterRequests
 from clptools.core.requests.forwarding import Forwarding
 from clptools.core.safety.lease import Lease
@@ -94,7 +95,9 @@ class Service:
         if step.life.phase is Phase.RUNNING:
             self.policy.stop_is_over()
             step.changed(Change.DECISIONS)
-            return Outcome(text=f"The cluster service of {step.me} is already running.")
+            return self._already(
+                "running", "start", [n for n in self.peers if self.peers[n].left], request.server
+            )
         if step.life.phase in (Phase.LEAVING, Phase.TELLING) and not step.life.then:
             # It is stopping: it starts again as soon as it has left.
             step.life.then = "start"
@@ -140,10 +143,20 @@ class Service:
         if pending.request.server == "*":
             self._to_all(pending)
         if not then:
-            return Outcome(text=f"The cluster service of {step.me} is already stopped.")
+            running = [n for n in self.peers if not self.peers.is_out(n)]
+            return self._already("stopped", "stop", running, pending.request.server)
         pending.stage = Stage.HOST
         step.do(HostAction(action=then, reason=f"{pending.user} asked for it"))
         return None
+
+    def _already(self, state: str, verb: str, others: list[str], server: str) -> Outcome:
+        """Nothing to do here.  `others`: of which that is not known; all are told if all are
+        meant, and an answer about this server alone would read as if they were not."""
+        text = f"The cluster service of {self.step.me} is already {state}"
+        if server != "*" or not others:
+            return Outcome(text=f"{text}.")
+        be = "is" if len(others) == 1 else "are"
+        return Outcome(did=f"{text}; {listed(others)} {be} told to {verb}.")
 
     def _to_all(self, pending: Pending) -> None:
         """The same request to every other server, by name."""
