@@ -446,9 +446,7 @@ async def test_from_outside_only_the_permitted_requests_are_taken() -> None:
         writer.close()
 
 
-async def test_who_has_the_port_of_an_address_is_waited_for_until_nobody_wants_it() -> (
-    None
-):
+async def test_who_has_the_port_of_an_address_is_waited_for_until_nobody_wants_it() -> None:
     told = Noticed()
     with socket.socket() as holder:
         holder.bind(("127.77.1.1", 0))
