@@ -65,6 +65,8 @@ class Evidence:
         now = self._world.t
         if sender.node is None or beat.incarnation != sender.incarnation:
             return
+        if beat.to != hearer.name:
+            return  # it only passes it on
         if sender.now(now) - beat.sent_at > _PROMPT_MS:
             return
         # One that never echoed us may be a replay, for all we know: it does not count as heard.
