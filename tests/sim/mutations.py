@@ -1323,6 +1323,12 @@ def deputiesshoot(node: Node) -> None:
 
 
 @mutation
+def aloneshoots(node: Node) -> None:
+    """A server takes its turn although one of its half hears the one to be fenced."""
+    put(node.fencing, "_beats_heard", lambda: ())
+
+
+@mutation
 def blindshoots(node: Node) -> None:
     """A server that cannot read its own BMC heartbeat takes its turn all the same."""
     put(node.power, "cannot_see_itself", lambda: False)

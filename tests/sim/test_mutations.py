@@ -158,6 +158,7 @@ BROKEN = [
     ("shares", "I14", "apart-absolute"),
     ("ownexchange", "I13", "s03-exchange-of-a-machine-that-stood-still"),
     ("deputiesshoot", "I13", "p20-four-one-after-the-other"),
+    ("aloneshoots", "I13", "p20-alone-then-half"),
     ("blindshoots", "I13", "fence-own-beat-not-read"),
     ("changedisnew", "I13", "fence-own-beat-read-after-a-gap"),
     ("outdatedshoots", "I13", "revision-outdated-takes-no-turn"),

@@ -21,7 +21,7 @@ nobody before it has listened again: the silence was its own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
@@ -37,6 +37,7 @@ from clptools.core.model.actions import Fence
 from clptools.core.model.cluster_state import ForcedStopState, PeerState
 from clptools.core.model.events import FenceDone
 from clptools.core.model.group_state import Runs
+from clptools.core.model.messages import Beat
 from clptools.core.model.settings import InForce
 from clptools.core.model.state import Phase
 from clptools.core.model.timing import NEVER
@@ -307,9 +308,17 @@ class Fencing:
             return _ROUNDS_OUTDATED  # it counts turns by a revision that we do not have
         if self.power.cannot_see_itself():
             return 1  # it may have seen our beat stop, and waits for no turn
+        if p.beat is not None and any(p.beat.sender in b.hears for b in self._beats_heard()):
+            return 1  # one of ours hears it: it may be of a majority, which takes no turns
         # Turns count for each pair: of four servers each could be shot by one that dies of another.
         deputy = any(name < self.step.me and self.peers.hears(name) for name in self.peers)
         return 1 if place and deputy else 0
+
+    def _beats_heard(self) -> Iterator[Beat]:
+        """The newest beat of each server that we hear."""
+        for name, p in self.peers.items():
+            if p.beat is not None and self.peers.hears(name):
+                yield p.beat
 
     def _later(self, rounds: int, p: PeerState, revision: InForce) -> bool:
         """Whether it has been silent for so many rounds of turns beyond the time-out."""
