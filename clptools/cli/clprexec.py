@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from clptools.cli.command import TYPE_CHECKING, Answer, Args, Argument, Command, Option, wait
+from clptools.cli.command import (
+    SUCCEEDED,
+    TYPE_CHECKING,
+    Answer,
+    Args,
+    Argument,
+    Command,
+    Option,
+    wait,
+)
 from clptools.cli.requests import one_of, outcome
 from clptools.cli.transactions import (
     PORT,
@@ -128,7 +137,10 @@ def run(args: Args) -> Answer:
     except ClpError as error:
         log.line(args.text("host") or server_name(), f"{what}: {error.message}")
         raise
-    log.line(server_name(), f"{what}: {as_text(ended)}")
+    said = as_text(ended)
+    log.line(server_name(), f"{what}: {said}")
+    if not ended.get("code") and said != SUCCEEDED:
+        log.line(server_name(), f"{what}: {SUCCEEDED}")  # as the last line of the output
     return outcome(ended)
 
 
