@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from clptools.cli.command import Option
 from clptools.faults import ClpError, ExitCode
 
 MIRRORS = "clptools has no mirror disks"
@@ -12,3 +13,39 @@ def mirror_disk(name: str) -> ClpError:
     """No such mirror disk: there is none at all."""
     about = f"{name}: no such mirror disk; {MIRRORS}." if name else f"{MIRRORS}."
     return ClpError(ExitCode.NO_SUCH, about, INSTEAD)
+
+
+IMAGES = (
+    (
+        "In the original it sets mirror disks into a state in which images of disks may be "
+        "taken or written, and shuts servers down for that. clptools has no mirror disks, so "
+        "nothing is to be set and nothing is done; it fails with 1, and a script does not go "
+        "on as if the servers were down."
+    ),
+    (
+        "Images of a server are taken while the cluster service of that server is stopped: "
+        "clpcl -t, and clpsvcctrl --disable -a, so that it does not start with the server; "
+        "then clpsvcctrl --enable -a and clpcl -s. The configuration itself: clpcfctrl --pull."
+    ),
+)
+"""The description of `clpbackup` and `clprestore`."""
+IMAGES_SYNOPSIS = "--pre|--post [--no-shutdown] [--no-reboot] [--online]"
+IMAGES_EXAMPLE = ("clpcl -t && clpsvcctrl --disable -a", "before images of this server are made")
+IMAGES_OPTIONS = (
+    Option("--pre", help="Before the images."),
+    Option("--post", help="After them."),
+    Option("--no-shutdown", help="Nothing is shut down."),
+    Option("--no-reboot", help="Nothing is rebooted."),
+    Option("--only-shutdown", help="Nothing is shut down."),
+    Option("--only-reboot", help="Nothing is rebooted."),
+    Option("--online", help="Nothing is done."),
+)
+
+
+def images(command: str) -> ClpError:
+    """Nothing to set before or after images of disks."""
+    return ClpError(
+        ExitCode.FAILED,
+        f"Nothing was done: {MIRRORS}, whose state it would set.",
+        f"Before images of a server: clpcl -t; clpsvcctrl --disable -a.  More: {command} --help",
+    )
