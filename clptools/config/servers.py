@@ -283,7 +283,8 @@ class _Interconnects:
         return found
 
     def _lan_addresses(self, table: Table, name: str, given: dict[str, str]) -> dict[str, str]:
-        missing = [server for server in self.servers if server not in given]
+        # A server without a name is told where it stands.
+        missing = [server for server in self.servers if server and server not in given]
         if missing and isinstance(table.raw.get("address", {}), dict):
             table.error("address", f"none for {' and '.join(missing)}", _example(self.servers))
         found: dict[str, str] = {}
@@ -318,7 +319,7 @@ class _Interconnects:
 
 
 def _example(servers: dict[str, Server]) -> str:
-    inside = ", ".join(f'{name} = "…"' for name in servers)
+    inside = ", ".join(f'{name} = "…"' for name in servers if name)
     return f"Write address = {{ {inside} }}."
 
 
@@ -415,5 +416,5 @@ def read_arbiters(
 def _all_servers(table: Table, name: str, given: dict[str, str], servers: tuple[str, ...]) -> None:
     known_servers(table, name, given, servers)
     for server in servers:
-        if server not in given:
+        if server and server not in given:
             table.error(name, f"none for {server}")

@@ -237,7 +237,12 @@ class Names:
 
 
 def known_servers(table: Table, name: str, given: Iterable[str], servers: Sequence[str]) -> None:
-    """Say which of the servers named in `name` are not configured."""
+    """Say which of the servers named in `name` are not configured.
+
+    Nothing where a server has no name, which is an error of its own: it may be the one meant.
+    """
+    if "" in servers:
+        return
     is_list = isinstance(table.raw.get(name), list)
     for index, server in enumerate(given):
         if server not in servers:

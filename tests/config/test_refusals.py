@@ -360,6 +360,11 @@ def test_each_fault_has_its_line() -> None:
     assert text.split("\n")[report.line - 1].startswith("target")
 
 
+def test_a_server_without_a_name_is_the_one_error_that_it_is() -> None:
+    found = errors(TWO.replace('name = "server1"', 'nmae = "server1"', 1))
+    assert ["is missing" in found[0], "unknown key" in found[1], len(found)] == [True, True, 2]
+
+
 def test_all_faults_come_in_one_run_in_the_order_of_the_file() -> None:
     text = (
         '[cluster]\nport = 0\n[[server]]\nname = "s 1"\n[[server]]\nname = "s2"\n'
