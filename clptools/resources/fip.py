@@ -240,7 +240,12 @@ async def _try(
         if mac is not None:
             return mac
     await _add(netlink, link, wanted, 0)
-    return await _await_dad(netlink, link, wanted)
+    try:
+        return await _await_dad(netlink, link, wanted)
+    except asyncio.CancelledError:
+        # Time is up before the kernel said whether another host has it.
+        await _remove(netlink, wanted)
+        raise
 
 
 async def _add(
@@ -249,6 +254,12 @@ async def _add(
     await change_address(
         netlink, "add", Held(index=link.index, address=wanted, flags=flags, scope=0, label="")
     )
+
+
+async def _remove(netlink: AsyncIPRoute, wanted: IPv4Interface | IPv6Interface) -> None:
+    for held in await addresses_of(netlink):
+        if held.address.ip == wanted.ip:
+            await change_address(netlink, "del", held)
 
 
 def _taken(link: Link, wanted: IPv4Interface | IPv6Interface, mac: bytes) -> Taken:
@@ -293,8 +304,7 @@ async def _await_dad(
         mine = [h for h in await addresses_of(netlink) if h.address.ip == wanted.ip]
         flags = mine[0].flags if mine else 0
         if not mine or flags & IFA_F_DADFAILED:
-            for one in mine:
-                await change_address(netlink, "del", one)
+            await _remove(netlink, wanted)
             mac = None if link.port is None else await holder_of(link.port, wanted.ip)
             if mac is not None:
                 return mac
@@ -305,8 +315,7 @@ async def _await_dad(
         if not flags & IFA_F_TENTATIVE:
             return None
         if waited >= DAD_LIMIT_S:
-            for one in mine:
-                await change_address(netlink, "del", one)
+            await _remove(netlink, wanted)
             raise ClpError(
                 ExitCode.FAILED,
                 f"{wanted.ip} could not be checked for duplicates on {link.name} "

@@ -242,6 +242,14 @@ def test_without_the_check_the_kernel_still_finds_an_ipv6_duplicate(
     assert ADDRESS6 not in addresses(hosts[0])
 
 
+def test_a_start_whose_time_is_up_leaves_no_address(hosts: tuple[str, str]) -> None:
+    """The kernel's own check takes longer than a second."""
+    start = carry_out("start", address=ADDRESS6, duplicate_check=False, start_timeout_ms=400)
+    outcome = inside(hosts[0], start)
+    assert not outcome.ok and outcome.timed_out
+    assert ADDRESS6 not in addresses(hosts[0])
+
+
 def test_an_ipv6_address_is_usable_when_the_start_is_over(hosts: tuple[str, str]) -> None:
     async def bind() -> bool:
         outcome = await carry_out("start", address=ADDRESS6)
