@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from clptools.core.cluster.peers import majority
 from clptools.core.model.messages import Beat
-from clptools.core.model.settings import Group
+from clptools.core.model.settings import Arbiter, Group
 from clptools.core.model.state import Phase
 from clptools.core.model.states import GroupState
 from clptools.core.model.timing import times
@@ -215,6 +215,8 @@ class Evidence:
 
     def _may_rule(self, clique: list[Host], voters: int, proofs: list[str]) -> bool:
         arbiter = clique[0].settings.arbiter
+        if arbiter is not None and self._is_held_elsewhere(arbiter, clique):
+            return False
         if arbiter is not None and arbiter.required:
             return self._arbiter_sound(clique[0])
         if len(clique) >= majority(voters):
@@ -224,6 +226,11 @@ class Evidence:
         if arbiter is not None:
             return arbiter.strong and self._arbiter_sound(clique[0])
         return all(p == "fence" or p.startswith("off") for p in proofs)
+
+    def _is_held_elsewhere(self, arbiter: Arbiter, clique: list[Host]) -> bool:
+        """Whether a server outside of the clique rules by the arbiter, and by its own policy."""
+        holder = self._world.arbiters[arbiter.name].holder
+        return holder in self._fit_since and all(holder != h.name for h in clique)
 
     def _may_start(self, group: Group, clique: list[Host]) -> bool:
         """Whether the clique's policy wants it, and nothing that people did is in the way."""
