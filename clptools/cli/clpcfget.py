@@ -67,20 +67,17 @@ def tree(folder: str) -> Node:
     import os
     import tomllib
 
+    from clptools.cli.cfset_session import text_at
     from clptools.cli.stat_configuration import configuration_in_force
     from clptools.config.document import Document
     from clptools.config.edit import Configuration
     from clptools.config.exporter import exported
     from clptools.registries import registries
 
-    if folder:
-        with open(os.path.join(folder, "clp.toml"), encoding="utf-8") as file:
-            text = file.read()
-    else:
-        text = configuration_in_force()
+    text = text_at(os.path.join(folder, "clp.toml")) if folder else configuration_in_force()
     try:
         return exported(Configuration(Document(text), registries())).root
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ClpError(
             ExitCode.INVALID_CONFIG, f"Not TOML: {error}.", "Check it: clpcfchk"
         ) from None

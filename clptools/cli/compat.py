@@ -154,7 +154,7 @@ def conf_text() -> str:
 
     try:
         return export_clp_conf(configuration_in_force(), registries())[0].decode()
-    except (FileNotFoundError, tomllib.TOMLDecodeError):
+    except (FileNotFoundError, tomllib.TOMLDecodeError, RecursionError):
         return ""
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from clptools.config import original
-from clptools.config.clpconf import Node, number, parsed, spelled
+from clptools.config.clpconf import MAX_BYTES, Node, number, parsed, spelled
 from clptools.config.document import rendered
 from clptools.config.fip_address import fip_address
 from clptools.config.groups import REFUSED_GROUPS
@@ -23,6 +23,7 @@ from clptools.config.original import Grade, NotCarried
 from clptools.config.original_alerts import alerts
 from clptools.config.translation import Remark, Translation, reports_of
 from clptools.config.variants import REFUSED
+from clptools.faults import ClpError, ExitCode
 from clptools.reports import Report
 
 
@@ -42,12 +43,17 @@ def import_clp_conf(data: bytes, file: str = "clp.conf") -> Imported:
     """Translate a `clp.conf`.
 
     Raises:
-        ClpError: it is no such file (too large, not XML, another root, an unknown encoding).
+        ClpError: it is no such file (too large, not XML, another root, an unknown encoding), or
+            what it says is too much for a `clp.toml`.
     """
     found = translated(parsed(data, file))
     counts = Counter(entry.grade for entry in found.entries)
+    text = rendered(found.tables)
+    if len(text.encode()) > MAX_BYTES:
+        reason = f"{file}: its clp.toml would be larger than {MAX_BYTES >> 20} MiB"
+        raise ClpError(ExitCode.INVALID_CONFIG, reason, "No cluster needs that much: look into it.")
     return Imported(
-        text=rendered(found.tables),
+        text=text,
         reports=tuple(reports_of(found, file)),
         counts={grade: counts[grade] for grade in Grade},
         windows=found.windows,
