@@ -467,3 +467,12 @@ def test_a_name_that_is_missing_is_said_to_be(here: Path, clp: Clp) -> None:
         what = "monitor" if "monitor" in words else "group"
         assert ran.code == 2 and f"The name of a {what} is missing." in ran.err, ran
     assert "Known: failover1." in line(clp, "show grp").err
+
+
+@pytest.mark.parametrize("tag", ["a/" * 3000 + "b", "a/" * 40 + "b", "''", "//", "<x"])
+def test_what_is_no_tag_path_is_said_to_be_none(here: Path, clp: Clp, tag: str) -> None:
+    do(clp, START)
+    before = here.read_text()
+    ran = line(clp, f"add clsparam {tag} 1")
+    assert ran.code == 2 and "not a tag path" in ran.err and len(ran.err) < 400
+    assert here.read_text() == before
