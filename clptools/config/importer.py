@@ -209,6 +209,9 @@ class _Translator(MonitorAccount):
             elif kind == "bmc":
                 bmc = bmc or info
             self.carried(server, label, *(f"{device.step}/{tag}" for tag in ("type", "info")))
+            if kind in ("witness", "http"):
+                tag, reason = f"{device.step}/extend", "host and port of what asks it say where"
+                self.end(device.find("extend"), label, tag, Grade.EQUIVALENT, reason)
         if bmc:
             found["bmc"] = {"address": bmc}
             self.remarks.append(
