@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from clptools.cli.cfset_session import Session, usage
 from clptools.cli.cfset_told import is_refused, refused, tell
-from clptools.config.clpconf import Node, spelled, tag_of
+from clptools.config.clpconf import MAX_DEPTH, Node, spelled, tag_of
 from clptools.config.edit import SORTS, Configuration, Found
 from clptools.config.field import near
 from clptools.config.original import (
@@ -26,6 +26,8 @@ from clptools.faults import ClpError, ExitCode
 _HOST = re.compile(r"(\[[\w.:%-]+\]|[\w.-]+)(?::(\d+))?", re.ASCII)
 _STEP = r"[A-Za-z_][\w.-]*(@[^/\x00-\x20\x7f]+)?"
 _TAG = re.compile(f"{_STEP}(/{_STEP})*", re.ASCII)
+_MAX_STEPS = MAX_DEPTH - 5
+"""Of a tag path below an object, so that the whole can be read again."""
 
 
 def _host(text: str) -> tuple[str, str]:
@@ -271,8 +273,9 @@ def _new(session: Session, kind: str, name: str, edit: Callable[[Node], None]) -
 
 def _tag(text: str) -> str:
     tag = tag_of(text)
-    if not _TAG.fullmatch(tag):
-        raise ClpError(ExitCode.USAGE, f"{spelled(text)}: not a tag path.")
+    if not _TAG.fullmatch(tag) or tag.count("/") > _MAX_STEPS:
+        hint = "A tag path names elements of a clp.conf: parameters/act/path."
+        raise ClpError(ExitCode.USAGE, f"{spelled(text[:80])!r}: not a tag path.", hint)
     return tag
 
 

@@ -63,8 +63,8 @@ class Session:
         if self._tree is None:
             kept = b""
             if not self.new:
-                with contextlib.suppress(OSError), open(self.told_path, "rb") as file:
-                    kept = file.read(MAX_BYTES)
+                with contextlib.suppress(OSError):
+                    kept = whole(self.told_path, MAX_BYTES)
             self._tree = tree_of(self.config, kept)
         return self._tree
 
@@ -172,8 +172,13 @@ def read(path: str) -> str:
 
 def opened(path: str) -> Session:
     """A session over a file that is there.  Raises ClpError."""
+    return Session(path, text_at(path))
+
+
+def text_at(path: str) -> str:
+    """The text of a configuration file that must be there.  Raises ClpError."""
     try:
-        return Session(path, read(path))
+        return read(path)
     except FileNotFoundError:
         raise ClpError(
             ExitCode.FAILED,

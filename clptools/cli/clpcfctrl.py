@@ -187,14 +187,21 @@ def run(args: Args) -> Answer:
             from clptools.cli.of_clp_conf import translate
 
             merge, force = args.given("merge"), args.given("force")
+            _must_be_named(what, args)
             return translate(args.text("import"), folder or ".", force=force, merge=merge)
         case "export":
             from clptools.cli.of_clp_conf import export
 
             force = args.given("force")
+            _must_be_named(what, args)
             return export(args.text("export"), folder or config_dir(), force=force)
         case _:
             return keygen(args.given("force"))
+
+
+def _must_be_named(what: str, args: Args) -> None:
+    if not args.text(what):
+        raise ClpError(ExitCode.USAGE, f"--{what} needs the name of a file.", "It is empty.")
 
 
 def _numbers(what: str, words: tuple[str, ...]) -> tuple[int, ...]:
@@ -204,9 +211,10 @@ def _numbers(what: str, words: tuple[str, ...]) -> tuple[int, ...]:
         raise ClpError(ExitCode.USAGE, f"--{what} takes {takes}.", "List them: clpcfctrl --history")
     for word in words:
         if not (word.isascii() and word.isdigit()):
-            raise ClpError(
-                ExitCode.USAGE, f"{word}: not a number.", "List them: clpcfctrl --history"
-            )
+            hint = "List them: clpcfctrl --history"
+            if what == "diff" and os.path.isdir(word):
+                hint = f"Compare that folder with what is in force: clpcfctrl --diff -x {word}"
+            raise ClpError(ExitCode.USAGE, f"{word}: not a number.", hint)
     return tuple(int(word) for word in words)
 
 
@@ -453,7 +461,7 @@ def diff(numbers: tuple[int, ...], folder: str) -> Answer:
         new, new_name = content(second), f"revision {second}{in_force}"
         new_scripts = scripts(second)
     else:
-        new, new_name = _as_it_is(os.path.join(folder, MAIN)), os.path.join(folder, MAIN)
+        new, new_name = _main_of(folder), os.path.join(folder, MAIN)
         new_scripts = {path: _as_it_is(os.path.join(folder, path)) for path in script_paths(folder)}
     found = compare(old, new, old_name, new_name)
     if old_scripts is not None and new_scripts is not None:
@@ -466,6 +474,20 @@ def diff(numbers: tuple[int, ...], folder: str) -> Answer:
     code = ExitCode.FOUND if found else ExitCode.DONE
     text = found.rstrip("\n") or f"{old_name} and {new_name} are the same."
     return Answer(text, {"from": old_name, "to": new_name, "diff": found}, code)
+
+
+def _main_of(folder: str) -> str:
+    """The `clp.toml` of a folder, whatever it says.  Raises ClpError."""
+    from clptools.config.load import of_the_original
+
+    main = os.path.join(folder, MAIN)
+    try:
+        return _as_it_is(main)
+    except (FileNotFoundError, NotADirectoryError):
+        hint = of_the_original(main) or (
+            "Give the folder of a clp.toml: -x DIR; or two configurations: clpcfctrl --diff N M"
+        )
+        raise ClpError(ExitCode.FAILED, f"{main}: no such file.", hint) from None
 
 
 def _as_it_is(path: str) -> str:

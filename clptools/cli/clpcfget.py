@@ -56,7 +56,7 @@ def run(args: Args) -> Answer:
     if what == "entries":
         found = _tags(root) if whole else names(root, path)
         return Answer("\n".join(found), {"path": f"/root/{path}".rstrip("/"), "names": found})
-    node = root.find(path)
+    node = root.find(path, loose=True)
     if node is None:
         raise ClpError(ExitCode.NO_SUCH, f"/root/{path}: not there.", "See: clpcfctrl --export")
     return Answer(node.text, {"path": f"/root/{path}", "value": node.text})
@@ -67,20 +67,17 @@ def tree(folder: str) -> Node:
     import os
     import tomllib
 
+    from clptools.cli.cfset_session import text_at
     from clptools.cli.stat_configuration import configuration_in_force
     from clptools.config.document import Document
     from clptools.config.edit import Configuration
     from clptools.config.exporter import exported
     from clptools.registries import registries
 
-    if folder:
-        with open(os.path.join(folder, "clp.toml"), encoding="utf-8") as file:
-            text = file.read()
-    else:
-        text = configuration_in_force()
+    text = text_at(os.path.join(folder, "clp.toml")) if folder else configuration_in_force()
     try:
         return exported(Configuration(Document(text), registries())).root
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ClpError(
             ExitCode.INVALID_CONFIG, f"Not TOML: {error}.", "Check it: clpcfchk"
         ) from None
@@ -89,14 +86,14 @@ def tree(folder: str) -> Node:
 def names(root: Node, path: str) -> list[str]:
     """The labels of all elements at a path, else the tags of what is in the first one."""
     above, _, tag = path.rpartition("/")
-    parent = root.find(above) if above else root
+    parent = root.find(above, loose=True) if above else root
     if parent is None:
         return []
     found = parent.all(tag)
     labels = [node.label for node in found if node.label]
     if labels:
         return labels
-    inside = parent.find(tag)
+    inside = parent.find(tag, loose=True)
     return _tags(inside) if inside else []
 
 

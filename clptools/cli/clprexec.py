@@ -14,13 +14,13 @@ from clptools.cli.command import (
 )
 from clptools.cli.requests import one_of, outcome
 from clptools.cli.transactions import (
-    PORT,
     Errand,
     Log,
     as_text,
     ask_first,
     ask_here,
     hosts_in,
+    port_of,
     read_key,
 )
 from clptools.faults import ClpError, ExitCode
@@ -90,7 +90,7 @@ COMMAND = Command(
             "-p",
             "--port",
             metavar="PORT",
-            help="Their port (29002).",
+            help="Their port; by default that of this server's configuration, or 29002.",
             whole=True,
             low=1,
             high=65535,
@@ -130,7 +130,7 @@ def run(args: Args) -> Answer:
     )
     try:
         if args.given("host"):
-            hosts, port = hosts_in(args.text("host")), args.whole("port", PORT)
+            hosts, port = hosts_in(args.text("host")), port_of(args)
             ended = ask_first(errand, hosts, port, read_key(args.text("key")), log)
         else:
             ended = ask_here(errand)

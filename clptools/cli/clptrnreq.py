@@ -5,7 +5,6 @@ from __future__ import annotations
 from clptools.cli.command import SUCCEEDED, Answer, Args, Command, Option, done, wait
 from clptools.cli.requests import Json, outcome
 from clptools.cli.transactions import (
-    PORT,
     Errand,
     Log,
     as_text,
@@ -14,6 +13,7 @@ from clptools.cli.transactions import (
     ask_here,
     hosts_in,
     places_of,
+    port_of,
     read_key,
 )
 from clptools.faults import ClpError, ExitCode
@@ -56,7 +56,15 @@ COMMAND = Command(
             complete="resource",
         ),
         Option("-s", "--script", metavar="SCRIPT", help="The script's name.", complete="file"),
-        Option("-p", "--port", metavar="PORT", help="Their port (29002).", whole=True, high=65535),
+        Option(
+            "-p",
+            "--port",
+            metavar="PORT",
+            help="Their port; by default that of this server's configuration, or 29002.",
+            whole=True,
+            low=1,
+            high=65535,
+        ),
         Option(
             "--key",
             metavar="FILE",
@@ -86,7 +94,7 @@ def run(args: Args) -> Answer:
         raise ClpError(ExitCode.USAGE, "-t takes GRP_FAILOVER or EXEC_SCRIPT.")
     if (bool(resource), bool(script)) != (kind == "GRP_FAILOVER", kind == "EXEC_SCRIPT"):
         raise ClpError(ExitCode.USAGE, "GRP_FAILOVER needs -r RESOURCE, EXEC_SCRIPT -s SCRIPT.")
-    port, seconds = args.whole("port", PORT), args.number("wait")
+    port, seconds = port_of(args) if hosts else 0, args.number("wait")
     if kind == "EXEC_SCRIPT":
         errand = Errand(None, script=script, seconds=seconds)
         return on_each(errand, hosts, port, args.text("key"))

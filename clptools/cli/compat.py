@@ -65,7 +65,7 @@ class Made(NamedTuple):
         """Whether it is still what was made."""
         if self.kind == "link":
             return os.path.islink(self.place) and os.readlink(self.place) == self.mark
-        if os.path.islink(self.place):
+        if os.path.islink(self.place) or not os.path.isfile(self.place):
             return False
         with open(self.place, "rb") as file:
             return _digest(file.read()) == self.mark
@@ -154,7 +154,7 @@ def conf_text() -> str:
 
     try:
         return export_clp_conf(configuration_in_force(), registries())[0].decode()
-    except (FileNotFoundError, tomllib.TOMLDecodeError):
+    except (FileNotFoundError, tomllib.TOMLDecodeError, RecursionError):
         return ""
 
 
@@ -281,12 +281,25 @@ def is_installed() -> bool:
 
 
 def _noted() -> list[Made] | None:
-    """What was made, folders before what is in them; None: nothing."""
+    """What was made, folders before what is in them; None: nothing.
+
+    Raises ClpError where the list is none.
+    """
     try:
         with open(root() + LIST, encoding="utf-8") as file:
-            return [Made(*line.split("\t")) for line in file.read().splitlines()]
+            lines = [line.split("\t") for line in file.read().splitlines()]
     except FileNotFoundError:
         return None
+    except UnicodeDecodeError:
+        lines = [[]]
+    if not all(len(line) == len(Made._fields) for line in lines):
+        raise ClpError(
+            ExitCode.FAILED,
+            f"{root()}{LIST}: is not the list of what clpcompat made.",
+            f"Take it away, and {root()}{HOME} with it; then what is to be there: clpcompat "
+            "--install",
+        )
+    return [Made(*line) for line in lines]
 
 
 def _must_be_noted() -> list[Made]:

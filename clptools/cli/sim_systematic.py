@@ -138,6 +138,7 @@ def _tasks(args: Args, settings: Settings | None) -> list[tuple[str, Task]]:
 _NEEDS = {
     "two": "two servers",
     "three": "three servers",
+    "ordered": "a group that starts after the first one",
     "few": "three servers at most",
     "bmc": "a BMC for each server",
     "arbiter": "an arbiter",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import time
 
 from clptools.api.client import Client, Json, user
@@ -14,9 +16,10 @@ from clptools.paths import authkey_file
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from clptools.cli.command import Args
     from clptools.cli.json_types import ExternalNoticeJson, GroupMoveJson
 
-PORT = 29002
+DEFAULT_PORT = 29002
 WAIT_S = 30.0
 HOSTS_MAX = 32
 KEY_BYTES_MAX = 4096
@@ -46,17 +49,24 @@ class Errand:
 
 
 class Log:
-    """The file of `-o`, a line for each server that was asked."""
+    """The file of `-o`, a line for each server that was asked.
+
+    Raises OSError where nothing can be written there, before anything is asked.
+    """
 
     def __init__(self, path: str) -> None:
         self._path = path
+        self._append("")
 
     def line(self, host: str, text: str) -> None:
         """Appends a line, if a file was given."""
+        self._append(f"{time.strftime('%Y/%m/%d %H:%M:%S')} {host} {text}\n")
+
+    def _append(self, text: str) -> None:
+        """Appends text as it is."""
         if self._path:
-            stamp = time.strftime("%Y/%m/%d %H:%M:%S")
             with open(self._path, "a", encoding="utf-8") as file:
-                file.write(f"{stamp} {host} {text}\n")
+                file.write(text)
 
 
 def ask_here(errand: Errand) -> Json:
@@ -90,12 +100,38 @@ def ask_first(errand: Errand, hosts: list[str], port: int, key: bytes, log: Log)
     raise AssertionError("the last server's fault was raised")
 
 
+def port_of(args: Args) -> int:
+    """Where servers are asked: `-p`, else the port of this server's configuration if it has one."""
+    if args.given("port"):
+        return args.whole("port", DEFAULT_PORT)
+    # Imported here: only a request to another server pays for it.
+    from clptools.cli.stat_configuration import local_settings
+
+    try:
+        return local_settings().cluster.port
+    except (ClpError, OSError):  # outside the cluster, or not for our eyes
+        return DEFAULT_PORT
+
+
 def hosts_in(text: str) -> list[str]:
     """The servers that `-h` names.  Raises ClpError (USAGE)."""
     hosts = [host for host in text.split(",") if host]
     if not 0 < len(hosts) <= HOSTS_MAX:
         raise ClpError(ExitCode.USAGE, f"-h takes 1 to {HOSTS_MAX} servers, with commas.")
+    for host in hosts:
+        if not (is_address(host) or _is_name(host)):
+            text = f"{host[:80]!r} is neither an address nor a name of a host."
+            raise ClpError(ExitCode.USAGE, text, "-h takes servers with commas between them.")
     return hosts
+
+
+def _is_name(host: str) -> bool:
+    """Whether the system could resolve it."""
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return host.isprintable() and " " not in host
 
 
 def places_of(host: str) -> tuple[str, ...]:
@@ -150,8 +186,12 @@ def read_key(path: str = "") -> bytes:
     """
     path = path or authkey_file()
     try:
-        with open(path, "rb") as file:
+        # A FIFO holds nobody up, unless a shell made it: `--key <(...)`.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             mode = os.fstat(file.fileno()).st_mode
+            if not stat.S_ISREG(mode) and not path.startswith(("/dev/", "/proc/")):
+                raise OSError(errno.EINVAL, "is no plain file", path)
+            os.set_blocking(file.fileno(), True)
             key = file.read(KEY_BYTES_MAX)
     except OSError as error:
         raise ClpError(

@@ -47,10 +47,11 @@ def whole(path: str, most: int) -> bytes:
     also for what is no plain file, or larger.
     """
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    kind = os.fstat(fd).st_mode
+    if stat.S_ISDIR(kind):
+        os.close(fd)
+        raise IsADirectoryError(errno.EISDIR, "is a directory", path)
     with open(fd, "rb") as file:
-        kind = os.fstat(fd).st_mode
-        if stat.S_ISDIR(kind):
-            raise IsADirectoryError(errno.EISDIR, "is a directory", path)
         if not stat.S_ISREG(kind) and not path.startswith(_HANDED_OVER):
             raise OSError(errno.EINVAL, "is no plain file", path)
         os.set_blocking(fd, True)

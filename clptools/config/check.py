@@ -37,6 +37,7 @@ def _checks(settings: Settings, places: Places) -> Iterator[Report]:
     yield from _lengths(settings, places)
     yield from _watchdogs(settings, places)
     yield from _names(settings, places)
+    yield from _waits(settings, places)
     yield from _migrations(settings, places)
     yield from _preparations(settings, places)
     for monitor in settings.monitors:
@@ -138,6 +139,25 @@ def _watchdogs(settings: Settings, places: Places) -> Iterator[Report]:
                 table=f"monitor:{monitor.name}",
                 key="method",
             )
+
+
+def _waits(settings: Settings, places: Places) -> Iterator[Report]:
+    """A group that starts by itself waits for ever for one that nobody starts."""
+    manual = {group.name for group in settings.groups if group.startup == "manual"}
+    for group in settings.groups:
+        for key in ("start_after", "start_after_same_server"):
+            named = [name for name in getattr(group, key) if name in manual]
+            if named and group.startup != "manual":
+                verb = "has" if len(named) == 1 else "have"
+                yield places.warn(
+                    f"group {group.name}",
+                    f'{key} names {listed(named)}, which {verb} startup = "manual": '
+                    f"{group.name} does not start before somebody starts "
+                    f"{'that' if len(named) == 1 else 'those'}",
+                    f'Set startup = "auto" of {listed(named)}, or "manual" of {group.name}, too.',
+                    table=f"group:{group.name}",
+                    key=key,
+                )
 
 
 def _names(settings: Settings, places: Places) -> Iterator[Report]:

@@ -7,6 +7,7 @@ numbered.  A tag path names one as the original's `clpcfset` does: `policy@serve
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from xml.parsers import expat
 
@@ -15,6 +16,10 @@ from clptools.faults import ClpError, ExitCode
 MAX_BYTES = 4 << 20
 MAX_DEPTH = 40
 """Of elements within each other; samples have up to 8."""
+MAX_ELEMENTS = 100_000
+"""500 monitors with all that a file can say of them are a third of it."""
+MAX_ALIKE = 1_000
+"""Elements of one tag within one element."""
 _MAX_DIGITS = 9
 
 _DECLARED = re.compile(r"""^\s*<\?xml[^>]*?encoding\s*=\s*["']([^"']*)["'][^>]*\?>""")
@@ -65,14 +70,19 @@ class Node:
             found.sort(key=lambda child: number(child.label))
         return found
 
-    def find(self, path: str) -> Node | None:
-        """The first element at a tag path below; a step without label takes any."""
+    def find(self, path: str, *, loose: bool = False) -> Node | None:
+        """The first element at a tag path below; `loose`: a step without label takes any."""
         node: Node | None = self
         for step in path.split("/"):
             tag, at, label = step.partition("@")
+            any_label = loose and not at
             assert node is not None
             node = next(
-                (one for one in node.children if one.tag == tag and (not at or one.label == label)),
+                (
+                    one
+                    for one in node.children
+                    if one.tag == tag and (any_label or one.label == label)
+                ),
                 None,
             )
             if node is None:
@@ -203,6 +213,11 @@ class _Reader:
     def __init__(self, text: str, file: str) -> None:
         self._file = file
         self._open: list[Node] = []
+        self._texts: list[list[str]] = []
+        """The text of each open element so far, in pieces."""
+        self._alike: list[Counter[str]] = []
+        """How many children of each tag each open element has so far."""
+        self._count = 0
         self._parser = expat.ParserCreate()
         self._parser.buffer_text = True
         self._parser.StartElementHandler = self._start
@@ -210,7 +225,7 @@ class _Reader:
         self._parser.CharacterDataHandler = self._characters
         self._parser.StartDoctypeDeclHandler = self._doctype
         top = Node("")
-        self._open.append(top)
+        self._enter(top)
         try:
             self._parser.Parse(text, True)
         except expat.ExpatError as fault:
@@ -239,19 +254,35 @@ class _Reader:
         if len(self._open) > MAX_DEPTH:
             text = f"more than {MAX_DEPTH} elements within each other, as no clp.conf has"
             raise _refused(self._file, text, line)
-        node = Node(tag, attributes.get("name") or attributes.get("id") or "", "", line)
+        self._count += 1
+        if self._count > MAX_ELEMENTS:
+            raise _refused(
+                self._file, f"more than {MAX_ELEMENTS} elements, as no clp.conf has", line
+            )
+        self._alike[-1][tag] += 1
+        if self._alike[-1][tag] > MAX_ALIKE:
+            where = self._open[-1].tag
+            text = f"more than {MAX_ALIKE} times <{spelled(tag[:40])}> in <{spelled(where[:40])}>, "
+            raise _refused(self._file, text + "as no clp.conf has", line)
+        label = next((name for name in ("name", "id") if attributes.get(name)), "")
+        node = Node(tag, attributes.pop(label, ""), "", line)
         for name, value in attributes.items():
-            if name not in ("name", "id"):
+            if value or name not in ("name", "id"):
                 node.children.append(Node(name, "", value, line))
         self._open[-1].children.append(node)
+        self._enter(node)
+
+    def _enter(self, node: Node) -> None:
         self._open.append(node)
+        self._texts.append([])
+        self._alike.append(Counter())
 
     def _characters(self, text: str) -> None:
-        self._open[-1].text += text
+        self._texts[-1].append(text)
 
     def _end(self, _: str) -> None:
-        node = self._open.pop()
-        node.text = node.text.strip()
+        self._alike.pop()
+        self._open.pop().text = "".join(self._texts.pop()).strip()
 
 
 # ---------------------------------------------------------------------- writing

@@ -124,6 +124,10 @@ class Configuration:
         if found:
             return _only(found)
         known = [one.name for one in self.all_of(kind) if owner in ("", one.owner)]
+        if not name:
+            hint = near(name, known) or f"Add one: clpcfset add {kind}"
+            text = f"The name of a {SORTS[kind].word} is missing."
+            raise ClpError(ExitCode.USAGE, text, hint)
         hint = near(name, known) if known else f"Add one: clpcfset add {kind}"
         raise ClpError(ExitCode.NO_SUCH, f"{name}: no such {SORTS[kind].word}.", hint)
 

@@ -36,9 +36,11 @@ def replace_file(path: str, content: bytes, mode: int) -> None:
             os.fchmod(fd, mode)
             os.fsync(fd)
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as fault:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
+        if isinstance(fault, OSError):
+            fault.filename, fault.filename2 = path, None
         raise
     sync_folder(folder)
 

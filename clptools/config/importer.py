@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from clptools.config import original
-from clptools.config.clpconf import Node, number, parsed, spelled
+from clptools.config.clpconf import MAX_BYTES, Node, number, parsed, spelled
 from clptools.config.document import rendered
 from clptools.config.fip_address import fip_address
 from clptools.config.groups import REFUSED_GROUPS
@@ -23,6 +23,7 @@ from clptools.config.original import Grade, NotCarried
 from clptools.config.original_alerts import alerts
 from clptools.config.translation import Remark, Translation, reports_of
 from clptools.config.variants import REFUSED
+from clptools.faults import ClpError, ExitCode
 from clptools.reports import Report
 
 
@@ -42,12 +43,17 @@ def import_clp_conf(data: bytes, file: str = "clp.conf") -> Imported:
     """Translate a `clp.conf`.
 
     Raises:
-        ClpError: it is no such file (too large, not XML, another root, an unknown encoding).
+        ClpError: it is no such file (too large, not XML, another root, an unknown encoding), or
+            what it says is too much for a `clp.toml`.
     """
     found = translated(parsed(data, file))
     counts = Counter(entry.grade for entry in found.entries)
+    text = rendered(found.tables)
+    if len(text.encode()) > MAX_BYTES:
+        reason = f"{file}: its clp.toml would be larger than {MAX_BYTES >> 20} MiB"
+        raise ClpError(ExitCode.INVALID_CONFIG, reason, "No cluster needs that much: look into it.")
     return Imported(
-        text=rendered(found.tables),
+        text=text,
         reports=tuple(reports_of(found, file)),
         counts={grade: counts[grade] for grade in Grade},
         windows=found.windows,
@@ -202,8 +208,10 @@ class _Translator(MonitorAccount):
                 self.end(device.find("info"), where, "info", Grade.DECISION, reason)
             elif kind == "bmc":
                 bmc = bmc or info
-            for tag, leaf in device.leaves():
-                self.end(leaf, label, f"{device.step}/{tag}", Grade.CARRIED)
+            self.carried(server, label, *(f"{device.step}/{tag}" for tag in ("type", "info")))
+            if kind in ("witness", "http"):
+                tag, reason = f"{device.step}/extend", "host and port of what asks it say where"
+                self.end(device.find("extend"), label, tag, Grade.EQUIVALENT, reason)
         if bmc:
             found["bmc"] = {"address": bmc}
             self.remarks.append(
@@ -258,7 +266,9 @@ class _Translator(MonitorAccount):
                         "each grp is a list of its own there; here one answer of any target "
                         "is enough, so take out of targets what is not to count",
                     )  # fmt: skip
-            self.carried(np, label, *(group.step for group in groups[:1]))
+            for group in groups[:1]:
+                lists = [f"{group.step}/{one.step}" for one in group.all("list")]
+                self.carried(np, label, group.step, *lists, *(f"{one}/ip" for one in lists))
         elif np.tag == "httpnp":
             own["url"] = _url(np)
             self.carried(np, label, "host", "port")
@@ -307,23 +317,25 @@ class _Translator(MonitorAccount):
 
     def _waits(self, group: Node, found: dict[str, Any], label: str) -> None:
         """The groups after which it starts and stops."""
-        known = {one.label for one in self.groups if group_type(one) == "failover"}
+        waited: list[str] = []
         for part, key in (("act", "start_after"), ("deact", "stop_after")):
             holder = group.find(f"depend/{part}")
             for one in holder.all("depend") if holder is not None else ():
                 tag = f"depend/{part}/{one.step}"
-                if one.label not in known or one.label == group.label:
+                if one.label not in self.failover or one.label == group.label:
                     reason = "there is no such group to wait for"
                     self._all_lost_below(one, label, tag, reason)
                     continue
                 same = one.value("sameserver") or group.value("depend/act/sameserver")
                 own = f"{key}_same_server" if part == "act" and same == "1" else key
                 found[own] = [*found.get(own, ()), one.label]
-                self.carried(group, label, tag)
+                waited.append(tag)
         for key in ("start_after", "start_after_same_server", "stop_after"):
             if key in found:
-                found[key].sort(key=[one.label for one in self.groups].index)
-        self.carried(group, label, "depend/act/sameserver")
+                found[key] = sorted(dict.fromkeys(found[key]), key=self.failover.__getitem__)
+        self.carried(group, label, *waited)
+        same_server = ("depend/act", *waited)
+        self.switches(group, label, *(f"{tag}/sameserver" for tag in same_server))
         uses = {
             stop: group.value(f"depend/deact/{stop}/use", str(int(usual)))
             for stop, (_, usual) in original.STOPS.items()
@@ -331,7 +343,7 @@ class _Translator(MonitorAccount):
         stops = [original.STOPS[stop][0] for stop, use in uses.items() if use == "1"]
         if "stop_after" in found and stops != ["cluster"]:
             found["stop_after_at"] = stops
-        self.carried(group, label, *(f"depend/deact/{stop}/use" for stop in uses))
+        self.switches(group, label, *(f"depend/deact/{stop}/use" for stop in uses))
 
     def _all_lost_below(self, node: Node, label: str, tag: str, reason: str) -> None:
         self.end(node if not node.children else None, label, tag, Grade.LOST, reason)
@@ -346,13 +358,7 @@ class _Translator(MonitorAccount):
         if node.text not in original.EXCLUSIVE:
             self.end(node, label, "exclusive", Grade.LOST, "that code has no equivalent")
             return
-        others = [
-            one.label
-            for one in self.groups
-            if one is not group
-            and group_type(one) == "failover"
-            and original.EXCLUSIVE.get(one.value("exclusive"))
-        ]
+        others = [one for one in self.apart if one != group.label]
         how = original.EXCLUSIVE[node.text]
         if how and not others:
             reason = "no other group is exclusive, so it is kept apart from none"
@@ -370,7 +376,7 @@ class _Translator(MonitorAccount):
         own.children = [one for one in group.children if one.tag != "resource"]
         self.rows(own, found, label, "group")
         if not group.children:
-            self.end(group, label, "", Grade.CARRIED)
+            self.empty(group, label)
 
     def _resource(self, reference: Node, group: str) -> dict[str, Any] | None:
         kind, _, name = reference.label.rpartition("@")
@@ -419,7 +425,7 @@ class _Translator(MonitorAccount):
                 found.append(name)
                 self.end(one, label, one.step, Grade.CARRIED)
             elif self.group_of.get(name) == group:
-                instead = self._behind(name, group, set(), first)
+                instead = self._behind(name, group, first)
                 found += instead
                 what = (
                     f"waits for {', '.join(instead)} in its place"
@@ -437,7 +443,7 @@ class _Translator(MonitorAccount):
         """The addresses that wait for nothing: what waits for them never goes round in a circle."""
         if group not in self.first:
             fips = self._fips(group)
-            waiting = {one for one in fips if self._behind(one, group, set(), [])}
+            waiting = {one for one in fips if self._behind(one, group, [])}
             self.first[group] = [one for one in fips if one not in waiting]
         return self.first[group]
 
@@ -445,19 +451,21 @@ class _Translator(MonitorAccount):
         fips = [one.label for one in self.resources.values() if one.tag == "fip"]
         return [one for one in fips if self.group_of.get(one) == group]
 
-    def _behind(self, name: str, group: str, seen: set[str], first: list[str]) -> list[str]:
+    def _behind(self, name: str, group: str, first: list[str]) -> list[str]:
         """What a resource depends on, as far as that is carried; `first`, where on nothing."""
-        seen.add(name)
-        node = self.named.get(name)
-        depends = [one.label.rpartition("@")[2] for one in node.all("depend")] if node else []
-        if not depends:
-            return first
         found: list[str] = []
-        for one in depends:
-            if one in self.kept and self.group_of.get(one) == group:
+        seen: set[str] = set()
+        todo = [name]
+        while todo:
+            one = todo.pop()
+            if one != name and one in self.kept and self.group_of.get(one) == group:
                 found.append(one)
             elif one not in seen:
-                found += self._behind(one, group, seen, first)
+                seen.add(one)
+                node = self.named.get(one)
+                depends = [d.label.rpartition("@")[2] for d in node.all("depend")] if node else []
+                todo += reversed(depends)
+                found += first if not depends else ()
         return found
 
     def _exec(self, resource: Node, found: dict[str, Any], label: str) -> None:

@@ -11,6 +11,9 @@ from clptools.config.original import Grade, NotCarried, row_of
 from clptools.config.translation import Entry, Remark
 from clptools.config.variants import REFUSED
 
+_NAMES_ALONE = ("types", "depend", "policy")
+"""Elements that have a name and no text."""
+
 
 def put(table: dict[str, Any], path: str, value: Any) -> None:
     """Sets the key at a path of names with dots; tables on the way are made."""
@@ -42,14 +45,39 @@ class Account:
         """Group resource -> the group that is carried and has it."""
         self.kept: set[str] = set()
         """Group resources that are carried."""
-        for group in self.groups:
-            if group_type(group) != "failover":
-                continue
+        failover = [one for one in self.groups if group_type(one) == "failover"]
+        self.failover = {one.label: place for place, one in enumerate(failover)}
+        """Failover group -> its place."""
+        self.apart = [
+            one.label for one in failover if original.EXCLUSIVE.get(one.value("exclusive"))
+        ]
+        """Failover groups that are exclusive."""
+        for group in failover:
             for one in group.all("resource"):
                 kind, _, name = one.label.rpartition("@")
                 self.group_of.setdefault(name, group.label)
                 if kind in original.RESOURCES and one.label in self.resources:
                     self.kept.add(name)
+
+        self._strays(root, "")
+
+    def _strays(self, owner: Node, before: str) -> None:
+        """Notes what nobody looks for, before anybody reads: a value that is there twice, and text
+        where only elements or names stand."""
+        seen: set[str] = set()
+        for node in owner.children:
+            path = f"{before}{node.step}"
+            if node.text and not node.children:
+                if node.step in seen:
+                    reason = "it is there twice: the first one counts"
+                    self.end(node, "cluster", path, Grade.LOST, reason)
+                elif node.label and node.tag in _NAMES_ALONE:
+                    self.end(node, "cluster", path, Grade.LOST, "its name alone counts")
+                seen.add(node.step)
+            self._strays(node, f"{path}/")
+        if (owner.children and owner.text) or (owner is self.root and owner.label):
+            tag = before.rstrip("/") or owner.step
+            self.end(owner, "cluster", tag, Grade.LOST, "text between elements means nothing")
 
     # -- what became of a leaf ----------------------------------------------------------
 
@@ -65,10 +93,19 @@ class Account:
             )  # fmt: skip
 
     def carried(self, owner: Node, label: str, *tags: str) -> None:
-        """These leaves of an object, or all below them, are read by special code."""
+        """These leaves of an object are read by special code; not what else is below them."""
+        wanted = frozenset(tags)
         for tag, leaf in owner.leaves():
-            if any(f"{tag}/".startswith(f"{wanted}/") for wanted in tags):
+            if tag in wanted:
                 self.end(leaf, label, tag, Grade.CARRIED)
+
+    def switches(self, owner: Node, label: str, *tags: str) -> None:
+        """These leaves of an object are 0 or 1, and read by special code."""
+        for tag in tags:
+            leaf = owner.find(tag)
+            if leaf is not None and leaf.text not in ("", "0", "1"):
+                self.end(leaf, label, tag, Grade.LOST, "it is neither 0 nor 1, and counts as 0")
+        self.carried(owner, label, *tags)
 
     def placed(self, owner: Node, label: str, *tags: str) -> None:
         """These leaves of an object are places among its like, or device numbers."""
@@ -111,6 +148,7 @@ class Account:
         found = [
             one
             for part in self.root.all(section)
+            if not part.label
             for one in part.children
             if one.tag != "types" and one.label
         ]
@@ -124,16 +162,20 @@ class Account:
         for tag, leaf in owner.leaves():
             if id(leaf) in self.done:
                 continue
-            if leaf.children:
-                self.end(leaf, label, tag, Grade.LOST, "text between elements means nothing")
-            elif tag in seen:
+            if tag in seen:
                 reason = "it is there twice: the first one counts"
                 self.end(leaf, label, tag, Grade.LOST, reason)
             else:
                 self.row(leaf, tag, table, label, section, kind)
             seen.add(tag)
         if not owner.children:
-            self.end(owner, label, "", Grade.CARRIED)
+            self.empty(owner, label)
+
+    def empty(self, owner: Node, label: str) -> None:
+        """An object of which the file says nothing but its name."""
+        if owner.text:
+            self.end(owner, label, owner.step, Grade.LOST, "its name alone counts")
+        self.end(owner, label, "", Grade.CARRIED)
 
     def row(
         self, leaf: Node, tag: str, table: dict[str, Any], label: str, section: str, kind: str

@@ -71,7 +71,7 @@ class MonitorAccount(Account):
         if any(servers):
             found["servers"] = list(dict.fromkeys(filter(None, servers)))
         steps = [f"polling/{one.step}" for one in parts(monitor, "polling", "servers")]
-        self.carried(monitor, label, *steps)
+        self.carried(monitor, label, *steps, *(f"{step}/name" for step in steps))
         target = self.target(monitor.find("target"), "target", label)
         if target:
             found["target"] = target
@@ -97,11 +97,12 @@ class MonitorAccount(Account):
                 "Let the script check once and end, or watch the program with pidw; then write "
                 "[monitor.recovery].",
             )  # fmt: skip
-        else:
+        elif sync is not None and sync.text in ("", "1"):
             self.carried(monitor, label, "parameters/sync")
 
     def _lists(self, monitor: Node, found: dict[str, Any], label: str) -> None:
         """Addresses of ipw, those of single servers, too."""
+        steps: list[str] = []
         for owner, path in ((monitor, "targets"), *(
             (one, f"targets_on.{one.label}") for one in monitor.all("server")
         )):  # fmt: skip
@@ -110,7 +111,8 @@ class MonitorAccount(Account):
             if addresses:
                 put(found, path, addresses)
             before = f"{owner.step}/" if owner is not monitor else ""
-            self.carried(monitor, label, *(f"{before}parameters/{one.step}" for one in lists))
+            steps += [f"{before}parameters/{one.step}" for one in lists]
+        self.carried(monitor, label, *steps, *(f"{step}/ip" for step in steps))
 
     def _recovery(self, monitor: Node, found: dict[str, Any], label: str) -> None:
         """`[monitor.recovery]`; its first step follows from the counts.
@@ -163,8 +165,8 @@ class MonitorAccount(Account):
 
     def _preaction(self, monitor: Node, label: str, *, used: bool) -> None:
         """A `clp.conf` names the script even where no step uses it."""
-        for tag in ("path", *_USES):
-            self.carried(monitor, label, _BEFORE + tag)
+        self.carried(monitor, label, f"{_BEFORE}path")
+        self.switches(monitor, label, *(_BEFORE + use for use in _USES))
         for tag in ("default", "timeout"):
             node = monitor.find(_BEFORE + tag)
             grade = Grade.DECISION if used else Grade.EQUIVALENT
@@ -197,7 +199,7 @@ class MonitorAccount(Account):
         return found
 
     def _recovery_target(self, monitor: Node, label: str) -> str:
-        relations = monitor.all("relation")
+        relations = [one for one in monitor.all("relation") if not one.label]
         if not relations:
             return ALL_GROUPS
         best = min(relations, key=lambda one: _RELATIONS.get(one.value("type"), 9))
@@ -205,11 +207,10 @@ class MonitorAccount(Account):
             if one is not best:
                 reason = "one target is recovered: the resource, or else the group"
                 self.all_lost(one, label, reason)
-        for tag, leaf in best.leaves():
-            if tag != "name":
-                self.end(leaf, label, f"relation/{tag}", Grade.CARRIED)
+        if best.value("type") in _RELATIONS:
+            self.end(best.find("type"), label, "relation/type", Grade.CARRIED)
         if best.value("name") in ("", "LocalServer"):
-            self.carried(monitor, label, "relation")
+            self.carried(monitor, label, "relation", "relation/name")
             return ""
         return self.target(best.find("name"), "relation/name", label)
 

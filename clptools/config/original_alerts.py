@@ -70,6 +70,10 @@ def _of_relay(
         alert["smtp"] = _endpoint(host, server.value("port", SMTP_PORT))
     elif tag == "senderaddress" and leaf.text:
         alert["mail_from"] = leaf.text
+    elif tag == "auth" and leaf.text not in ("", "0", "1"):
+        return NotCarried("that code has no equivalent")
+    elif tag == "priority" and leaf.text and not leaf.text.isdecimal():
+        return NotCarried("it is no number: it counts as 0")
     elif tag in ("auth", "authmethod", "username", "passwd") and server.value("auth") == "1":
         return NotCarried(_ACCOUNT, Grade.DECISION)
     elif tag not in ("priority", "port", "auth", "authmethod", "username", "passwd", "srvname",

@@ -14,6 +14,8 @@ from clptools.reports import Report, legible
 
 _LONGEST = 60
 """Longer values are cut in messages."""
+_ROOM = 1_500
+"""Letters of a message for what it is about; `reports` cuts one of 2,000."""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,11 +83,24 @@ def reports_of(found: Translation, file: str) -> Iterator[Report]:
             told.setdefault(about, []).append(entry)
     for (label, grade, reason, hint), entries in told.items():
         severity = "note" if grade is Grade.EQUIVALENT else "warning"
-        message = message_of(label, grade, reason, entries)
-        yield report(severity, message, hint, entries[0].line)
+        for part in _in_parts(entries):
+            yield report(severity, message_of(label, grade, reason, part), hint, part[0].line)
     for remark in found.remarks:
         if not remark.first:
             yield report("warning", remark.text, remark.hint)
+
+
+def _in_parts(entries: list[Entry]) -> Iterator[list[Entry]]:
+    """So many at a time that a message is not cut: each of them is named."""
+    part: list[Entry] = []
+    length = 0
+    for entry in entries:
+        length += len(entry.shown) + 2
+        if part and length > _ROOM:
+            yield part
+            part, length = [], len(entry.shown) + 2
+        part.append(entry)
+    yield part
 
 
 def message_of(label: str, grade: Grade, reason: str, entries: Iterable[Entry]) -> str:

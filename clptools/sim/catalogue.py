@@ -218,8 +218,9 @@ class Tale(NamedTuple):
 
     name: str
     needs: str
-    """What the cluster must have: two, three, bmc, arbiter, mrw, genw; `few`: three at most, its
-    course being the same with more."""
+    """What the cluster must have: two, three, bmc, arbiter, mrw, genw; `ordered`: a group that
+    starts after the first one; `few`: three servers at most, its course being the same with more.
+    """
     text: str
 
 
@@ -277,6 +278,14 @@ TALES = (
     Tale(
         "service-stop-all", "", "request {h} service-stop *; advance 6;"
         "request {h} service-start *; request {o} service-start *; advance 10"
+    ),
+    Tale(
+        "awaited-group-stays-down", "ordered two", "request {h} stop {g}; advance 3;"
+        "reset {o}; advance LATE; request {h} start {g}; advance 8"
+    ),
+    Tale(
+        "awaited-group-moves", "ordered two", "off {h}; advance LATE; on {h}; advance 8;"
+        "request {h} move {g} {h}; advance 5"
     ),
     Tale("push-same", "few", "revise {h} same; advance 4"),
     Tale("push-shorter", "", "revise {h} leases 2 3 20; advance 8"),
@@ -349,6 +358,8 @@ def _has(settings: Settings) -> set[str]:
         has.add("bmc")
     if any(x.decides for x in settings.arbiters):
         has.add("arbiter")
+    if any(settings.groups[0].name in group.start_after for group in settings.groups):
+        has.add("ordered")
     return has
 
 

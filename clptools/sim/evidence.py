@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from clptools.sim.world import World
 
 LOOK_US = 250_000
+_GAP = 3.5
+"""Intervals without a heartbeat after which it counts as not heard."""
 _PROMPT_MS = 1_000
 """A heartbeat that took longer on its way says nothing about now."""
 _YOUNG_MS = 62_000
@@ -94,8 +96,8 @@ class Evidence:
 
     # --- who hears whom ------------------------------------------------------------------
 
-    def _gap_us(self, hearer: Host) -> int:
-        return hearer.settings.cluster.heartbeat_interval_ms * 3_500
+    def _gap_us(self, hearer: Host, intervals: float = _GAP) -> int:
+        return int(hearer.settings.cluster.heartbeat_interval_ms * 1000 * intervals)
 
     def audible_us(self, hearer: Host, speaker: str, at: int) -> int:
         """For how long before `at`, and from then on, its heartbeats arrived without a gap."""
@@ -104,12 +106,12 @@ class Evidence:
             return 0
         return max(0, at - first)
 
-    def _hears(self, hearer: Host, speaker: Host) -> bool:
+    def _hears(self, hearer: Host, speaker: Host, within: float = _GAP) -> bool:
         _, last = self._streaks.get((hearer.name, speaker.name), (0, _NEVER))
-        return self._world.t - last <= self._gap_us(hearer)
+        return self._world.t - last <= self._gap_us(hearer, within)
 
-    def _mutual(self, one: Host, two: Host) -> bool:
-        return self._hears(one, two) and self._hears(two, one)
+    def _mutual(self, one: Host, two: Host, within: float = _GAP) -> bool:
+        return self._hears(one, two, within) and self._hears(two, one, within)
 
     # --- who is fit ----------------------------------------------------------------------
 
@@ -120,20 +122,32 @@ class Evidence:
             _since(self._fit_since, host.name, self._is_fit(host), now)
             _since(self._off_since, host.name, not host.powered, now)
             _since(self._sound_since, host.name, sound(self._world.bmcs.of[host.name], now), now)
-        fit = [h for h in hosts if h.name in self._fit_since]
-        # An agent that starts is silent in elections at first, however short it was away.
-        voting = [h for h in fit if h.node is not None and h.node.peers.ripe()]
         for host in hosts:
-            others = (o for o in voting if o is not host)
-            heard = 1 + sum(1 for o in others if _alike(host, o) and self._mutual(host, o))
-            healthy = (
-                host in fit and heard >= majority(len(host.settings.names)) and self._decides(host)
-            )
-            _since(self._healthy_since, host.name, healthy, now)
+            _since(self._healthy_since, host.name, self._is_healthy(host), now)
 
     def healthy_us(self, host: Host) -> int:
-        """For how long it has exchanged heartbeats with a majority that is fit, and may vote."""
+        """For how long it has exchanged heartbeats with a majority that is fit, and may vote.
+
+        0: not just now.
+        """
+        if not self._is_healthy(host, within=1.5):
+            return 0
         return self._world.t - self._healthy_since.get(host.name, self._world.t)
+
+    def _is_healthy(self, host: Host, within: float = _GAP) -> bool:
+        """`within`: the intervals in which a heartbeat must have come, each way."""
+        if host.name not in self._fit_since or not self._decides(host):
+            return False
+        heard = 1 + sum(
+            self._mutual(host, other, within)
+            for other in self._world.hosts.values()
+            if other is not host and self._votes(other) and _alike(host, other)
+        )
+        return heard >= majority(len(host.settings.names))
+
+    def _votes(self, host: Host) -> bool:
+        """An agent that starts is silent in elections at first, however short it was away."""
+        return host.name in self._fit_since and host.node is not None and host.node.peers.ripe()
 
     def _is_fit(self, host: Host) -> bool:
         """Its agent runs, takes part fully and has no configuration to take over."""

@@ -364,3 +364,42 @@ def test_of_several_monitors_each_is_told_once(agent: Agent, clp: Clp) -> None:
     agent.backend.outcome = Outcome(did="genw1 finds an error on server1.")
     ran = clp("clpmonctrl", "-e", "-m", "genw1", "-m", "genw2")
     assert ran.out == "genw1 finds an error on server1.\nCommand succeeded.\n"
+
+
+def test_servers_are_asked_at_the_port_of_the_configuration(node: Path, clp: Clp) -> None:
+    key = node / "key"
+    key.write_bytes(bytes(range(32)))
+    key.chmod(0o400)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    main = node / "etc/clptools/clp.toml"
+    main.parent.mkdir(parents=True)
+    main.write_text(f'[cluster]\nname = "c"\nport = {port}\n[[server]]\nname = "server1"\n')
+    place = ("-h", "127.0.0.1", "--key", str(key))
+    for line in (
+        ("clprexec", "--failover", "failover1"),
+        ("clptrnreq", "-t", "EXEC_SCRIPT", "-s", "x"),
+    ):
+        ran = clp(*line, *place)
+        assert ran.code == 3 and f"127.0.0.1 port {port}" in ran.err
+
+
+@pytest.mark.parametrize("host", ["a" * 5000, "..", "a\nb", "a b", "a..b", ","])
+def test_what_can_be_no_host_is_refused_before_anything_is_asked(clp: Clp, host: str) -> None:
+    for line in (
+        ("clprexec", "--failover", "failover1"),
+        ("clptrnreq", "-t", "EXEC_SCRIPT", "-s", "x"),
+    ):
+        ran = clp(*line, "-h", host)
+        assert ran.code == 2 and ran.err.count("\n") <= 2
+
+
+def test_a_key_or_log_that_is_no_file_is_named_before_anything_is_asked(
+    agent: Agent, node: Path, clp: Clp
+) -> None:
+    os.mkfifo(node / "fifo", 0o400)
+    ran = clp("clprexec", "--failover", "failover1", "-h", "127.0.0.1", "--key", f"{node}/fifo")
+    assert ran.code == 4 and "fifo" in ran.err
+    ran = clp("clprexec", "--failover", "failover1", "-o", str(node))
+    assert ran.code == 1 and f"{node}: Is a directory" in ran.err
+    assert agent.backend.asked == []

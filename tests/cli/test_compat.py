@@ -177,3 +177,26 @@ def test_scripts_find_the_commands_by_their_old_paths(clp: Clp, host: Path, bina
         line = [str(home / name), "-l"] if name == "clplcnsc" else [str(home / name)]
         ran = subprocess.run(line, capture_output=True, text=True, timeout=LIMIT_S)
         assert said in ran.stdout + ran.stderr
+
+
+@pytest.mark.parametrize("content", [b"garbage\n", b"\xff\xfe", b"\n\n"])
+def test_a_list_that_is_damaged_is_said_to_be(
+    clp: Clp, host: Path, binaries: Path, content: bytes
+) -> None:
+    assert clp("clpcompat", "--install").code == 0
+    (host / "opt/nec/clusterpro/.clptools").write_bytes(content)
+    before = tree(host / "opt/nec/clusterpro/bin")
+    for option in ("--install", "--remove", "--refresh", "--show"):
+        ran = clp("clpcompat", option)
+        assert ran.code == 1 and "is not the list of what clpcompat made" in ran.err
+    assert tree(host / "opt/nec/clusterpro/bin") == before
+
+
+def test_a_folder_or_a_fifo_in_a_files_place_stays(clp: Clp, host: Path, binaries: Path) -> None:
+    assert clp("clpcompat", "--install").code == 0
+    units = host / "etc/systemd/system"
+    for name, make in (("ib", os.mkdir), ("nm", os.mkfifo)):
+        (units / f"clusterpro_{name}.service").unlink()
+        make(units / f"clusterpro_{name}.service")
+    ran = clp("clpcompat", "--remove")
+    assert ran.code == 0 and ran.out.count("was changed, and stays") == 2

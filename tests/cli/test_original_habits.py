@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import stat
 import subprocess
@@ -327,3 +328,151 @@ def test_an_edited_export_changes_only_what_it_says_otherwise(here: Path, clp: C
     conf.write_text(text.replace("<name>cluster</name>", "<name>c</name><nonsense>1</nonsense>"))
     ran = clp("clpcfctrl", "--import", "clp.conf", "--merge", "--json")
     assert "nonsense = 1 not carried" in ran.out
+
+
+# ---------------------------------------------------------------------- careless places
+
+
+SMALL = (
+    '<?xml version="1.0"?><root><cluster><name>c</name></cluster>'
+    '<server name="s1"><priority>0</priority></server></root>'
+)
+
+
+@pytest.fixture
+def conf(here: Path) -> Path:
+    """A folder with a `clp.conf`."""
+    conf = here.parent / "old/clp.conf"
+    conf.parent.mkdir()
+    conf.write_text(SMALL)
+    return conf
+
+
+def test_a_file_that_is_none_holds_nobody_up_and_is_named(here: Path, clp: Clp) -> None:
+    os.mkfifo("fifo")
+    for name, said in (
+        ("fifo", "fifo: is no plain file"),
+        ("nowhere", "Give the clp.conf, or the folder"),
+        ("", "--import needs the name of a file"),
+        ("/dev/zero", "larger than 4 MiB"),
+    ):
+        ran = clp("clpcfctrl", "--import", name)
+        assert ran.code in (1, 2, 8) and said in ran.err and not here.exists()
+
+
+@pytest.mark.parametrize("part", range(0, 100, 5))
+def test_a_file_that_ends_in_the_middle_is_refused_with_its_place(
+    here: Path, clp: Clp, part: int
+) -> None:
+    data = written(whole())
+    Path("clp.conf").write_bytes(data[: len(data) * part // 100])
+    ran = clp("clpcfctrl", "--import", "clp.conf")
+    assert (ran.code, ran.out) == (8, "") and "clp.conf:" in ran.err and not here.exists()
+
+
+def test_what_lies_where_an_import_goes_stays(here: Path, clp: Clp, conf: Path) -> None:
+    there = Path("new")
+    there.mkdir()
+    (there / "clp.toml").symlink_to("../elsewhere.toml")
+    ran = clp("clpcfctrl", "--import", str(conf), "-x", "new")
+    assert ran.code == 6 and not Path("elsewhere.toml").exists()
+    ran = clp("clpcfctrl", "--import", str(conf), "-x", "new", "--force")
+    assert (there / "clp.toml").is_symlink() and 'name = "s1"' in Path("elsewhere.toml").read_text()
+    Path("file").write_text("mine")
+    for folder in ("file", "file/below"):
+        ran = clp("clpcfctrl", "--import", str(conf), "-x", folder)
+        assert ran.code == 1 and f"{folder}: is no folder." in ran.err
+    Path("folder/clp.toml").mkdir(parents=True)
+    ran = clp("clpcfctrl", "--import", str(conf), "-x", "folder", "--force")
+    assert ran.code == 1 and "folder/clp.toml: Is a directory" in ran.err
+    assert [*Path("folder").iterdir()] == [Path("folder/clp.toml")]
+    assert Path("file").read_text() == "mine"
+
+
+def test_an_export_says_where_it_cannot_go_or_what_it_cannot_read(
+    here: Path, clp: Clp, conf: Path
+) -> None:
+    here.write_text(SAMPLE)
+    Path("gone").symlink_to("nowhere")
+    bad = Path("bad/clp.toml")
+    bad.parent.mkdir()
+    for line, code, said in (
+        (("old", "-x", "."), 1, "Name the file, too: old/clp.conf"),
+        (("gone", "-x", "."), 6, "gone: is there already"),
+        (("", "-x", "."), 2, "--export needs the name of a file"),
+        (("e.conf", "-x", "nowhere"), 1, "nowhere/clp.toml: no such file"),
+        (("e.conf", "-x", "old"), 1, "clpcfctrl --import old"),
+    ):
+        ran = clp("clpcfctrl", "--export", *line)
+        assert ran.code == code and said in ran.err, ran
+    for content in (b"\xff", b"a = " + b"[" * 5000, b"a = "):
+        bad.write_bytes(content)
+        for line in (("clpcfctrl", "--export", "e.conf"), ("clpcfget", "-e", "/root")):
+            ran = clp(*line, "-x", "bad")
+            assert ran.code == 8 and "should not" not in ran.err, ran
+    assert not Path("e.conf").exists() and not Path("nowhere").exists()
+
+
+def test_scripts_that_are_not_copied_are_named_and_the_account_is_given_all_the_same(
+    here: Path, clp: Clp, conf: Path
+) -> None:
+    scripts = conf.parent / "scripts/g"
+    scripts.mkdir(parents=True)
+    (scripts / "good.sh").write_text("exit 0\n")
+    (scripts / "gone.sh").symlink_to("nowhere")
+    (scripts / "linked").symlink_to(scripts.parent)
+    os.mkfifo(scripts / "fifo")
+    with (scripts / "large").open("wb") as file:
+        file.truncate(5 << 20)
+    ran = clp("clpcfctrl", "--import", str(conf.parent), "-x", "new")
+    assert ran.code == 1 and "1 script copied" in ran.out and "Parameters: " in ran.out
+    for name in ("gone.sh", "linked", "fifo", "large"):
+        assert f"{name} is not copied: " in ran.out
+    assert "Command succeeded." not in ran.out
+    assert sorted(one.name for one in Path("new/scripts/g").iterdir()) == ["good.sh"]
+
+
+def test_two_imports_at_one_time_make_one_file(here: Path, conf: Path) -> None:
+    command = Path(sys.executable).with_name("clpcfctrl")
+    jobs = [
+        subprocess.Popen(
+            [command, "--import", conf, "-x", "new"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for _ in range(4)
+    ]
+    assert sorted(job.wait() for job in jobs) == [0, 6, 6, 6]
+    assert 'name = "s1"' in Path("new/clp.toml").read_text()
+    assert [one.name for one in Path("new").iterdir()] == ["clp.toml"]
+
+
+def test_a_comparison_with_a_folder_names_the_mend(here: Path, clp: Clp, conf: Path) -> None:
+    for line, code, said in (
+        (("--diff", "old"), 2, "clpcfctrl --diff -x old"),
+        (("--diff", "-x", "nowhere"), 1, "Give the folder of a clp.toml: -x DIR"),
+        (("--diff", "-x", "old"), 1, "clpcfctrl --import old"),
+    ):
+        ran = clp("clpcfctrl", *line)
+        assert ran.code == code and said in ran.err, ran
+    here.mkdir()
+    ran = clp("clpcfctrl", "--diff", "-x", ".")
+    assert ran.code == 1 and "clp.toml: is a directory" in ran.err
+
+
+def test_a_name_that_is_missing_is_said_to_be(here: Path, clp: Clp) -> None:
+    do(clp, START)
+    for words in ("show group", "show group.", "del group ''", "set monitor..interval=3"):
+        ran = line(clp, words)
+        what = "monitor" if "monitor" in words else "group"
+        assert ran.code == 2 and f"The name of a {what} is missing." in ran.err, ran
+    assert "Known: failover1." in line(clp, "show grp").err
+
+
+@pytest.mark.parametrize("tag", ["a/" * 3000 + "b", "a/" * 40 + "b", "''", "//", "<x"])
+def test_what_is_no_tag_path_is_said_to_be_none(here: Path, clp: Clp, tag: str) -> None:
+    do(clp, START)
+    before = here.read_text()
+    ran = line(clp, f"add clsparam {tag} 1")
+    assert ran.code == 2 and "not a tag path" in ran.err and len(ran.err) < 400
+    assert here.read_text() == before

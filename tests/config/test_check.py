@@ -39,6 +39,18 @@ def test_the_sample_needs_no_warning_on_a_machine_that_fits_it() -> None:
     assert warnings(SAMPLE, HERE) == []
 
 
+def test_a_group_that_waits_for_one_that_nobody_starts_is_told() -> None:
+    base = '[cluster]\nname = "c"\n[[server]]\nname = "s1"\n'
+    text = base + '[[group]]\nname = "a"\nstartup = "manual"\n[[group]]\nname = "b"\n'
+    for key in ("start_after", "start_after_same_server"):
+        [said] = [one for one in warnings(f'{text}{key} = ["a"]\n') if "manual" in one]
+        assert f'10: group b: {key} names a, which has startup = "manual"' in said
+        assert "b does not start before somebody starts that" in said
+    both = f'{text}startup = "manual"\nstart_after = ["a"]\n'
+    neither = both.replace('"manual"', '"auto"')
+    assert not [one for one in (*warnings(both), *warnings(neither)) if "somebody starts" in one]
+
+
 NP = '[[np]]\ntype = "ping"\ntargets = ["10.0.0.9"]\n'
 
 

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from clptools.config.clpconf import Node, parsed, spelled, written
+from clptools.config.clpconf import MAX_ALIKE, Node, parsed, spelled, written
 from clptools.config.document import rendered
 from clptools.config.exporter import export_clp_conf
 from clptools.config.importer import import_clp_conf, translated
@@ -365,6 +365,111 @@ def test_attributes_that_nobody_knows_are_named() -> None:
     inside = '<server name="s" rack="4"><priority>0</priority></server>'
     said = " ".join(r.message for r in import_clp_conf(cluster(inside).encode()).reports)
     assert "server s: rack = 4 not carried: there is no equivalent" in said
+
+
+LISTED = ("grp", "list", "servers", "snmpsrv", "types")
+"""Elements whose label is a number or a name that says nothing more."""
+
+
+def places(node: Node, path: tuple[int, ...] = ()) -> Iterator[tuple[tuple[int, ...], Node]]:
+    """Every element with the way to it."""
+    yield path, node
+    for number, child in enumerate(node.children):
+        yield from places(child, (*path, number))
+
+
+def changed(root: Node, path: tuple[int, ...], text: str = "", label: str = "") -> Node:
+    """A copy in which the element at `path` has another text, or another label."""
+    copy = root.copy()
+    node = copy
+    for number in path:
+        node = node.children[number]
+    node.text, node.label = text or node.text, label or node.label
+    return copy
+
+
+def with_another(root: Node, path: tuple[int, ...], place: int, another: Node) -> Node:
+    """A copy in which the element at `path` has one more child."""
+    copy = root.copy()
+    node = copy
+    for number in path:
+        node = node.children[number]
+    node.children.insert(place, another)
+    return copy
+
+
+def test_wherever_something_stands_it_is_carried_or_named() -> None:
+    """Text, a label, an element that nobody knows, a second value: in every sort of element."""
+    root = whole()
+    kept = ("cluster", "server", "heartbeat", "networkpartition", "group", "resource", "monitor")
+    root.children = [one for one in root.children if one.tag in kept]
+    monitors = root.make("monitor")
+    kinds = ("userw", "genw", "ipw", "mdw", "types")
+    monitors.children = [one for one in monitors.children if one.tag in kinds]
+    done: set[tuple[tuple[str, ...], bool]] = set()
+    for path, node in places(root):
+        way, at = [], root
+        for number in path:
+            at = at.children[number]
+            way.append(at.tag)
+        if (tuple(way), bool(node.children)) in done:
+            continue
+        done.add((tuple(way), bool(node.children)))
+        variants = [changed(root, path, text="zz9")]
+        variants.append(with_another(root, path, len(node.children), Node("odd", "", "zz9")))
+        if node.tag not in LISTED:
+            variants.append(changed(root, path, label="zz9"))
+        if path and not node.children:
+            second = Node(node.tag, node.label, "zz9")
+            variants.append(with_another(root, path[:-1], path[-1] + 1, second))
+        for variant in variants:
+            found = translated(variant)
+            named = [e for e in found.entries if e.grade is not Grade.CARRIED]
+            said = " ".join(f"{e.label} {e.tag} {e.value}" for e in named)
+            told = " ".join(remark.text for remark in found.remarks)
+            assert "zz9" in f"{found.tables} {said} {told}", "/".join(way)
+
+
+def test_a_message_of_many_names_every_one() -> None:
+    inside = "".join(f"<unknown{number}>{number}</unknown{number}>" for number in range(500))
+    said = [report.message for report in import_clp_conf(cluster(inside).encode()).reports]
+    assert all(f"unknown{number} = {number}" in " ".join(said) for number in range(500))
+    assert not any("…" in one for one in said)
+
+
+def test_both_attributes_of_an_element_are_read_and_the_roots_text_is_named() -> None:
+    inside = 'above<server name="s" id="7"/>'
+    said = " ".join(r.message for r in import_clp_conf(cluster(inside).encode()).reports)
+    assert "server s: id = 7 not carried" in said and "root = above not carried" in said
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        "<unknown>" + "a<b/>" * 60_000 + "</unknown>",
+        "".join(f'<group name="g{number}"/>' for number in range(2_000)),
+        "<b><c/><d/></b>" * 900 + "".join(f"<e{n}/>" for n in range(100_000)),
+    ],
+    ids=["text in pieces", "groups", "elements"],
+)
+def test_more_than_any_file_has_is_refused_with_its_place(inside: str) -> None:
+    with pytest.raises(ClpError, match=r"clp\.conf:\d+: more than \d+ .*as no clp\.conf has"):
+        parsed(cluster(inside).encode(), "clp.conf")
+
+
+def test_a_long_chain_of_what_is_not_carried_is_followed_to_its_end() -> None:
+    last = MAX_ALIKE - 1
+    chain = "".join(
+        f'<disk name="d{number}"><depend name="d{number + 1}"/></disk>' for number in range(last)
+    )
+    members = "".join(f'<resource name="disk@d{number}"/>' for number in range(last - 1))
+    inside = (
+        f'<group name="g"><resource name="exec@x"/><resource name="fip@d{last}"/>{members}</group>'
+        f'<resource><exec name="x"><depend name="d0"/></exec>{chain}'
+        f'<fip name="d{last}"><parameters><ip>192.0.2.9</ip></parameters></fip></resource>'
+    )
+    found = translated(parsed(cluster(inside).encode(), ""))
+    assert found.tables["group"][0]["resource"][0]["depends"] == [f"d{last}"]
 
 
 def test_a_tree_is_written_as_it_is_read() -> None:

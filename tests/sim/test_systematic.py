@@ -11,8 +11,8 @@ from clptools.core.node import Node
 from clptools.sim import scenario
 from clptools.sim.catalogue import TALES, catalogue, stories
 from clptools.sim.children import Outcome
-from clptools.sim.clusters import sample
-from clptools.sim.systematic import SAMPLES, Task, run, sample_task
+from clptools.sim.clusters import Unknown
+from clptools.sim.systematic import ORDERED, SAMPLES, Task, run, sample_task
 from clptools.sim.verbs import perform
 from clptools.sim.words import BadLine
 from tests.cli.conftest import Clp, clp, node
@@ -76,12 +76,12 @@ def test_a_core_that_raises_is_told_as_a_broken_promise() -> None:
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_every_line_of_stories_and_catalogue_is_understood(name: str) -> None:
-    settings = sample(name)
+    settings = sample_task(name).settings
     told = stories(settings)
     assert len(told) > 10
     assert len({tale.name for tale in TALES}) == len(TALES)
     # Where every verb finds what it names, and some have nothing to do.
-    world = scenario.make_world([name, "steady=1"], Node, Node.restore, None)
+    world = scenario.make_world([*name.split(), "steady=1"], Node, Node.restore, None)
     for story in told:
         for line in story.lines:
             if line.split()[0] not in ("advance", "until"):
@@ -160,3 +160,20 @@ def test_the_command_says_what_it_played(clp: Clp) -> None:
     ran = clp("clpsim", "--systematic", "--stories", "fable")
     assert ran.code == 2
     assert "power-loss" in ran.err
+
+
+@pytest.mark.parametrize("words", ["", "3bmc groups=x", "3bmc nonsense=1", "3bmc groups", "none"])
+def test_a_sample_that_is_none_is_refused(words: str) -> None:
+    with pytest.raises((Unknown, BadLine)):
+        sample_task(words)
+
+
+def test_systematic_runs_meet_groups_that_wait_for_each_other_and_are_kept_apart() -> None:
+    task = sample_task(ORDERED)
+    first, second, _ = task.settings.groups
+    assert second.start_after == (first.name,) and first.exclusive_with
+    awaited = {story.name for story in stories(task.settings)} & {
+        "awaited-group-stays-down", "awaited-group-moves",
+    }  # fmt: skip
+    found = outcomes(sample_task(ORDERED, most=20, jobs=1, only=tuple(awaited)))
+    assert len(awaited) == 2 and all(not one.broken for one in found.values())
