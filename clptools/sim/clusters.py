@@ -193,11 +193,6 @@ def _ordered_and_apart(groups: tuple[Group, ...], ordered: bool, apart: str) -> 
     return first, *groups[1:]
 
 
-def _bmc_heartbeat(servers: tuple[Server, ...]) -> Interconnect:
-    bmcs = {server.name: server.bmc.address for server in servers if server.bmc is not None}
-    return Interconnect(name="bmchb1", type="bmchb", addresses=bmcs, interval_ms=1000)
-
-
 def _lans(names: tuple[str, ...], count: int, interval_ms: int) -> tuple[Interconnect, ...]:
     return tuple(
         Interconnect(
