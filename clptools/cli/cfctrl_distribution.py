@@ -22,8 +22,11 @@ MAIN = "clp.toml"
 
 
 def push(folder: str, without: Sequence[str], server: str = "", *, force: bool = False) -> Answer:
-    """A folder, to all servers or none; what servers lack for it comes first, and holds nothing
-    up.  `server`: one that must be among them."""
+    """Push a folder to all servers, or to none.
+
+    Warnings of what servers lack for it come first and stop nothing.  `server`: one that must be
+    among them.
+    """
     from clptools.cli.clpcfchk import warnings_of_others
     from clptools.config.facts import is_replaced
     from clptools.config.history import revision
@@ -44,7 +47,7 @@ def push(folder: str, without: Sequence[str], server: str = "", *, force: bool =
 
 
 def _not_read(folder: str) -> list[str]:
-    """That a `clp.conf` was edited there: who knows the original believes that it is pushed."""
+    """A warning if a `clp.conf` was edited there: the original would push it."""
     from clptools.cli.of_clp_conf import CLP_CONF, is_edited
 
     conf = os.path.join(folder, CLP_CONF)
@@ -95,7 +98,7 @@ def _must_have(text: str, host: str) -> None:
 
 
 def _is_import(text: str) -> bool:
-    """Whether it was translated since the one in force, which was not."""
+    """Whether this text was translated from a `clp.conf`, and the one in force was not."""
     from clptools.cli.of_clp_conf import IMPORTED
     from clptools.config.history import text_in_force
 
@@ -135,7 +138,7 @@ def pushed_by(pushed: Pushed | None) -> str:
 def distribute(
     files: dict[str, str], *, dry_run: bool = False, how: str = "", without: Sequence[str] = ()
 ) -> Answer:
-    """To all servers or none; `dry_run` only compares."""
+    """Put files in force on all servers, or on none; `dry_run` only compares."""
     more: dict[str, object] = {"how": how} if how else {}
     if without:
         more["without"] = list(without)

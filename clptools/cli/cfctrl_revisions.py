@@ -13,7 +13,7 @@ from clptools.paths import config_dir
 
 
 def history() -> Answer:
-    """What is kept on this server."""
+    """The configurations that this server keeps."""
     import time
 
     import msgspec
@@ -84,7 +84,7 @@ def _as_it_is(path: str) -> str:
 
 
 def rollback(number: int, without: Sequence[str] = ()) -> Answer:
-    """An old configuration again, as `push`; of the one in force, its files."""
+    """Push an old configuration again; of the one in force, only write the files again."""
     from clptools.cli.clpcfchk import warnings_of_others
     from clptools.config import history
 

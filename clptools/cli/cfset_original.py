@@ -132,7 +132,7 @@ def _object(root: Node, section: str, type: str, name: str) -> Node:
 
 
 def _place(siblings: list[Node], node: Node, tag: str, place: int) -> None:
-    """Sets a place; who has it already comes after, and those behind that one."""
+    """Sets a place; an object that has it already moves back, with those behind it."""
     if node.value(tag) == str(place):
         return
     taken = place

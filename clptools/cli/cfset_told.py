@@ -43,7 +43,7 @@ def refused(session: Session, name: str) -> None:
 def tell(
     session: Session, edit: Callable[[Node], None], *, keep: bool = False, lose: bool = False
 ) -> None:
-    """Takes one step; `keep`: it is remembered although it is refused; `lose`: none is refused.
+    """Takes one step.  `keep`: it is remembered even if it is refused; `lose`: none is refused.
 
     Raises ClpError (INVALID_CONFIG) where something would be lost.
     """

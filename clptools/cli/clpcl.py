@@ -196,7 +196,7 @@ def stop_with_agent(args: Args, timeout_s: float | None) -> Answer:
 
 
 def _service_stopped(args: Args, timeout_s: float | None) -> str:
-    """What was said of the service, beside that it succeeded."""
+    """Stops the cluster service here; returns what was said, less that it succeeded."""
     answer = change(args, {"type": "service-stop", "server": "", "then": ""}, timeout_s)
     return answer.text.removesuffix(SUCCEEDED).rstrip()
 

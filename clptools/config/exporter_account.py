@@ -19,7 +19,7 @@ _UNWRITABLE = re.compile("[\ufffd-\uffff]")
 
 
 class Account:
-    """Writes keys by the table; what is left of an object is named."""
+    """Writes keys by the table, and names what is left of each object."""
 
     def __init__(self, config: Configuration) -> None:
         self.config = config

@@ -1,7 +1,7 @@
 """A `clp.conf` (EXPRESSCLUSTER) as the tables of `clp.toml`, with what became of each parameter.
 
-What a parameter is here stands in `config/original.py`.  Only what differs from the original's
-defaults is in a `clp.conf`, so those that are not ours are written out.  Each leaf of the file ends
+`config/original.py` says what each parameter is here.  A `clp.conf` has only what differs from the
+original's defaults, so defaults that are not ours are written out.  Each leaf of the file ends
 in one `Entry`; the order of elements never matters.
 """
 
