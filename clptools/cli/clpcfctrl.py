@@ -57,8 +57,8 @@ COMMAND = Command(
         ),
         (
             "A push goes on without a server that is proven down: its BMC reads off, it has left, "
-            "or it was confirmed down. Of one that is not, --without SERVER says that you take "
-            "that upon yourself, which is recorded. Where servers, NP resolution, leases or BMCs "
+            "or it was confirmed down. For one that is not, --without SERVER says that you answer "
+            "for it, which is recorded. Where servers, NP resolution, leases or BMCs "
             "change, that is not enough: the server must have left, or be confirmed down (clpnode "
             "confirm-down). A server that missed a change takes it over from another one when it "
             "is back, and takes no part before."
@@ -66,7 +66,7 @@ COMMAND = Command(
         (
             "Every configuration that was in force is kept under a number, with its scripts, and "
             "with who pushed it, where and how. --rollback puts an old one in force again, as a "
-            "new number. Of the one in force it writes the files again: so an edit is dropped."
+            "new number. If N is in force, it only writes the files again, so an edit is dropped."
         ),
         (
             "--import translates a clp.conf of EXPRESSCLUSTER X into DIR/clp.toml (DIR: the "
@@ -95,7 +95,7 @@ COMMAND = Command(
         ),
         Option(
             "--rollback",
-            help="Put configuration N in force again; its files, if it is.",
+            help="Put configuration N in force again; if it is in force, only write its files.",
             complete="revision",
         ),
         Option(
@@ -108,7 +108,7 @@ COMMAND = Command(
         Option(
             "--import",
             metavar="CLP.CONF",
-            help="Translate this file, or that of this folder.",
+            help="Translate this file, or the clp.conf of this folder.",
             complete="file",
         ),
         Option(
