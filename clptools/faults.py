@@ -53,6 +53,12 @@ def known(names: Iterable[str], word: str = "") -> str:
     return f"Known: {', '.join(ordered[:_SHOWN])}{more}" if every else ""
 
 
+def no_such(what: str, name: str, names: Iterable[str]) -> ClpError:
+    """The fault that no `what` has that name, with the names that may have been meant."""
+    hint = known(names, name) or f"No {what} is configured."
+    return ClpError(ExitCode.NO_SUCH, f"{name}: no such {what}.", hint)
+
+
 def plain(text: str) -> str:
     """One line with nothing in it that a terminal would obey.
 

@@ -112,3 +112,12 @@ def log_dir() -> str:
 def alert_log_file() -> str:
     """The alert log."""
     return log_dir() + "/alert.log"
+
+
+def file_id(path: str) -> tuple[int, int]:
+    """Device and inode of a file; zeros where there is none."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return 0, 0
+    return found.st_dev, found.st_ino

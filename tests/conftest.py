@@ -6,6 +6,7 @@ import asyncio
 import functools
 import inspect
 import signal
+import socket
 import time
 from collections.abc import Awaitable, Callable
 
@@ -79,3 +80,19 @@ def wait_until(condition: Callable[[], object], limit_s: float = LIMIT_S) -> Non
     while not condition():
         assert time.monotonic() < deadline, f"did not come about within {limit_s:g} s"
         time.sleep(0.005)
+
+
+def free_port() -> int:
+    """A port that nobody has now, at any address, by UDP or TCP: several runs share a machine."""
+    while True:
+        with (
+            socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as udp,
+            socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as tcp,
+        ):
+            udp.bind(("::", 0))
+            port = int(udp.getsockname()[1])
+            try:
+                tcp.bind(("::", port))
+            except OSError:
+                continue
+            return port

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import secrets
 import sys
@@ -13,6 +12,7 @@ from typing import BinaryIO
 
 from clptools import paths
 from clptools.api.messages import LogsPart
+from clptools.common import child_process
 from clptools.faults import ClpError, ExitCode
 
 PACKED_WITHIN_S = 60.0
@@ -96,10 +96,7 @@ class Collector:
             text = f"{self._server}: not packed within {PACKED_WITHIN_S:g} s"
             raise ClpError(ExitCode.TIMED_OUT, text) from None
         finally:
-            if child.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    child.kill()
-                await child.wait()
+            await child_process.end(child)
         if child.returncode:
             last = said.decode("utf-8", "replace").strip().splitlines()[-1:]
             raise ClpError(ExitCode.FAILED, f"{self._server}: {''.join(last)[:200]}")

@@ -63,7 +63,7 @@ class Stderr(io.TextIOBase):
         atexit.register(self.settle)
 
     def writable(self) -> bool:
-        """It is."""
+        """As of any text stream to which something may be written."""
         return True
 
     def write(self, text: str) -> int:

@@ -88,18 +88,11 @@ class Records:
 
     def add(self, action: Record) -> None:
         """Keep, log and share one record of this server."""
-        record = EventRecord(
+        record = EventRecord.of(
+            msgspec.structs.replace(action, text=action.text[:_TEXT_LIMIT]),
             cursor=self._prefix + str(next(self._numbers)),
             time=clock.wall_s(),
             server=self._server,
-            module=action.module,
-            event_id=action.event_id,
-            level=str(action.level),
-            text=action.text[:_TEXT_LIMIT],
-            subjects=action.subjects,
-            because=action.because,
-            event=action.event,
-            code=action.code,
         )
         self._take(record)
         self._write_soon(record)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from typing import TYPE_CHECKING, Protocol
 
 from clptools import paths
@@ -165,7 +164,7 @@ class Surroundings:
         """
         if self._traps is None:
             return False  # without a configuration there is no door
-        if self._door is not None and _file_of(paths.message_socket_file()) == self._door_file:
+        if self._door is not None and paths.file_id(paths.message_socket_file()) == self._door_file:
             return False
         made = self._bind_door()
         if self._door is not None:
@@ -327,15 +326,6 @@ class Surroundings:
         path = paths.message_socket_file()
         with SocketAddress(path) as address:
             door = MessageDoor(bind_door(address), self._ears.tell_durably, self._takers)
-        self._door_file = _file_of(path)
+        self._door_file = paths.file_id(path)
         door.start()
         return door
-
-
-def _file_of(path: str) -> tuple[int, int]:
-    """Device and inode of a file; zeros where there is none."""
-    try:
-        found = os.lstat(path)
-    except OSError:
-        return 0, 0
-    return found.st_dev, found.st_ino

@@ -15,6 +15,7 @@ from typing import Protocol
 
 import msgspec
 
+from clptools.core.model.actions import Record
 from clptools.core.model.machine import Facts, ServerFacts
 from clptools.core.model.messages import Control
 from clptools.core.model.requests import ExternalNotice, GroupMove, Outcome, Request
@@ -49,6 +50,23 @@ class EventRecord(msgspec.Struct, frozen=True, kw_only=True):
     0: its own record; -1: caught up after a time apart.  With it records of several servers can
     be put into one order without comparing their clocks.
     """
+
+    @classmethod
+    def of(cls, record: Record, *, cursor: str, time: float, server: str) -> EventRecord:
+        """A record of a core, as told by its server."""
+        return cls(
+            cursor=cursor,
+            time=time,
+            server=server,
+            module=record.module,
+            event_id=record.event_id,
+            level=str(record.level),
+            text=record.text,
+            subjects=record.subjects,
+            because=record.because,
+            event=record.event,
+            code=record.code,
+        )
 
 
 class Because(msgspec.Struct, frozen=True, kw_only=True):

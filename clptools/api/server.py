@@ -25,7 +25,7 @@ from clptools.api.local_socket import SocketAddress, private_path
 from clptools.api.messages import Backend
 from clptools.api.methods import Caller
 from clptools.faults import ClpError, ExitCode
-from clptools.paths import socket_file
+from clptools.paths import file_id, socket_file
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ class Server:
         """
         made = False
         for door in self._doors:
-            if door.socket is not None and _file_of(door.path) != door.file:
+            if door.socket is not None and file_id(door.path) != door.file:
                 self._open(door)
                 made = True
         return made
@@ -113,7 +113,7 @@ class Server:
             asyncio.get_running_loop().remove_reader(door.socket)
             door.socket.close()
         door.socket = listening
-        door.file = _file_of(door.path)
+        door.file = file_id(door.path)
         self._await_calls(door)
 
     def _close(self, door: _Door) -> None:
@@ -122,7 +122,7 @@ class Server:
         asyncio.get_running_loop().remove_reader(door.socket)
         door.socket.close()
         door.socket = None
-        if _file_of(door.path) == door.file:
+        if file_id(door.path) == door.file:
             os.unlink(door.path)
 
     def _await_calls(self, door: _Door) -> None:
@@ -330,15 +330,6 @@ def _not_another_agents(address: str, path: str) -> None:
         f"Another node agent already runs with {path}.",
         "Stop it first, or give this one its own CLP_ROOT.",
     )
-
-
-def _file_of(path: str) -> tuple[int, int]:
-    """Device and inode of a file; zeros where there is none."""
-    try:
-        found = os.lstat(path)
-    except OSError:
-        return 0, 0
-    return found.st_dev, found.st_ino
 
 
 def _group_id() -> int | None:

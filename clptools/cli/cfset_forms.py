@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import takewhile
 
+from clptools.cli import cfset_devices
 from clptools.cli import cfset_original as of_the_original
 from clptools.cli.cfset_session import Session, digits, make, path_of, usage
 from clptools.cli.command import Answer
@@ -119,7 +120,7 @@ def named(config: Configuration, kind: str, words: list[str], verb: str) -> Foun
         raise usage(verb, f"{kind} NAME")
     *before, name = words
     if kind in ("interconnect", "np") and len(before) == 1 and name.isdigit():
-        return of_the_original.by_device(config, kind, before[0], int(name))
+        return cfset_devices.by_device(config, kind, before[0], int(name))
     # Users of SNMPv3 may have one name in several monitors, traps in several profiles.
     owner = before[0] if before and kind in ("snmpv3_user", "trap") else ""
     found = config.find(kind, name, owner)

@@ -1,4 +1,4 @@
-"""The original's forms of `clpcfset`: objects by type and name, devices by number, tag paths.
+"""The original's forms of `clpcfset`: objects by type and name, and their tag paths.
 
 Each changes the tree of what was told (`config/told.py`); `cfset_told` brings that into `clp.toml`.
 """
@@ -9,197 +9,18 @@ import os
 import re
 from collections.abc import Callable
 
-from clptools.cli.cfset_session import Session, usage
-from clptools.cli.cfset_told import is_refused, refused, tell
+from clptools.cli import cfset_devices
+from clptools.cli.cfset_session import Session
+from clptools.cli.cfset_told import drop_below, is_refused, object_in, refused, set_place, tell
 from clptools.config.clpconf import MAX_DEPTH, Node, spelled, tag_of
-from clptools.config.edit import SORTS, Configuration, Found
-from clptools.config.field import near
-from clptools.config.original import (
-    DEVICES,
-    HEARTBEAT_DEVICES,
-    LINK_DEVICES,
-    device_number,
-)
+from clptools.config.edit import SORTS
 from clptools.config.variants import REFUSED
 from clptools.faults import ClpError, ExitCode
 
-_HOST = re.compile(r"(\[[\w.:%-]+\]|[\w.-]+)(?::(\d+))?", re.ASCII)
 _STEP = r"[A-Za-z_][\w.-]*(@[^/\x00-\x20\x7f]+)?"
 _TAG = re.compile(f"{_STEP}(/{_STEP})*", re.ASCII)
 _MAX_STEPS = MAX_DEPTH - 5
 """Of a tag path below an object, so that the whole can be read again."""
-
-
-def _host(text: str) -> tuple[str, str]:
-    found = _HOST.fullmatch(text)
-    if found is None:
-        raise ClpError(ExitCode.INVALID_CONFIG, f"{text}: not a HOST:PORT.")
-    return found[1].strip("[]"), found[2] or ""
-
-
-# ---------------------------------------------------------------------- the original's devices
-
-
-def by_device(config: Configuration, kind: str, type: str, number: int) -> Found:
-    """The interconnect or NP resolution that the original knows by this number."""
-    device = HEARTBEAT_DEVICES.get(type)
-    numbers = {number, device_number(device, number)} if device else {number}
-    for found in config.all_of(kind):
-        same = found.table.get("type") == type.removesuffix("np")
-        if same and found.table.get("device") in numbers:
-            return found
-    text = f"{type} {number}: no such {SORTS[kind].word}."
-    raise ClpError(ExitCode.NO_SUCH, text, near(type, config.names(kind)))
-
-
-def _device(session: Session, words: list[str]) -> None:
-    server, kind, number, info, extend = words
-    session.config.find("server", server)
-    if kind not in DEVICES:
-        raise ClpError(ExitCode.INVALID_CONFIG, f"{kind}: no such device.", near(kind, DEVICES))
-    if kind in LINK_DEVICES:
-        reason, mend = REFUSED["interconnect"][LINK_DEVICES[kind]]
-        raise ClpError(ExitCode.INVALID_CONFIG, f"{kind} device: {reason}.", mend)
-
-    def edit(root: Node) -> None:
-        node = root.make(f"server@{server}/device@{device_number(kind, int(number))}")
-        node.set("type", kind)
-        node.set("info", info)
-        if extend:
-            node.set("extend", extend)
-
-    tell(session, edit)
-
-
-def _heartbeat(session: Session, words: list[str]) -> None:
-    kind, given, priority, host = words
-    session.config.check_type("interconnect", kind)
-    if kind == "witnesshb" and not host:
-        raise usage("add", "hb witnesshb DEVICE PRIORITY HOST:PORT")
-    where = _host(host) if kind == "witnesshb" else ("", "")
-    device = HEARTBEAT_DEVICES[kind]
-    number = device_number(device, int(given))
-    if device == "lan":
-        known = _lans(session.tree)
-        if number not in known:
-            hint = f"Known: {', '.join(map(str, known))}." if known else (
-                "Add it: clpcfset add device SERVER lan ..."
-            )  # fmt: skip
-            raise ClpError(ExitCode.NO_SUCH, f"{given}: no such lan device.", hint)
-    link = _of_device(session.tree, "heartbeat", number)
-    if link is not None and link.tag != kind:
-        raise ClpError(ExitCode.REFUSED, f"Device {given} is there already, as {link.tag}.")
-    if link is not None:
-        session.note(f"{kind} {given} is there already.")
-    name = link.label if link else _free(session, "interconnect", kind)
-
-    def edit(root: Node) -> None:
-        node = _object(root, "heartbeat", kind, name)
-        _place(_siblings(root, "heartbeat"), node, "priority", int(priority))
-        node.set("device", str(number))
-        _set_host(node, *where)
-
-    tell(session, edit)
-
-
-def _lans(root: Node) -> list[int]:
-    devices = [one for server in root.all("server") for one in server.all("device")]
-    return sorted({int(one.label) for one in devices if one.value("type") == "lan"})
-
-
-def _of_device(root: Node, section: str, number: int) -> Node | None:
-    return next((one for one in _siblings(root, section) if one.number("device") == number), None)
-
-
-def _siblings(root: Node, section: str) -> list[Node]:
-    holder = root.find(section)
-    return [one for one in holder.children if one.tag != "types"] if holder is not None else []
-
-
-def _free(session: Session, kind: str, stem: str) -> str:
-    """The first free name `stem1`, `stem2`, ..."""
-    section = {"interconnect": "heartbeat", "np": "networkpartition"}[kind]
-    taken = {one.label for one in _siblings(session.tree, section)}
-    taken |= set(session.config.names(kind))
-    number = 1
-    while f"{stem}{number}" in taken:
-        number += 1
-    return f"{stem}{number}"
-
-
-def _object(root: Node, section: str, type: str, name: str) -> Node:
-    holder = root.make(section)
-    holder.make(f"types@{type}")
-    return holder.make(f"{type}@{name}")
-
-
-def _place(siblings: list[Node], node: Node, tag: str, place: int) -> None:
-    """Sets a place; who has it already comes after, and those behind that one."""
-    if node.value(tag) == str(place):
-        return
-    taken = place
-    for one in sorted(siblings, key=lambda one: one.number(tag)):
-        if one is not node and one.find(tag) is not None and one.number(tag) == taken:
-            taken += 1
-            one.set(tag, str(taken))
-    node.set(tag, str(place))
-
-
-def _set_host(node: Node, host: str, port: str) -> None:
-    if host:
-        node.set("host", host)
-        if port:
-            node.set("port", port)
-
-
-def _ping(session: Session, words: list[str]) -> None:
-    _, device, priority, group, item, address = words
-
-    def more(node: Node) -> None:
-        node.set(f"grp@{group}/list@{item}/ip", address)
-
-    _np(session, "ping", device, priority, more)
-
-
-def _http(session: Session, words: list[str]) -> None:
-    _, device, priority, host = words
-    where = _host(host)
-    _np(session, "http", device, priority, lambda node: _set_host(node, *where))
-
-
-def _np(
-    session: Session, kind: str, device: str, priority: str, more: Callable[[Node], None]
-) -> None:
-    number = device_number(kind, int(device))
-    np = _of_device(session.tree, "networkpartition", number)
-    name = np.label if np else _free(session, "np", f"{kind}np")
-
-    def edit(root: Node) -> None:
-        node = _object(root, "networkpartition", f"{kind}np", name)
-        _place(_siblings(root, "networkpartition"), node, "priority", int(priority))
-        node.set("device", str(number))
-        more(node)
-
-    tell(session, edit)
-
-
-def _no_device(session: Session, words: list[str]) -> None:
-    server, kind, number = words
-    session.config.find("server", server)
-    wanted = {int(number)} | ({device_number(kind, int(number))} if kind in DEVICES else set())
-    node = session.tree.find(f"server@{server}")
-    devices = node.all("device") if node is not None else []
-    found = [one for one in devices if int(one.label) in wanted and kind in ("", one.value("type"))]
-    if not found:
-        raise ClpError(ExitCode.NO_SUCH, f"{server} has no device {number}.")
-    tell(session, lambda root: _drop(root, f"server@{server}", found[0].step))
-
-
-def _drop(root: Node, owner: str, path: str) -> None:
-    """Takes out what is below an object; the object stays."""
-    node = root.find(owner) if owner else root
-    if node is not None:
-        node.drop(path)
 
 
 # ---------------------------------------------------------------------- the original's objects
@@ -216,7 +37,7 @@ def _server(session: Session, words: list[str]) -> None:
 
     def edit(root: Node) -> None:
         node = root.make(f"server@{name}")
-        _place(root.all("server"), node, "priority", place)
+        set_place(root.all("server"), node, "priority", place)
 
     tell(session, edit)
 
@@ -243,7 +64,7 @@ def _resource(session: Session, words: list[str]) -> None:
 
     def edit(root: Node) -> None:
         root.make(f"group@{group}").make(f"resource@{kind}@{name}")
-        _object(root, "resource", kind, name)
+        object_in(root, "resource", kind, name)
 
     _new(session, "resource", name, edit)
 
@@ -253,7 +74,7 @@ def _monitor(session: Session, words: list[str]) -> None:
     session.config.check_name("monitor", name)
     if kind not in REFUSED["monitor"]:
         session.config.check_type("monitor", kind)
-    _new(session, "monitor", name, lambda root: void(_object(root, "monitor", kind, name)))
+    _new(session, "monitor", name, lambda root: void(object_in(root, "monitor", kind, name)))
 
 
 def void(_: object) -> None:
@@ -306,7 +127,7 @@ def _parameter(kind: str) -> Callable[[Session, list[str]], None]:
             step, _, last = tag.partition("/")
             placed = kind == "group" and step.startswith("policy@") and last == "order"
             if placed and value.isdecimal() and len(value) < 6:
-                _place(node.all("policy"), node.make(step), "order", int(value))
+                set_place(node.all("policy"), node.make(step), "order", int(value))
             else:
                 node.set(tag, _value(value))
 
@@ -323,7 +144,7 @@ def _no_parameter(kind: str) -> Callable[[Session, list[str]], None]:
         if node is None or node.find(tag) is None:
             session.note(f"{name}: {tag} was not set.")
             return
-        tell(session, lambda root: _drop(root, before, tag))
+        tell(session, lambda root: drop_below(root, before, tag))
 
     return apply
 
@@ -346,7 +167,7 @@ def _no_cluster(session: Session, words: list[str]) -> None:
     if session.tree.find(tag) is None:
         session.note(f"{tag} was not set.")
         return
-    tell(session, lambda root: _drop(root, "", tag))
+    tell(session, lambda root: drop_below(root, "", tag))
 
 
 def _depends(session: Session, words: list[str]) -> None:
@@ -370,7 +191,7 @@ def _no_depends(session: Session, words: list[str]) -> None:
     node = session.tree.find(before)
     if node is None or node.find(f"depend@{other}") is None:
         raise ClpError(ExitCode.NO_SUCH, f"group resource {words[1]} does not depend on {other}.")
-    tell(session, lambda root: _drop(root, before, f"depend@{other}"))
+    tell(session, lambda root: drop_below(root, before, f"depend@{other}"))
 
 
 def _pair(session: Session, words: list[str]) -> tuple[str, str]:
@@ -432,10 +253,10 @@ def forgotten(session: Session, kind: str, name: str) -> bool:
 
 ADD: dict[str, Callable[[Session, list[str]], None]] = {
     "srv": _server,
-    "device": _device,
-    "hb": _heartbeat,
-    "pingnp": _ping,
-    "httpnp": _http,
+    "device": cfset_devices.device,
+    "hb": cfset_devices.heartbeat,
+    "pingnp": cfset_devices.ping,
+    "httpnp": cfset_devices.http,
     "grp": _group,
     "grpparam": _parameter("group"),
     "rsc": _resource,
@@ -454,7 +275,7 @@ FREE: dict[str, Callable[[Session, list[str]], None]] = {
 }
 """Words that need nothing here; what follows them is not read."""
 DEL: dict[str, Callable[[Session, list[str]], None]] = {
-    "device": _no_device,
+    "device": cfset_devices.no_device,
     "rscdep": _no_depends,
     "grpparam": _no_parameter("group"),
     "rscparam": _no_parameter("resource"),

@@ -23,6 +23,13 @@ from clptools.config.translation import Translation
 from clptools.faults import ClpError, ExitCode
 from clptools.registries import registries
 
+HEAD = """\
+# Made by clpcfset; every key is in clp.toml(5).  Check it: clpcfchk FILE.  It takes effect by
+# clpcfctrl --push -x FOLDER.
+
+"""
+"""Begins a new file."""
+
 
 class Session:
     """The file, its configuration, and what is to be said and done when it is written."""
@@ -76,7 +83,7 @@ class Session:
         return self._translation
 
     def told(self, tree: Node, translation: Translation) -> None:
-        """Takes another tree, of which `config` has what it means."""
+        """Takes another tree; `config` already says what it means."""
         self._tree, self._translation = tree, translation
 
     def remember(self, tree: Node, text: str) -> None:

@@ -43,7 +43,7 @@ def refused(session: Session, name: str) -> None:
 def tell(
     session: Session, edit: Callable[[Node], None], *, keep: bool = False, lose: bool = False
 ) -> None:
-    """Takes one step; `keep`: it is remembered although it is refused; `lose`: none is refused.
+    """Takes one step.  `keep`: it is remembered even if it is refused; `lose`: none is refused.
 
     Raises ClpError (INVALID_CONFIG) where something would be lost.
     """
@@ -165,3 +165,38 @@ def _order(session: Session, kind: str, names: list[str]) -> None:
         return
     for place, name in zip(places, wanted, strict=True):
         session.config.move(session.config.find(kind, name), place)
+
+
+# ---------------------------------------------------------------------- steps on the tree
+
+
+def siblings(root: Node, section: str) -> list[Node]:
+    """The objects of a section."""
+    holder = root.find(section)
+    return [one for one in holder.children if one.tag != "types"] if holder is not None else []
+
+
+def object_in(root: Node, section: str, type: str, name: str) -> Node:
+    """An object of a section, made with the entry for its type where it is missing."""
+    holder = root.make(section)
+    holder.make(f"types@{type}")
+    return holder.make(f"{type}@{name}")
+
+
+def set_place(siblings: list[Node], node: Node, tag: str, place: int) -> None:
+    """Sets a place; an object that has it already moves back, with those behind it."""
+    if node.value(tag) == str(place):
+        return
+    taken = place
+    for one in sorted(siblings, key=lambda one: one.number(tag)):
+        if one is not node and one.find(tag) is not None and one.number(tag) == taken:
+            taken += 1
+            one.set(tag, str(taken))
+    node.set(tag, str(place))
+
+
+def drop_below(root: Node, owner: str, path: str) -> None:
+    """Takes out what is below an object; the object stays."""
+    node = root.find(owner) if owner else root
+    if node is not None:
+        node.drop(path)

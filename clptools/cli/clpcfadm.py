@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from clptools.cli.clpcfset import MAIN, edit
-from clptools.cli.command import Answer, Args, Argument, Command, Option
+from clptools.cli.command import FOLDER, Answer, Args, Argument, Command, Option
 from clptools.faults import ClpError, ExitCode
 
 COMMAND = Command(
@@ -31,13 +31,7 @@ COMMAND = Command(
         Option("-t", "--tag", metavar="PATH", help="With mod: what is set."),
         Option("-s", "--set", metavar="VALUE", help="Its value; -set is taken as well."),
         Option("--nocheck", help="Accepted for old scripts; it is checked all the same."),
-        Option(
-            "-x",
-            "--dir",
-            metavar="DIR",
-            help="The folder of clp.toml and scripts/.",
-            complete="directory",
-        ),
+        FOLDER,
     ),
     arguments=(
         Argument("VERB", help="add or mod.", required=True, complete="add mod"),

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Sequence
-from functools import partial
-from typing import TYPE_CHECKING
 
-from clptools.api.client import Client, Json, user
+from clptools.cli.cfctrl_distribution import distribute, pull, push, read
+from clptools.cli.cfctrl_revisions import diff, history, rollback
 from clptools.cli.command import (
     FORCE,
     SUCCEEDED,
@@ -20,12 +17,9 @@ from clptools.cli.command import (
     done,
     host,
 )
-from clptools.cli.requests import one_of, outcome
+from clptools.cli.requests import one_of
 from clptools.faults import ClpError, ExitCode
-from clptools.paths import authkey_file, config_dir, server_name
-
-if TYPE_CHECKING:
-    from clptools.core.model.settings import Pushed
+from clptools.paths import authkey_file, config_dir
 
 COMMAND = Command(
     "clpcfctrl",
@@ -65,8 +59,8 @@ COMMAND = Command(
         ),
         (
             "A push goes on without a server that is proven down: its BMC reads off, it has left, "
-            "or it was confirmed down. Of one that is not, --without SERVER says that you take "
-            "that upon yourself, which is recorded. Where servers, NP resolution, leases or BMCs "
+            "or it was confirmed down. For one that is not, --without SERVER says that you answer "
+            "for it, which is recorded. Where servers, NP resolution, leases or BMCs "
             "change, that is not enough: the server must have left, or be confirmed down (clpnode "
             "confirm-down). A server that missed a change takes it over from another one when it "
             "is back, and takes no part before."
@@ -74,7 +68,7 @@ COMMAND = Command(
         (
             "Every configuration that was in force is kept under a number, with its scripts, and "
             "with who pushed it, where and how. --rollback puts an old one in force again, as a "
-            "new number. Of the one in force it writes the files again: so an edit is dropped."
+            "new number. If N is in force, it only writes the files again, so an edit is dropped."
         ),
         (
             "--import translates a clp.conf of EXPRESSCLUSTER X into DIR/clp.toml (DIR: the "
@@ -103,7 +97,7 @@ COMMAND = Command(
         ),
         Option(
             "--rollback",
-            help="Put configuration N in force again; its files, if it is.",
+            help="Put configuration N in force again; if it is in force, only write its files.",
             complete="revision",
         ),
         Option(
@@ -116,7 +110,7 @@ COMMAND = Command(
         Option(
             "--import",
             metavar="CLP.CONF",
-            help="Translate this file, or that of this folder.",
+            help="Translate this file, or the clp.conf of this folder.",
             complete="file",
         ),
         Option(
@@ -147,9 +141,6 @@ COMMAND = Command(
         ("clpcfctrl --rollback 3", "undoes it"),
     ),
 )
-
-DISTRIBUTED_WITHIN_S = 120.0
-MAIN = "clp.toml"
 
 
 def run(args: Args) -> Answer:
@@ -216,314 +207,6 @@ def _numbers(what: str, words: tuple[str, ...]) -> tuple[int, ...]:
                 hint = f"Compare that folder with what is in force: clpcfctrl --diff -x {word}"
             raise ClpError(ExitCode.USAGE, f"{word}: not a number.", hint)
     return tuple(int(word) for word in words)
-
-
-def push(folder: str, without: Sequence[str], server: str = "", *, force: bool = False) -> Answer:
-    """A folder, to all servers or none; what servers lack for it comes first, and holds nothing
-    up.  `server`: one that must be among them."""
-    from clptools.cli.clpcfchk import warnings_of_others
-    from clptools.config.facts import is_replaced
-    from clptools.config.history import revision
-
-    base = revision()
-    files = read(folder)
-    if server:
-        _must_have(files[MAIN], server)
-    if not force:
-        _must_keep_scripts(files[MAIN], folder)
-    lacks = warnings_of_others(
-        files[MAIN], os.path.join(folder, MAIN), partial(is_replaced, folder), folder
-    )
-    how = "import" if _is_import(files[MAIN]) else ""
-    answer = distribute(files, how=how, without=without)
-    answer.text = "\n".join([*_not_read(folder), *lacks, *_meanwhile(base), answer.text])
-    return answer
-
-
-def _not_read(folder: str) -> list[str]:
-    """That a `clp.conf` was edited there: who knows the original believes that it is pushed."""
-    from clptools.cli.of_clp_conf import CLP_CONF, is_edited
-
-    conf = os.path.join(folder, CLP_CONF)
-    if not is_edited(conf, os.path.join(folder, MAIN)):
-        return []
-    return [
-        f"{conf} is newer than {MAIN}, and is not pushed.",
-        f"  Take its changes over first: clpcfctrl --import {conf} -x {folder} --merge",
-    ]
-
-
-def _must_keep_scripts(text: str, folder: str) -> None:
-    """Raises ClpError (REFUSED) where the push would take away a script that is in force and
-    still named: a group that runs could not be stopped any more."""
-    from clptools.config.check_machine import left_out
-    from clptools.config.load import loads
-    from clptools.core.phrases import listed
-    from clptools.registries import registries
-
-    missing = left_out(loads(text, registries(), MAIN), folder, registries())
-    lost = sorted(missing.keys() & in_force()[0].keys()) if missing else []
-    if lost:
-        them = "it" if len(lost) == 1 else "them"
-        raise ClpError(
-            ExitCode.REFUSED,
-            f"{folder} lacks {listed(lost)}: its {MAIN} names {them}, and the push would take "
-            f"{them} away from every server.",
-            "All that is in force, with its scripts: clpcfctrl --pull -x NEW. Push all the same: "
-            "--force",
-        )
-
-
-def _must_have(text: str, host: str) -> None:
-    """Raises ClpError (NO_SUCH) unless a configuration has that server, by name or address."""
-    from clptools.cli.requests import server_called
-    from clptools.cli.stat_configuration import settings_of
-    from clptools.config.load import loads
-    from clptools.faults import known
-    from clptools.registries import registries
-
-    settings = settings_of(loads(text, registries(), MAIN), 0)
-    servers: list[Json] = [
-        {"name": name, "addresses": list(settings.addresses_of(name))} for name in settings.names
-    ]
-    if server_called({"servers": servers}, host) not in settings.names:
-        text = f"{host}: no server of this configuration."
-        raise ClpError(ExitCode.NO_SUCH, text, known(settings.names, host))
-
-
-def _is_import(text: str) -> bool:
-    """Whether it was translated since the one in force, which was not."""
-    from clptools.cli.of_clp_conf import IMPORTED
-    from clptools.config.history import text_in_force
-
-    if not text.startswith(IMPORTED):
-        return False
-    with contextlib.suppress(OSError, ClpError, UnicodeDecodeError):
-        before, number = text_in_force()
-        return not (number and before.startswith(IMPORTED))
-    return True
-
-
-def _meanwhile(base: int) -> list[str]:
-    """What others put in force after revision `base`, so that our push did not know it."""
-    from clptools.config.history import entries
-
-    kept = entries()
-    here = server_name()
-    ours = max((e.number for e in kept if e.pushed and e.pushed.server == here), default=0)
-    return [
-        f"Revision {e.number} came meanwhile ({_by(e.pushed).strip()}) and was replaced: what it "
-        f"changed is undone. See: clpcfctrl --diff {e.number} {ours}"
-        for e in kept
-        if base < e.number < ours
-    ]
-
-
-def distribute(
-    files: dict[str, str], *, dry_run: bool = False, how: str = "", without: Sequence[str] = ()
-) -> Answer:
-    """To all servers or none; `dry_run` only compares."""
-    more: dict[str, object] = {"how": how} if how else {}
-    if without:
-        more["without"] = list(without)
-    with Client() as client:
-        client.finish_within(DISTRIBUTED_WITHIN_S)
-        reply = client.call("PushConfig", files=files, dry_run=dry_run, user=user(), **more)
-    ended = reply.get("outcome")
-    answer = outcome(ended if isinstance(ended, dict) else {})
-    if not dry_run and answer.text != SUCCEEDED:
-        answer.text = f"{answer.text}\n{SUCCEEDED}"
-    return answer
-
-
-def read(folder: str) -> dict[str, str]:
-    """`clp.toml` and scripts of a folder, checked.
-
-    Raises ClpError: INVALID_CONFIG with every error, FAILED where a script cannot be distributed.
-    """
-    from clptools.cli.render.findings import render_text
-    from clptools.config.load import load
-    from clptools.config.scripts import script_text
-    from clptools.registries import registries
-
-    main = os.path.join(folder, MAIN)
-    loaded = load(main, registries())
-    if loaded.settings is None:
-        raise ClpError(ExitCode.INVALID_CONFIG, render_text(loaded.reports, None))
-    files = {MAIN: loaded.text}
-    inside = os.path.realpath(folder)
-    for path in script_paths(folder):
-        script = os.path.join(folder, path)
-        if not os.path.realpath(script).startswith(f"{inside}/"):
-            raise ClpError(
-                ExitCode.FAILED,
-                f"{script}: is a symbolic link that leads out of {folder}.",
-                "Its text would go to every server; put a copy in its place if it should.",
-            )
-        files[path] = script_text(script)
-    return files
-
-
-def script_paths(folder: str) -> list[str]:
-    """The scripts below a folder, relative to it."""
-    return [
-        os.path.relpath(os.path.join(place, name), folder)
-        for place, _, names in os.walk(os.path.join(folder, "scripts"))
-        for name in sorted(names)
-    ]
-
-
-def in_force() -> tuple[dict[str, str], int]:
-    """The configuration of the agent, and its number."""
-    with Client() as client:
-        reply = client.call("GetConfig")
-    files, number = reply.get("files"), reply.get("revision")
-    if not isinstance(files, dict):
-        raise ClpError(ExitCode.FAILED, "The node agent sent no configuration.")
-    return {str(path): str(text) for path, text in files.items()}, int(str(number or 0))
-
-
-def pull(folder: str, server: str = "") -> Answer:
-    """The configuration in force, into a folder; `server`: one for which it must be in force."""
-    from clptools.config.files import CONFIG_MODE, replace_file
-
-    files, number = in_force()
-    if server:
-        _must_have(files[MAIN], server)
-    for path, text in files.items():
-        if path != MAIN and (not path.startswith("scripts/") or ".." in path.split("/")):
-            raise ClpError(ExitCode.FAILED, f"{path}: does not belong into a configuration.")
-        target = os.path.join(folder, path)
-        os.makedirs(os.path.dirname(target) or ".", exist_ok=True)
-        replace_file(target, text.encode(), CONFIG_MODE if path == MAIN else 0o750)
-    count = f"{len(files)} file{'s' if len(files) != 1 else ''}"
-    what = f"{count} of revision {number}" if number else count
-    place = os.path.abspath(folder)
-    return done(f"{what} written into {place}.\n{SUCCEEDED}", files=sorted(files))
-
-
-def history() -> Answer:
-    """What is kept on this server."""
-    import time
-
-    import msgspec
-
-    from clptools.config.history import entries
-
-    kept = entries()
-    current = kept[-1].number if kept else 0
-    lines = [
-        f"{entry.number:>5}  {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(entry.saved_at))}"
-        f"  {entry.size:>7} bytes{'  in force' if entry.number == current else ''}"
-        f"{_by(entry.pushed)}"
-        for entry in kept
-    ]
-    revisions: list[Json] = [
-        {
-            "revision": e.number,
-            "time": e.saved_at,
-            "bytes": e.size,
-            "in_force": e.number == current,
-            "pushed": None if e.pushed is None else msgspec.to_builtins(e.pushed),
-        }
-        for e in kept
-    ]
-    return Answer(
-        "\n".join(lines) or "No configuration was ever in force here.", {"history": revisions}
-    )
-
-
-def _by(pushed: Pushed | None) -> str:
-    """Who put it in force, where and how."""
-    if pushed is None:
-        return ""
-    who = f" by {pushed.user}" if pushed.user else ""
-    where = f" on {pushed.server}" if pushed.server else ""
-    lacking = f", without {', '.join(pushed.without)}" if pushed.without else ""
-    return f"  {pushed.how}{who}{where}{lacking}"
-
-
-def diff(numbers: tuple[int, ...], folder: str) -> Answer:
-    """What differs, as a unified diff; exit code 9 where anything does.
-
-    Scripts are compared as well, unless an earlier version did not keep those of a revision.
-    """
-    from clptools.config.history import content, revision, scripts
-    from clptools.config.history import diff as compare
-
-    current = revision()
-    first = numbers[0] if numbers else current
-    old, old_name = (content(first), f"revision {first}") if first else ("", "nothing")
-    old_scripts = scripts(first) if first else {}
-    if numbers:
-        second = numbers[1] if len(numbers) == 2 else current
-        in_force = "" if len(numbers) == 2 else " (in force)"
-        new, new_name = content(second), f"revision {second}{in_force}"
-        new_scripts = scripts(second)
-    else:
-        new, new_name = _main_of(folder), os.path.join(folder, MAIN)
-        new_scripts = {path: _as_it_is(os.path.join(folder, path)) for path in script_paths(folder)}
-    found = compare(old, new, old_name, new_name)
-    if old_scripts is not None and new_scripts is not None:
-        for path in sorted({*old_scripts, *new_scripts}):
-            there = f"{new_name} {path}" if numbers else os.path.join(folder, path)
-            found += compare(
-                *(old_scripts.get(path, ""), new_scripts.get(path, "")),
-                *(f"{old_name} {path}", there),
-            )
-    code = ExitCode.FOUND if found else ExitCode.DONE
-    text = found.rstrip("\n") or f"{old_name} and {new_name} are the same."
-    return Answer(text, {"from": old_name, "to": new_name, "diff": found}, code)
-
-
-def _main_of(folder: str) -> str:
-    """The `clp.toml` of a folder, whatever it says.  Raises ClpError."""
-    from clptools.config.load import of_the_original
-
-    main = os.path.join(folder, MAIN)
-    try:
-        return _as_it_is(main)
-    except (FileNotFoundError, NotADirectoryError):
-        hint = of_the_original(main) or (
-            "Give the folder of a clp.toml: -x DIR; or two configurations: clpcfctrl --diff N M"
-        )
-        raise ClpError(ExitCode.FAILED, f"{main}: no such file.", hint) from None
-
-
-def _as_it_is(path: str) -> str:
-    from clptools.common.foreign_files import whole
-    from clptools.config.load import MAX_BYTES
-
-    return whole(path, MAX_BYTES).decode(errors="replace")
-
-
-def rollback(number: int, without: Sequence[str] = ()) -> Answer:
-    """An old configuration again, as `push`; of the one in force, its files."""
-    from clptools.cli.clpcfchk import warnings_of_others
-    from clptools.config import history
-
-    old, scripts, current = history.content(number), history.scripts(number), history.revision()
-    same = old == history.content(current) and scripts == history.scripts(current)
-    if number == current or same:
-        count = history.write_out(current)
-        files = f"its {count} files are" if count > 1 else f"its {MAIN} is"
-        which = "" if number == current else f" the same as revision {current}, which is"
-        return done(
-            f"Revision {number} is{which} in force; {files} written again into {config_dir()}."
-            f"\n{SUCCEEDED}"
-        )
-    how, notes = f"rollback to {number}", []
-    if scripts is None:
-        scripts = {path: text for path, text in in_force()[0].items() if path != MAIN}
-        how += ", scripts kept"
-        notes = [f"The scripts of revision {number} were not kept: those of today stay."]
-    base = config_dir()
-    notes += warnings_of_others(
-        old, f"revision {number}", lambda path: os.path.relpath(path, base) in scripts
-    )
-    answer = distribute({**scripts, MAIN: old}, how=how, without=without)
-    answer.text = "\n".join([*notes, answer.text])
-    return answer
 
 
 def keygen(force: bool) -> Answer:

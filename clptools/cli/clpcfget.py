@@ -19,7 +19,7 @@ COMMAND = Command(
             "that ask for it by the paths of clp.conf. -e prints the names of all elements of a "
             "path, one a line: -e /root/monitor/types the types that there are, -e "
             "/root/monitor/genw the monitors of that type. Of an element whose children have no "
-            "names, and of /root itself, it prints their tags. What there is none of prints "
+            "names, and of /root itself, it prints their tags. A path with nothing there prints "
             "nothing (0). -g prints the text of one element; one that is not there is an error (5)."
         ),
         (

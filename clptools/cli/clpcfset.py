@@ -8,7 +8,17 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from clptools.cli.command import FORCE, SUCCEEDED, Answer, Args, Argument, Command, Option, done
+from clptools.cli.command import (
+    FOLDER,
+    FORCE,
+    SUCCEEDED,
+    Answer,
+    Args,
+    Argument,
+    Command,
+    Option,
+    done,
+)
 from clptools.faults import ClpError, ExitCode
 from clptools.paths import config_file
 
@@ -87,13 +97,7 @@ COMMAND = Command(
         ),
     ),
     options=(
-        Option(
-            "-x",
-            "--dir",
-            metavar="DIR",
-            help="The folder of clp.toml and scripts/.",
-            complete="directory",
-        ),
+        FOLDER,
         Option("--file", metavar="FILE", help="The file itself.", complete="file"),
         FORCE,
     ),
@@ -171,7 +175,7 @@ def edit(path: str, verb: str, words: list[str], *, force: bool = False) -> Answ
 
 def create(path: str, words: list[str], *, force: bool) -> Session:
     """A new file; the character set, its encoding and the system are the original's."""
-    from clptools.cli.cfset_session import Session, read, usage
+    from clptools.cli.cfset_session import HEAD, Session, read, usage
     from clptools.config.files import CONFIG_MODE, replace_file
 
     if not 1 <= len(words) <= 4:
@@ -195,11 +199,6 @@ def create(path: str, words: list[str], *, force: bool) -> Session:
 
 
 CHARSETS = ("UTF-8", "EUC-JP", "ASCII", "GB2312", "SJIS")
-HEAD = """\
-# Made by clpcfset; every key is in clp.toml(5).  Check it: clpcfchk FILE.  It takes effect by
-# clpcfctrl --push -x FOLDER.
-
-"""
 
 
 def _set(session: Session, words: list[str]) -> None:

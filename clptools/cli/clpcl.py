@@ -38,8 +38,8 @@ COMMAND = Command(
         (
             "Stopping one server moves its groups to others first; stopping all stops them. "
             "A server stopped with -t stays so until -s or its next boot. With --agent the node "
-            "agent of this server ends as well: nobody can then be asked here, nor start anything "
-            "from another server, until -s here or the next boot."
+            "agent of this server ends as well: until -s here or the next boot, no command is "
+            "answered here, and no other server can start anything here."
         ),
         "While the cluster is suspended, its groups run on and nothing acts: for maintenance.",
         (
@@ -196,7 +196,7 @@ def stop_with_agent(args: Args, timeout_s: float | None) -> Answer:
 
 
 def _service_stopped(args: Args, timeout_s: float | None) -> str:
-    """What was said of the service, beside that it succeeded."""
+    """Stops the cluster service here; returns what was said, less that it succeeded."""
     answer = change(args, {"type": "service-stop", "server": "", "then": ""}, timeout_s)
     return answer.text.removesuffix(SUCCEEDED).rstrip()
 

@@ -28,7 +28,7 @@ COMMAND = Command(
             "does not outlive a boot, so write the rules into your own, too. Where nothing "
             "filters, nothing is done. Tables of iptables and of ufw are left to them (6)."
         ),
-        "What is so already is left alone. --remove takes back what --add did, and nothing else.",
+        "What is open already is left alone. --remove takes back what --add did, and nothing else.",
     ),
     options=(
         Option("--add", help="Open them."),

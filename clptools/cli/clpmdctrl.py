@@ -35,7 +35,7 @@ COMMAND = Command(
 
 
 def run(args: Args) -> Answer:
-    # Callers give -f after -a: how, beside what.
+    # Callers give -f after -a: it says how, not what.
     ways = ("active", "deactive", "break", "recovery", "rwait", "resize")
     if not args.given("force"):
         one_of(COMMAND, args, *ways)

@@ -129,7 +129,7 @@ def _ended(one: Took) -> float:
 
 
 def taken(records: list[EventRecord]) -> Iterator[Took]:
-    """From each record that a server begins to its record that it is through, by its clock."""
+    """Each start and stop of a group, from the two records of its server that frame it."""
     from clptools.core.notices import groups
     from clptools.core.notices.form import Kinds
 

@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, NoReturn, cast
 
 from clptools.cli.command import Answer, Args, Argument, Command, Option, host
-from clptools.faults import ClpError, ExitCode, known
+from clptools.faults import ClpError, ExitCode, no_such
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -339,7 +339,7 @@ def as_seen_by(client: Client, found: StatusJson, name: str) -> StatusJson:
     name = server_called(cast("dict[str, object]", found), name)
     server = next((server for server in found["servers"] if server["name"] == name), None)
     if server is None:
-        raise unknown("server", name, [server["name"] for server in found["servers"]])
+        raise no_such("server", name, [server["name"] for server in found["servers"]])
     if server["local"]:
         return found
     seen: StatusJson = {
@@ -368,12 +368,6 @@ def service_stopped(client: Client, found: StatusJson, name: str) -> bool:
         return False
     asked = cast("HardwareJson", client.call("GetHardware")["hardware"])
     return any(one["name"] == name and one["unreachable"] is None for one in asked["servers"])
-
-
-def unknown(what: str, name: str, names: list[str]) -> ClpError:
-    """No such object, with the names that may have been meant."""
-    hint = known(names, name) or f"No {what} is configured."
-    return ClpError(ExitCode.NO_SUCH, f"{name}: no such {what}.", hint)
 
 
 def without_agent(args: Args, view: str, error: ClpError) -> Answer:

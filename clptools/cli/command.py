@@ -187,6 +187,13 @@ def wait(what: str) -> Option:
     return Option("-w", "--wait", metavar="SEC", help=what, number=True)
 
 
+FOLDER = Option(
+    "-x",
+    "--dir",
+    metavar="DIR",
+    help="The folder of clp.toml and scripts/.",
+    complete="directory",
+)
 FORCE = Option("-f", "--force", help="Do it even where the present state speaks against it.")
 APITO = Option(
     "--apito",

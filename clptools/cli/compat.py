@@ -322,7 +322,7 @@ def _reload() -> None:
 
 
 def _systemctl(*words: str) -> None:
-    """What it cannot do is not there to be done; a node below CLP_ROOT has no units."""
+    """Runs systemctl; where it fails there is no such unit.  A node below CLP_ROOT has no units."""
     if not root() and os.path.isdir("/run/systemd/system"):
         line = ["systemctl", "--quiet", *words]
         subprocess.run(line, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)

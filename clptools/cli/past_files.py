@@ -245,19 +245,8 @@ def _decided(action: Record, step: object, number: int) -> EventRecord:
     from clptools.sim.replay import Step
 
     assert isinstance(step, Step)
-    return EventRecord(
-        cursor=f"{step.server}:{step.incarnation}-journal:{number}",
-        time=step.wall,
-        server=step.server,
-        module=action.module,
-        event_id=action.event_id,
-        level=str(action.level),
-        text=action.text,
-        subjects=action.subjects,
-        because=action.because,
-        event=action.event,
-        code=action.code,
-    )
+    cursor = f"{step.server}:{step.incarnation}-journal:{number}"
+    return EventRecord.of(action, cursor=cursor, time=step.wall, server=step.server)
 
 
 def _damaged(path: str, why: str) -> str:

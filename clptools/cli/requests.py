@@ -11,7 +11,7 @@ import sys
 
 from clptools.api.client import Client, Silent, user
 from clptools.cli.command import TYPE_CHECKING, Answer, Args, Command, done
-from clptools.faults import ClpError, ExitCode, known
+from clptools.faults import ClpError, ExitCode, no_such
 
 if TYPE_CHECKING:
     from clptools.cli.json_types import RequestJson
@@ -87,8 +87,7 @@ def find(of: list[Json], kind: str, name: str) -> Json:
     for item in of:
         if item.get("name") == name:
             return item
-    hint = known((str(item.get("name")) for item in of), name) or f"No {kind} is configured."
-    raise ClpError(ExitCode.NO_SUCH, f"{name}: no such {kind}.", hint)
+    raise no_such(kind, name, (str(item.get("name")) for item in of))
 
 
 # ---------------------------------------------------------------------- requests

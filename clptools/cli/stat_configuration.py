@@ -11,14 +11,13 @@ from typing import cast
 import msgspec
 
 from clptools.api.client import Client, SocketMissing
-from clptools.cli.clpstat import unknown
 from clptools.cli.command import Answer, Args
 from clptools.cli.render import configuration as page
 from clptools.config.history import content, in_force, text_in_force
 from clptools.config.load import Loaded, load, loads
 from clptools.core.model import view
 from clptools.core.model.settings import Settings
-from clptools.faults import ClpError, ExitCode
+from clptools.faults import ClpError, ExitCode, no_such
 from clptools.paths import config_file, server_name
 from clptools.registries import registries
 
@@ -90,7 +89,7 @@ def configuration(args: Args, asked: str) -> Answer:
     kinds = page.WHOLE if asked == "i" else (page.Kind(asked),)
     name = args.word()
     if name and name not in page.names_of(settings, kinds[0]):
-        raise unknown(page.WORDS[kinds[0]], name, list(page.names_of(settings, kinds[0])))
+        raise no_such(page.WORDS[kinds[0]], name, list(page.names_of(settings, kinds[0])))
     if args.given("json"):
         return Answer(fields=page.configuration_fields(settings, alert, kinds, name))
     detail = args.given("detail")

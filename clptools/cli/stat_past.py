@@ -18,7 +18,7 @@ from clptools.core.model.view import StatusView
 from clptools.core.report import explain as story_of
 from clptools.core.report.history import at, tells_of
 from clptools.core.report.story import Step, Story
-from clptools.faults import ClpError, ExitCode
+from clptools.faults import ClpError, ExitCode, no_such
 
 if TYPE_CHECKING:
     from clptools.cli.json_types import BecauseJson, EventJson, ExplanationJson, StatusJson
@@ -66,9 +66,8 @@ def check_name(found: Past, name: str) -> None:
     known = story_of.names(found.present)
     if name in known or tells_of(name, found.records):
         return
-    from clptools.cli.clpstat import unknown
 
-    raise unknown("object", name, list(dict.fromkeys(known)))
+    raise no_such("object", name, list(dict.fromkeys(known)))
 
 
 def remark(*lines: str) -> None:

@@ -10,8 +10,7 @@ import os
 import sys
 
 from clptools.cli.cfset_forms import lines_of
-from clptools.cli.cfset_session import Session, alone, path_of, read
-from clptools.cli.clpcfset import HEAD
+from clptools.cli.cfset_session import HEAD, Session, alone, path_of, read
 from clptools.cli.command import SUCCEEDED, Answer, done
 from clptools.cli.wizard_steps import STEPS, Cancelled, Ended, Step, Talk, describe, listing
 from clptools.config.edit import Found

@@ -8,6 +8,7 @@ agent's loop may not.  Each end knows the type of what it gets.
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import socket
 import sys
@@ -47,6 +48,15 @@ async def start(module: str) -> tuple[Process, socket.socket]:
     finally:
         theirs.close()
     return process, ours
+
+
+async def end(process: Process) -> None:
+    """Kills a process that still runs, and waits until it has ended."""
+    if process.returncode is None:
+        # It may have ended by itself, which nobody has been told yet.
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
 
 
 def heed_no_terminal() -> None:

@@ -2,11 +2,11 @@
 
 - Keys: `field` (kinds of values), `fields*` (the tables), `variants` (types; their keys are in the
   `registry.py` of their rooms).  A new key is one `Field` there and one in the settings.
-- Reading: `load`, by `table` and `lines`; `servers`, `groups`, `monitors` and `trap_profiles` read
-  the tables (`trap_checks` those against each other, by the names in `trap_names`).  A fault of one
-  key or of two belongs there: the configuration is refused.
+- Reading: `load`, by `table`, `typed_tables` and `lines`; `servers`, `interconnects`, `groups`,
+  `monitors` and `trap_profiles` read the tables (`trap_checks` those against each other, by the
+  names in `trap_names`).  A fault of one key or of two belongs there: the configuration is refused.
 - Checking what loads: `check`, `check_machine` with `facts`, and `safety`.  Warnings belong there.
 - Writing: `files`, `history`, `scripts`.  Editing: `document`, `statements`, `edit`, `references`.
 - The original's `clp.conf`: `clpconf` (the tree), `original` (the table of parameters),
-  `original_alerts`, `fip_address`, `importer*` and `translation`, `exporter`, `told`.
+  `original_alerts`, `fip_address`, `importer*` and `translation`, `exporter*`, `told`.
 """

@@ -6,32 +6,25 @@ cluster.
 
 from __future__ import annotations
 
-import copy
 import re
 from typing import Any
 
 import msgspec
 
 from clptools.config import original
-from clptools.config.clpconf import Node
-from clptools.config.clpconf import written as written_file
+from clptools.config.clpconf import Node, written
 from clptools.config.document import Document
-from clptools.config.edit import SORTS, Configuration, Found
-from clptools.config.field import ON_SERVERS, Fault, Field
+from clptools.config.edit import Configuration, Found
+from clptools.config.exporter_account import Account
 from clptools.config.groups import ALL_GROUPS
 from clptools.config.lines import Json
 from clptools.config.monitors import ACTIVE_TYPES
-from clptools.config.original import Row, rows_of
-from clptools.config.statements import written
-from clptools.config.table import fields_of, inner_of
+from clptools.config.original import rows_of
 from clptools.config.variants import Registries
 
 _URL = re.compile(r"http://(\[[^]]+\]|[^/:]+)(?::(\d+))?/?", re.ASCII)
-_SECTIONS = ("heartbeat", "networkpartition", "resource", "monitor")
 _UNSAID = ("server_group", "trap_profile", "forced_stop")
 """Tables for which a `clp.conf` has no place that is known."""
-_UNWRITABLE = re.compile("[\ufffd-\uffff]")
-"""Letters that XML forbids, and the one that stands for what cannot be read."""
 _OURS = {"interval": 60, "timeout": 120, "retries": 0}
 """Keys of monitors -> our defaults, as a file that leaves them out means the original's."""
 
@@ -55,17 +48,14 @@ def export_clp_conf(text: str, registries: Registries) -> tuple[bytes, tuple[str
     Raises tomllib.TOMLDecodeError, and ClpError for what is no list of tables.
     """
     found = exported(Configuration(Document(text), registries))
-    return written_file(found.root), found.unsaid
+    return written(found.root), found.unsaid
 
 
-class _Exporter:
+class _Exporter(Account):
     def __init__(self, config: Configuration) -> None:
-        self.config = config
-        self.root = Node("root")
-        self.unsaid: list[str] = []
-        self.servers = config.names("server")
-        self.devices: dict[int, dict[str, str]] = {}
-        self.types: dict[str, list[str]] = {section: [] for section in _SECTIONS}
+        super().__init__(config)
+        self._given: set[int] = set()
+        """Numbers that were given to devices without one of their own."""
 
     def result(self) -> Exported:
         root = self.root
@@ -89,87 +79,10 @@ class _Exporter:
         self._count()
         return Exported(root=root, unsaid=tuple(self.unsaid))
 
-    def _table(self, found: Found) -> Json:
-        """A copy of an object's keys; what is no value of its key is named and left out."""
-        registries = self.config.registries
-        kept = self._valid(found.label, found.table, found.kind, found.table)
-        for name, fields in inner_of(found.kind, registries).items():
-            inner = found.table.get(name)
-            if isinstance(inner, dict):
-                kept[name] = self._checked(f"{found.label}: {name}.", inner, fields)
-        return kept
-
-    def _single(self, kind: str) -> Json:
-        table = self.config.tables.get(kind, {})
-        return self._valid(kind, table, kind, table) if isinstance(table, dict) else {}
-
-    def _valid(self, label: str, table: Json, kind: str, of: Json) -> Json:
-        known = fields_of(kind, of, self.config.registries)
-        inner = (*SORTS, *inner_of(kind, self.config.registries))
-        own = {key: value for key, value in table.items() if key not in inner}
-        return self._checked(f"{label}: ", own, known)
-
-    def _checked(self, label: str, table: Json, known: dict[str, Field]) -> Json:
-        kept: Json = {}
-        for key, value in table.items():
-            valid = key in known and not isinstance(known[key].parse(value), Fault)
-            if valid and not _UNWRITABLE.search(written(value)):
-                kept[key] = copy.deepcopy(value)
-            else:
-                self.unsaid.append(f"{label}{key} = {written(value)}")
-        return kept
-
-    def _left(self, label: str, table: Json, kind: str, of: Json | None = None) -> None:
-        """Names the keys that are left of a table, other than those that say our default."""
-        registries = self.config.registries
-        inner = inner_of(kind, registries)
-        known = fields_of(kind, of if of is not None else table, registries)
-        for key, value in table.items():
-            if isinstance(value, dict) and key in inner:
-                for name, one in value.items():
-                    self._unsaid(f"{label}: {key}.{name}", one, inner[key].get(name))
-            elif key not in SORTS:
-                self._unsaid(f"{label}: {key}", value, known.get(key))
-
-    def _unsaid(self, what: str, value: object, field: Field | None) -> None:
-        if field is None or value != field.default:
-            self.unsaid.append(f"{what} = {written(value)}")
-
-    def _add(self, section: str, type: str, name: str) -> Node:
-        """An object, and its type in front of all."""
-        holder = self.root.make(section)
-        if type not in self.types[section]:
-            self.types[section].append(type)
-            holder.children.insert(len(self.types[section]) - 1, Node("types", type))
-        node = Node(type, name)
-        holder.children.append(node)
-        return node
-
-    def _rows(self, node: Node, table: Json, rows: dict[str, Row]) -> None:
-        """The parameters of the keys that have one; takes those keys out of the table."""
-        for tag, row in rows.items():
-            key = row.key.removeprefix("cluster.")
-            if not key or "." in key:
-                continue
-            value = table.get(key)
-            if isinstance(value, dict) and row.by_server:
-                self._by_server(node, tag, table.pop(key))
-            elif value is not None and (said := row.write(value)):  # an empty one means the default
-                node.set(tag, said)
-                del table[key]
-            if row.by_server and isinstance(table.get(key + ON_SERVERS), dict):
-                self._by_server(node, tag, table.pop(key + ON_SERVERS))
-
-    def _by_server(self, node: Node, tag: str, values: dict[str, str]) -> None:
-        if not node.value(tag):
-            node.set(tag, next((values[s] for s in self.servers if s in values), ""))
-        for server, value in values.items():
-            node.set(f"server@{server}/{tag}", value)
-
     # -- cluster, servers, interconnects ------------------------------------------------
 
     def _cluster(self) -> None:
-        table = self._single("cluster")
+        table = self.single("cluster")
         holder = self.root.make("cluster")
         holder.set("name", str(table.pop("name", "cluster")))
         action = table.get("partition_action")
@@ -180,11 +93,11 @@ class _Exporter:
         if said is not None:
             holder.set("networkpartition/npaction", said)
             table.pop("partition_action", None)
-        self._left("cluster", table, "cluster")
+        self.left("cluster", table, "cluster")
         self._alert(holder)
 
     def _alert(self, holder: Node) -> None:
-        table = self._single("alert")
+        table = self.single("alert")
         if "mail_to" in table:
             holder.set("mail/address", ",".join(table.pop("mail_to")))
             holder.set("mail/sendtype", "SMTP")
@@ -205,10 +118,10 @@ class _Exporter:
                 holder.set(f"{before}/snmpver", f"v{version}")
             if community is not None:
                 holder.set(f"{before}/snmpcom", str(community))
-        self._left("alert", table, "alert")
+        self.left("alert", table, "alert")
 
     def _server(self, server: Found, place: int) -> None:
-        table = self._table(server)
+        table = self.table(server)
         node = self.root.make(f"server@{server.name}")
         node.set("priority", str(place))
         bmc = table.get("bmc", {})
@@ -216,7 +129,7 @@ class _Exporter:
         if address:
             self._device(server.name, "bmc", original.DEVICES["bmc"], str(address))
         table.pop("name", None)
-        self._left(server.label, table, server.kind, server.table)
+        self.left(server.label, table, server.kind, server.table)
 
     def _device(self, server: str, kind: str, number: int, info: str) -> None:
         node = self.root.find(f"server@{server}")
@@ -232,19 +145,19 @@ class _Exporter:
         objects = (*self.config.all_of("interconnect"), *self.config.all_of("np"))
         taken = [one.table.get("device") for one in objects]
         number = original.DEVICES[kind]
-        while number in taken or number in self.devices:
+        while number in taken or number in self._given:
             number += 1
-        self.devices[number] = {}
+        self._given.add(number)
         return number
 
     def _interconnect(self, link: Found, place: int) -> None:
-        table = self._table(link)
+        table = self.table(link)
         kind = str(table.pop("type", ""))
         url = _URL.fullmatch(str(table.get("url", "")))
         if kind not in original.LINKS or (kind == "witnesshb" and url is None):
             self.unsaid.append(f"{link.label} ({kind})")
             return
-        node = self._add("heartbeat", kind, link.name)
+        node = self.add("heartbeat", kind, link.name)
         device = original.HEARTBEAT_DEVICES[kind]
         number = self._number(table, device)
         node.set("priority", str(place))
@@ -259,16 +172,16 @@ class _Exporter:
         for server, address in addresses.items() if isinstance(addresses, dict) else ():
             self._device(server, device, number, str(address))
         table.pop("name", None)
-        self._left(link.label, table, link.kind, link.table)
+        self.left(link.label, table, link.kind, link.table)
 
     def _np(self, np: Found, place: int) -> None:
-        table = self._table(np)
+        table = self.table(np)
         kind = str(table.pop("type", ""))
         url = _URL.fullmatch(str(table.get("url", "")))
         if kind not in ("ping", "http") or (kind == "http" and url is None):
             self.unsaid.append(f"{np.label} ({kind})")
             return
-        node = self._add("networkpartition", f"{kind}np", np.name)
+        node = self.add("networkpartition", f"{kind}np", np.name)
         number = self._number(table, kind)
         node.set("priority", str(place))
         node.set("device", str(number))
@@ -281,15 +194,15 @@ class _Exporter:
         for index, target in enumerate(table.pop("targets", ())):
             node.set(f"grp@0/list@{index}/ip", str(target))
         table.pop("name", None)
-        self._left(np.label, table, np.kind, np.table)
+        self.left(np.label, table, np.kind, np.table)
 
     # -- groups -------------------------------------------------------------------------
 
     def _group(self, group: Found, number: int) -> None:
-        table = self._table(group)
+        table = self.table(group)
         node = Node("group", group.name)
         self.root.children.append(node)
-        self._rows(node, table, rows_of("group"))
+        self.rows(node, table, rows_of("group"))
         self._waits(node, table)
         if self._said_apart() and table.pop("exclusive_with", ()):
             codes = {word: code for code, word in original.EXCLUSIVE.items()}
@@ -303,7 +216,7 @@ class _Exporter:
                 node.children.append(Node("resource", f"{kind}@{one.name}"))
         for key in ("name", "type", "resource"):
             table.pop(key, None)
-        self._left(group.label, table, group.kind, group.table)
+        self.left(group.label, table, group.kind, group.table)
 
     def _waits(self, node: Node, table: Json) -> None:
         for name in table.pop("start_after", ()):
@@ -328,12 +241,12 @@ class _Exporter:
 
     def _resource(self, resource: Found) -> bool:
         """Whether the file can say it."""
-        table = self._table(resource)
+        table = self.table(resource)
         kind = str(table.pop("type", ""))
         if kind not in original.RESOURCES:
             self.unsaid.append(f"{resource.label} ({kind})")
             return False
-        node = self._add("resource", kind, resource.name)
+        node = self.add("resource", kind, resource.name)
         if kind != "exec":
             table.setdefault("start_retries", 0)
         else:
@@ -342,13 +255,13 @@ class _Exporter:
                 node.set("parameters/act/sync", "0")
         if kind == "fip":
             self._floating(node, table)
-        self._rows(node, table, rows_of("resource", kind))
+        self.rows(node, table, rows_of("resource", kind))
         for one in table.get("depends", ()):
             node.children.append(Node("depend", str(one)))
         if table.get("depends") or kind == "fip":
             table.pop("depends", None)
         table.pop("name", None)
-        self._left(resource.label, table, resource.kind, resource.table)
+        self.left(resource.label, table, resource.kind, resource.table)
         return True
 
     def _times(self, node: Node, table: Json) -> None:
@@ -380,12 +293,12 @@ class _Exporter:
     # -- monitors -----------------------------------------------------------------------
 
     def _monitor(self, monitor: Found) -> None:
-        table = self._table(monitor)
+        table = self.table(monitor)
         kind = str(table.pop("type", ""))
         if kind not in original.MONITORS:
             self.unsaid.append(f"{monitor.label} ({kind})")
             return
-        node = self._add("monitor", kind, monitor.name)
+        node = self.add("monitor", kind, monitor.name)
         if kind in original.POLLING:
             table = {**_OURS, **table}
         if table.get("target"):
@@ -403,11 +316,11 @@ class _Exporter:
             node.set("parameters/normalval", ",".join(map(str, values)))
         if kind == "ipw":
             self._targets(node, table)
-        self._rows(node, table, rows_of("monitor", kind))
+        self.rows(node, table, rows_of("monitor", kind))
         if kind != "userw":
             self._recovery(node, table.setdefault("recovery", {}))
         table.pop("name", None)
-        self._left(monitor.label, table, monitor.kind, monitor.table)
+        self.left(monitor.label, table, monitor.kind, monitor.table)
 
     def _targets(self, node: Node, table: Json) -> None:
         for number, target in enumerate(table.pop("targets", ())):

@@ -173,7 +173,7 @@ def number(low: float, high: float) -> Kind:
     def read(value: object) -> Option | Fault:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return Fault(text=f"must be a number, not {toml_type(value)}")
-        if not low <= value <= high:  # nan is not
+        if not low <= value <= high:  # which refuses nan, too
             return Fault(text=f"must be from {low:g} to {high:g}")
         return float(value)
 

@@ -147,24 +147,23 @@ def cluster(registries: Registries) -> tuple[Field, ...]:
 
 SERVER = (Field(section="server", name="name", parse=NAME, required=True, help="Host name."),)
 
+_bmc = partial(Field, section="server.bmc")
+
 BMC = (
-    Field(
-        section="server.bmc",
+    _bmc(
         name="address",
         parse=ENDPOINT,
         required=True,
         help="Address of the BMC, with the port if it is not 623 (redfish: 443).",
     ),
-    Field(
-        section="server.bmc",
+    _bmc(
         name="user",
         parse=text(max_bytes=64),
         default="",
         help="Account on the BMC, of 16 bytes at most for IPMI; its password is in bmc/SERVER "
         "(clpbmccnf).",
     ),
-    Field(
-        section="server.bmc",
+    _bmc(
         name="protocol",
         parse=choice("ipmi", "redfish"),
         default="ipmi",
@@ -172,30 +171,26 @@ BMC = (
         "reports hardware events as well. The BMC's own timer is reached by /dev/ipmi0 with "
         "both.",
     ),
-    Field(
-        section="server.bmc",
+    _bmc(
         name="system",
         parse=text(max_bytes=255),
         default="",
         help="redfish: the system's name in the service, where that has several.",
     ),
-    Field(
-        section="server.bmc",
+    _bmc(
         name="certificate",
         parse=FINGERPRINT,
         default="",
         help="redfish: SHA-256 of the BMC's certificate, the only one that is accepted; "
         "clpbmccnf --certificate shows it.",
     ),
-    Field(
-        section="server.bmc",
+    _bmc(
         name="ca",
         parse=PATH,
         help="redfish: PEM file of the CA that signed the BMC's certificate, in place of "
         "certificate; the BMC's certificate must then name its address.",
     ),
-    Field(
-        section="server.bmc",
+    _bmc(
         name="trap_sources",
         parse=of_traps.TRAP_SOURCES,
         help="Further addresses from which this server's traps may come: the BMC's other port, a "
@@ -206,64 +201,62 @@ BMC = (
 
 _DEVICE = "Its number in the original's forms of clpcfset; nothing else reads it."
 
+_interconnect = partial(Field, section="interconnect")
+
 INTERCONNECT = (
-    Field(
-        section="interconnect",
+    _interconnect(
         name="name",
         parse=NAME,
         help="Name; by default the type and a number, as lankhb1.",
     ),
-    Field(section="interconnect", name="type", parse=TEXT, required=True, help="Heartbeat type."),
-    Field(section="interconnect", name="device", parse=integer(0, 99_999), help=_DEVICE),
-    Field(
-        section="interconnect",
+    _interconnect(name="type", parse=TEXT, required=True, help="Heartbeat type."),
+    _interconnect(name="device", parse=integer(0, 99_999), help=_DEVICE),
+    _interconnect(
         name="address",
         parse=per_server(ENDPOINT),
         help="Each server's own address on this path; bmchb: its BMC's, by default server.bmc.",
     ),
-    Field(
-        section="interconnect",
+    _interconnect(
         name="interval",
         parse=seconds(0.02, 60),
         help="Time between two heartbeats here; by default the cluster's, 1.0 for bmchb.",
     ),
 )
 
+_np = partial(Field, section="np")
+
 NP = (
-    Field(section="np", name="name", parse=NAME, help="Name; by default as pingnp1."),
-    Field(section="np", name="type", parse=TEXT, required=True, help="NP resolution type."),
-    Field(section="np", name="device", parse=integer(0, 99_999), help=_DEVICE),
-    Field(
-        section="np",
+    _np(name="name", parse=NAME, help="Name; by default as pingnp1."),
+    _np(name="type", parse=TEXT, required=True, help="NP resolution type."),
+    _np(name="device", parse=integer(0, 99_999), help=_DEVICE),
+    _np(
         name="interval",
         parse=seconds(0.1, 60),
         help="Time between two requests; by default a third of the lease, at most 1.0.",
     ),
-    Field(
-        section="np",
+    _np(
         name="timeout",
         parse=seconds(0.1, 60),
         help="How long to wait for an answer; by default a third of the lease, at most 1.0.",
     ),
 )
 
+_forced_stop = partial(Field, section="forced_stop")
+
 FORCED_STOP = (
-    Field(
-        section="forced_stop",
+    _forced_stop(
         name="action",
         parse=choice(*BmcAction),
         default="none",
         help="What the BMC does to a server that cannot be proven down otherwise.",
     ),
-    Field(
-        section="forced_stop",
+    _forced_stop(
         name="timeout",
         parse=seconds(1, 600),
         default=30,
         help="How long it may take until the server reads off; nothing else ends a forced stop.",
     ),
-    Field(
-        section="forced_stop",
+    _forced_stop(
         name="retries",
         parse=integer(0, 10),
         default=2,
@@ -271,10 +264,11 @@ FORCED_STOP = (
     ),
 )
 
+_server_group = partial(Field, section="server_group")
+
 SERVER_GROUP = (
-    Field(section="server_group", name="name", parse=NAME, required=True, help="Name."),
-    Field(
-        section="server_group",
+    _server_group(name="name", parse=NAME, required=True, help="Name."),
+    _server_group(
         name="servers",
         parse=list_of(NAME, at_least=1),
         required=True,

@@ -143,23 +143,22 @@ MRW = (
 )
 """Keys of message receive monitors alone."""
 
+_user = partial(Field, section="monitor.snmpv3_user")
+
 SNMP_USER = (
-    Field(
-        section="monitor.snmpv3_user",
+    _user(
         name="user",
         parse=NAME,
         required=True,
         help="USM user name; its pass phrases are in snmp/USER: clpbmccnf --snmp USER.",
     ),
-    Field(
-        section="monitor.snmpv3_user",
+    _user(
         name="auth_protocol",
         parse=choice("md5", "sha", "sha224", "sha256", "sha384", "sha512"),
         default="sha256",
         help="Authentication protocol.",
     ),
-    Field(
-        section="monitor.snmpv3_user",
+    _user(
         name="priv_protocol",
         parse=choice("aes", "aes192", "aes256", "des", "none"),
         default="aes",

@@ -8,8 +8,9 @@ import msgspec
 
 from clptools.config import fields
 from clptools.config.field import near
-from clptools.config.servers import note_keepalive, options_of, variant
+from clptools.config.servers import note_keepalive
 from clptools.config.table import Names, Source, Table, build, elements, known_servers
+from clptools.config.typed_tables import options_of, variant
 from clptools.config.variants import Registries
 from clptools.core.model.settings import Group, Resource, ServerGroup
 

@@ -38,8 +38,6 @@ class Account:
         self.groups = self.once(root.all("group"))
         self.resources = {one.step: one for one in self.objects("resource")}
         self.named = {one.label: one for one in self.resources.values()}
-        self.first: dict[str, list[str]] = {}
-        """Group -> its addresses that wait for nothing, once they are known."""
         self.windows = root.value("all/serveros").lower().startswith("win")
         self.group_of: dict[str, str] = {}
         """Group resource -> the group that is carried and has it."""

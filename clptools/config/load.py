@@ -18,15 +18,10 @@ from clptools.common.foreign_files import whole
 from clptools.config import fields_of_monitors as fields
 from clptools.config.field import near
 from clptools.config.groups import read_groups, read_server_groups
+from clptools.config.interconnects import read_arbiters, read_interconnects
 from clptools.config.lines import Lines
 from clptools.config.monitors import KnownParts, read_monitors
-from clptools.config.servers import (
-    read_arbiters,
-    read_cluster,
-    read_forced_stop,
-    read_interconnects,
-    read_servers,
-)
+from clptools.config.servers import read_cluster, read_forced_stop, read_servers
 from clptools.config.table import Source, Table, build, element, elements
 from clptools.config.trap_profiles import read_profiles
 from clptools.config.variants import Registries

@@ -14,8 +14,9 @@ from clptools.config.address import Endpoint, endpoint
 from clptools.config.field import near
 from clptools.config.groups import ALL_GROUPS
 from clptools.config.quiet_window import windows
-from clptools.config.servers import note_keepalive, options_of, variant
+from clptools.config.servers import note_keepalive
 from clptools.config.table import Names, Source, Table, build, elements, known_servers, shown
+from clptools.config.typed_tables import options_of, variant
 from clptools.config.variants import Registries
 from clptools.core.model.options import WatchdogOptions, read
 from clptools.core.model.settings import (

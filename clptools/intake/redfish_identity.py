@@ -7,11 +7,12 @@ process of its own, because the library that mints it would cost the agent 10 MB
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import datetime
 import os
 import ssl
 import sys
+
+from clptools.common import child_process
 
 
 async def listener_tls() -> ssl.SSLContext:
@@ -25,10 +26,7 @@ async def listener_tls() -> ssl.SSLContext:
     try:
         said, _ = await child.communicate()
     finally:
-        if child.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                child.kill()
-            await child.wait()
+        await child_process.end(child)
     if child.returncode:
         raise OSError(0, "no certificate could be made")
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -94,6 +94,14 @@ class Unknown(ValueError):
     """No such sample cluster."""
 
 
+def _parts_of(name: str) -> tuple[int, bool, str]:
+    """How many servers, whether they have BMCs, and the kind of arbiter.  Raises Unknown."""
+    match = _NAME.fullmatch(name)
+    if match is None or not 1 <= int(match[1]) <= 32:
+        raise Unknown(f"{name}: no such sample cluster; known: {', '.join(NAMED)}")
+    return int(match[1]), match[2] is not None, match[3] or ""
+
+
 def sample(
     name: str,
     *,
@@ -118,10 +126,7 @@ def sample(
     apart: str = "none",
 ) -> Settings:
     """The settings of a sample cluster.  Raises Unknown."""
-    match = _NAME.fullmatch(name)
-    if match is None or not 1 <= int(match[1]) <= 32:
-        raise Unknown(f"{name}: no such sample cluster; known: {', '.join(NAMED)}")
-    count, bmc, kind = int(match[1]), match[2] is not None, match[3] or ""
+    count, bmc, kind = _parts_of(name)
     names = tuple(f"server{i + 1}" for i in range(count))
     method = userw or ("softdog" if count >= 3 or kind else "none")
     servers = tuple(
@@ -130,20 +135,14 @@ def sample(
     )
     interconnects = _lans(names, links, round(interval_s * 1000))
     if bmchb:
-        bmcs = {s.name: s.bmc.address for s in servers if s.bmc is not None}
-        link = Interconnect(name="bmchb1", type="bmchb", addresses=bmcs, interval_ms=1000)
-        interconnects = (*interconnects, link)
+        interconnects = (*interconnects, _bmc_heartbeat(servers))
     action = BmcAction(forced_stop or ("power-off" if bmc else "none"))
-    monitors = _monitors(names, method, after_recovery, final_action, script, bool(migrate))
-    if prepare:
-        monitors = tuple(
-            msgspec.structs.replace(m, prepare_on_stall=True) if m.name == "mrw1" else m
-            for m in monitors
-        )
+    mrw1 = _bmc_monitor(names, after_recovery, final_action, bool(migrate), bool(prepare))
+    monitors = _monitors(names, method, mrw1, script, final_action)
     if raid:
         # A category of its own, whatever the device.
-        mrw3 = Monitor(name="mrw3", type="mrw", servers=names, category="RAID")
-        monitors = (*monitors, mrw3)
+        monitors += (Monitor(name="mrw3", type="mrw", servers=names, category="RAID"),)
+    made = (_group(i + 1, names, resources, bool(migrate), bool(prepare)) for i in range(groups))
     return Settings(
         cluster=Cluster(
             heartbeat_interval_ms=round(interval_s * 1000),
@@ -156,13 +155,7 @@ def sample(
         interconnects=interconnects,
         arbiters=_ARBITERS.get(kind, ()),
         forced_stop=ForcedStop(action=action, timeout_ms=10_000),
-        groups=_ordered_and_apart(
-            tuple(
-                _group(i + 1, names, resources, bool(migrate), bool(prepare)) for i in range(groups)
-            ),
-            bool(ordered),
-            apart,
-        ),
+        groups=_ordered_and_apart(tuple(made), bool(ordered), apart),
         monitors=monitors,
     )
 
@@ -235,27 +228,17 @@ def _group(
     )
 
 
-def _monitors(
-    names: tuple[str, ...],
-    method: str,
-    after_recovery: str,
-    final_action: str,
-    script: str,
-    migrate: bool,
-) -> tuple[Monitor, ...]:
-    userw = Monitor(
-        name="userw",
-        type="userw",
-        servers=names,
-        options={"method": method},
-    )
-    mrw = Monitor(
+def _bmc_monitor(
+    names: tuple[str, ...], after_recovery: str, final_action: str, migrate: bool, prepare: bool
+) -> Monitor:
+    return Monitor(
         name="mrw1",
         type="mrw",
         servers=names,
         category="BMCNOTICE",
         keywords={n: f"192.168.0.{i + 1}" for i, n in enumerate(names)},
         stall_on_predictive_failure=True,
+        prepare_on_stall=prepare,
         recovery=Recovery(
             action=RecoveryStep.FAILOVER,
             target="failover1",
@@ -263,6 +246,21 @@ def _monitors(
             migrate_before_failover=migrate,
             after_recovery=BmcAction(after_recovery),
         ),
+    )
+
+
+def _monitors(
+    names: tuple[str, ...],
+    method: str,
+    mrw1: Monitor,
+    script: str,
+    final_action: str,
+) -> tuple[Monitor, ...]:
+    userw = Monitor(
+        name="userw",
+        type="userw",
+        servers=names,
+        options={"method": method},
     )
     nic = Monitor(
         name="mrw2",
@@ -288,4 +286,4 @@ def _monitors(
             final_action=FinalAction(final_action),
         ),
     )
-    return (userw, mrw, nic, genw)
+    return (userw, mrw1, nic, genw)

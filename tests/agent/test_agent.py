@@ -19,8 +19,8 @@ from clptools.core.model.events import AgentStarted, AgentStopping, Event, Messa
 from clptools.core.model.settings import Settings
 from clptools.links.credentials import Minting
 from clptools.links.peer import PeerChannel
-from tests.agent.test_main import PORT, TOML, free_port
-from tests.conftest import LIMIT_S, until
+from tests.agent.test_main import PORT, TOML
+from tests.conftest import LIMIT_S, free_port, until
 
 MESSAGE = MessageSeen(category="NIC", text="link down")
 

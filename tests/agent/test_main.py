@@ -21,16 +21,8 @@ from clptools.api.local_socket import boot_ms
 from clptools.core.model.requests import ConfirmDown
 from clptools.faults import ClpError
 from tests.api.fake import Agent, socket_path
-from tests.conftest import LIMIT_S
+from tests.conftest import LIMIT_S, free_port
 from tests.coredump import dumps, needs_dumps
-
-
-def free_port() -> int:
-    """A port of server1 that was free a moment ago: several test runs share a machine."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.1.21", 0))
-        return int(sock.getsockname()[1])
-
 
 PORT = free_port()
 TOML = f"""\

@@ -28,7 +28,7 @@ from clptools.core.model.requests import GroupMove, Outcome
 from clptools.core.model.view import ClusterView, StatusView
 from clptools.faults import ClpError, ExitCode
 from tests.api.fake import Agent, socket_path
-from tests.conftest import LIMIT_S
+from tests.conftest import LIMIT_S, wait_until
 
 
 def raw(agent: Agent) -> socket.socket:
@@ -50,14 +50,6 @@ def exchange(agent: Agent, *calls: dict[str, object]) -> list[dict[str, object]]
                 break
             data += chunk
     return [json.loads(part) for part in data.split(b"\0") if part]
-
-
-def until(true: Callable[[], bool]) -> None:
-    """Waits, within reason, for what another thread does."""
-    deadline = time.monotonic() + LIMIT_S
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def hung_up(sock: socket.socket) -> bytes:
@@ -179,7 +171,7 @@ def test_watching_sees_each_change_and_ends_with_the_caller(agent: Agent) -> Non
         assert isinstance(status, dict)
         assert status["cluster"]["name"] == "other"
         assert agent.backend.watching == 1
-    until(lambda: agent.backend.watching == 0)
+    wait_until(lambda: agent.backend.watching == 0)
 
 
 def test_events_come_whole_and_after_a_cursor(agent: Agent) -> None:
@@ -335,7 +327,7 @@ def test_a_caller_that_never_reads_is_dropped(agent: Agent) -> None:
                 time.sleep(0.01)
             except (BrokenPipeError, ConnectionResetError):
                 break
-        until(lambda: agent.server.counters == {"slow": 1})
+        wait_until(lambda: agent.server.counters == {"slow": 1})
     assert_alive(agent)
 
 
@@ -387,7 +379,7 @@ def test_connections_that_never_asked_give_way_the_oldest_first(tmp_path: Path) 
             closing.enter_context(asking(agent))
         assert gone(first) and gone(second) and stays(third)
         assert agent.server.counters == {"gave_way": 2}
-        until(lambda: len(agent.server._users) == 3)
+        wait_until(lambda: len(agent.server._users) == 3)
 
 
 def test_root_gets_a_place_whatever_roots_programs_hold(tmp_path: Path) -> None:
@@ -423,7 +415,7 @@ def test_places_of_readers_are_few_and_roots_are_not_among_them(tmp_path: Path) 
 def test_a_reader_drives_away_no_connection_of_root(tmp_path: Path) -> None:
     with small(tmp_path, connections=2) as agent, contextlib.ExitStack() as closing:
         held = [closing.enter_context(raw(agent)) for _ in range(2)]
-        until(lambda: len(agent.server._users) == 2)
+        wait_until(lambda: len(agent.server._users) == 2)
         with as_reader(agent), Client(agent.path) as client, pytest.raises(ClpError):
             client.call("GetStatus")
         assert all(stays(sock) for sock in held)
@@ -438,8 +430,8 @@ def test_refused_callers_hold_nothing_and_root_gets_through(tmp_path: Path) -> N
         with as_reader(agent):
             held = [closing.enter_context(asking(agent)) for _ in range(2)]
             held += [closing.enter_context(raw(agent)) for _ in range(58)]
-            until(lambda: agent.server.counters.get("too_many") == 58)
-            until(lambda: len(os.listdir("/proc/self/fd")) == before + len(held) + 2)
+            wait_until(lambda: agent.server.counters.get("too_many") == 58)
+            wait_until(lambda: len(os.listdir("/proc/self/fd")) == before + len(held) + 2)
         assert len(agent.server._users) == 2
         assert sum(b"too many connections" in hung_up(sock) for sock in held[2:]) == 3
         assert_alive(agent)
@@ -453,8 +445,8 @@ def test_connections_driven_away_hold_nothing(tmp_path: Path) -> None:
         before = len(os.listdir("/proc/self/fd"))
         with as_reader(agent):
             held = [closing.enter_context(raw(agent)) for _ in range(60)]
-            until(lambda: agent.server.counters.get("gave_way") == 58)
-            until(lambda: len(os.listdir("/proc/self/fd")) == before + len(held) + 2)
+            wait_until(lambda: agent.server.counters.get("gave_way") == 58)
+            wait_until(lambda: len(os.listdir("/proc/self/fd")) == before + len(held) + 2)
         assert_alive(agent)
 
 
@@ -544,7 +536,7 @@ def test_what_a_reader_asks_never_keeps_the_agent_from_its_own_work(
     with as_reader(agent), contextlib.ExitStack() as closing:
         for _ in range(8):
             closing.enter_context(raw(agent)).sendall(burst)
-        until(lambda: len(gaps) > 15)
+        wait_until(lambda: len(gaps) > 15)
     working.cancel()
     # One burst alone keeps the agent busy for half a second.
     assert max(gaps) < 0.4
@@ -561,7 +553,7 @@ def test_root_may_ask_as_much_and_the_agent_still_works(agent: Agent) -> None:
             await asyncio.sleep(0)
 
     working = asyncio.run_coroutine_threadsafe(work(), agent.loop)
-    until(lambda: turned > 0)
+    wait_until(lambda: turned > 0)
     before = turned
     assert len(exchange(agent, *[call] * 100)) == 100
     working.cancel()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import datetime
 import ipaddress
@@ -22,8 +23,8 @@ from typing import Any
 
 import pytest
 
-from clptools.arbiters.base import ArbiterContext
-from tests.conftest import LIMIT_S
+from clptools.arbiters.base import ArbiterContext, Held, NpResolution
+from tests.conftest import LIMIT_S, free_port
 
 AUTHKEY = bytes(range(32))
 
@@ -40,20 +41,22 @@ def context(server: str, *, timeout_ms: int = 5_000, lease_ms: int = 600) -> Arb
     )
 
 
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody uses now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
-
-
 def until(what: str, condition: Callable[[], object], timeout_s: float = LIMIT_S) -> None:
     """Poll until it is true."""
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, f"not within {timeout_s:g} s: {what}"
         time.sleep(0.02)
+
+
+async def held_by(arbiter: NpResolution, lease_ms: int) -> None:
+    """Ask until it is held."""
+    deadline = time.monotonic() + LIMIT_S
+    last = Held()
+    while not last.held:
+        assert time.monotonic() < deadline, last
+        last = await arbiter.hold(lease_ms)
+        await asyncio.sleep(0.02)
 
 
 class Program:

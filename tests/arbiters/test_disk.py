@@ -17,7 +17,7 @@ import pytest
 from clptools.arbiters.base import Held
 from clptools.arbiters.disk import DiskArbiter
 from clptools.core.model.settings import Arbiter
-from tests.arbiters.parts import context, shared_file
+from tests.arbiters.parts import context, held_by, shared_file
 from tests.conftest import LIMIT_S
 
 LEASE_MS = 600
@@ -40,15 +40,6 @@ async def disks(
         await second.close()
 
 
-async def held_by(arbiter: DiskArbiter, timeout_s: float = LIMIT_S) -> None:
-    deadline = time.monotonic() + timeout_s
-    last = Held()
-    while not last.held:
-        assert time.monotonic() < deadline, last
-        last = await arbiter.hold(LEASE_MS)
-        await asyncio.sleep(0.02)
-
-
 @pytest.fixture
 def loop_device(tmp_path: Path) -> Iterator[str]:
     if os.geteuid() != 0 or shutil.which("losetup") is None:
@@ -68,9 +59,9 @@ async def test_a_block_device_under_two_names_is_one_disk(loop_device: str, tmp_
     other.symlink_to(loop_device)
 
     async with disks({"server1": loop_device, "server2": str(other)}) as (first, second):
-        await held_by(first)
+        await held_by(first, LEASE_MS)
         await first.release()
-        await held_by(second)
+        await held_by(second, LEASE_MS)
         answer = await first.hold(LEASE_MS)
         assert answer.holder == "server2" or "joins" in answer.error
 
@@ -121,7 +112,7 @@ async def test_a_server_without_a_path_is_told() -> None:
 
 async def test_a_disk_that_hangs_costs_an_error_and_is_used_again(tmp_path: Path) -> None:
     async with disks(str(shared_file(tmp_path)), timeout_ms=1_000) as (first, second):
-        await held_by(first)
+        await held_by(first, LEASE_MS)
         assert first._process is not None
         worker = first._process.pid
         os.kill(worker, signal.SIGSTOP)
@@ -130,7 +121,7 @@ async def test_a_disk_that_hangs_costs_an_error_and_is_used_again(tmp_path: Path
             assert not answer.held
             assert "it may hang" in answer.error
         # The one who hangs keeps nobody out for longer than its lease.
-        await held_by(second)
+        await held_by(second, LEASE_MS)
         os.kill(worker, signal.SIGCONT)
         deadline = time.monotonic() + LIMIT_S
         answer = Held()
@@ -139,23 +130,23 @@ async def test_a_disk_that_hangs_costs_an_error_and_is_used_again(tmp_path: Path
             assert (await second.hold(LEASE_MS)).held
             answer = await first.hold(LEASE_MS)
         await second.release()
-        await held_by(first)
+        await held_by(first, LEASE_MS)
 
 
 async def test_a_process_that_dies_is_started_again(tmp_path: Path) -> None:
     async with disks(str(shared_file(tmp_path))) as (first, _):
-        await held_by(first)
+        await held_by(first, LEASE_MS)
         assert first._process is not None
         first._process.kill()
         await first._process.wait()
-        await held_by(first)
+        await held_by(first, LEASE_MS)
 
 
 async def test_an_earlier_run_that_is_stuck_keeps_its_slot(tmp_path: Path) -> None:
     path = str(shared_file(tmp_path))
 
     async with disks(path) as (first, _):
-        await held_by(first)
+        await held_by(first, LEASE_MS)
         definition = Arbiter(name="disk1", type="disk", options={"path": path})
         again = DiskArbiter(definition, context("server1", lease_ms=LEASE_MS))
         try:

@@ -15,7 +15,8 @@ from clptools.arbiters.etcd import EtcdArbiter
 from clptools.common.http import Response
 from clptools.common.http_client import Site
 from clptools.core.model.settings import Arbiter, Option
-from tests.arbiters.parts import Certificates, Etcd, context, free_port
+from tests.arbiters.parts import Certificates, Etcd, context
+from tests.conftest import free_port
 
 LEASE_MS = 1000
 

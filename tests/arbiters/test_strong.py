@@ -16,7 +16,7 @@ import pytest
 from clptools.arbiters import disk, etcd, witness
 from clptools.arbiters.base import ArbiterContext, Held, NpResolution
 from clptools.core.model.settings import Arbiter
-from tests.arbiters.parts import Etcd, Program, Witness, context, shared_file
+from tests.arbiters.parts import Etcd, Program, Witness, context, held_by, shared_file
 from tests.conftest import BUSY_S, LIMIT_S
 
 LEASE_MS = 1000
@@ -79,19 +79,9 @@ async def kind(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
     program.kill()
 
 
-async def held_by(arbiter: NpResolution, timeout_s: float = LIMIT_S) -> None:
-    """Ask until it is held."""
-    deadline = time.monotonic() + timeout_s
-    last = Held()
-    while not last.held:
-        assert time.monotonic() < deadline, last
-        last = await arbiter.hold(LEASE_MS)
-        await asyncio.sleep(0.02)
-
-
 async def test_one_holds_and_the_other_is_told_who(kind: Kind) -> None:
     first, second = kind.of("server1"), kind.of("server2")
-    await held_by(first)
+    await held_by(first, LEASE_MS)
     # A server that is new to a disk has to join it first.
     deadline = time.monotonic() + LIMIT_S
     answer = Held()
@@ -104,16 +94,16 @@ async def test_one_holds_and_the_other_is_told_who(kind: Kind) -> None:
         # A machine that took longer than the lease for this has shown nothing.
         if time.monotonic() - asked > LEASE_MS / 1000:
             await second.release()
-            await held_by(first)
+            await held_by(first, LEASE_MS)
             answer = Held()
     assert answer == Held(holder="server1")
 
 
 async def test_what_is_given_back_is_free_at_once(kind: Kind) -> None:
     first, second = kind.of("server1"), kind.of("server2")
-    await held_by(second)
+    await held_by(second, LEASE_MS)
     await second.release()
-    await held_by(first)
+    await held_by(first, LEASE_MS)
     await first.release()
     assert (await second.hold(LEASE_MS)).held
     await first.release()  # it has nothing to give
@@ -123,12 +113,12 @@ async def test_what_is_given_back_is_free_at_once(kind: Kind) -> None:
 
 async def test_a_holder_that_is_silent_loses_it_after_its_lease_and_not_before(kind: Kind) -> None:
     first, second = kind.of("server1"), kind.of("server2")
-    await held_by(second)
+    await held_by(second, LEASE_MS)
     await second.release()
-    await held_by(first)
+    await held_by(first, LEASE_MS)
     asked = time.monotonic()
     assert (await first.hold(LEASE_MS)).held
-    await held_by(second)
+    await held_by(second, LEASE_MS)
     took = time.monotonic() - asked
     assert LEASE_MS / 1000 <= took < LEASE_MS / 1000 + SLACK_S + BUSY_S
     assert not (await first.hold(LEASE_MS)).held
@@ -136,11 +126,11 @@ async def test_a_holder_that_is_silent_loses_it_after_its_lease_and_not_before(k
 
 async def test_an_agent_that_starts_anew_waits_for_the_lease_of_its_earlier_run(kind: Kind) -> None:
     first = kind.of("server1")
-    await held_by(first)
+    await held_by(first, LEASE_MS)
     asked = time.monotonic()
     assert (await first.hold(LEASE_MS)).held
     await first.close()
-    await held_by(kind.of("server1"))
+    await held_by(kind.of("server1"), LEASE_MS)
     assert time.monotonic() - asked >= LEASE_MS / 1000
 
 
@@ -190,19 +180,19 @@ async def test_a_lost_arbiter_is_an_error_in_time_and_works_again_when_it_is_bac
         pytest.skip("a disk has no server to lose; see test_disk")
 
     first = kind.of("server1", timeout_ms=1_000)
-    await held_by(first)
+    await held_by(first, LEASE_MS)
     program.send(signal.SIGSTOP)
     answer = await first.hold(LEASE_MS)
     assert not answer.held
     assert "np: http://127.0.0.1:" in answer.error
     assert "no answer within" in answer.error
     program.send(signal.SIGCONT)
-    await held_by(first)
+    await held_by(first, LEASE_MS)
     program.kill()
     answer = await first.hold(LEASE_MS)
     assert "connection refused" in answer.error
     await asyncio.to_thread(program.start)
-    await held_by(first)
+    await held_by(first, LEASE_MS)
 
 
 async def test_a_restarted_arbiter_gives_nothing_away_too_early(kind: Kind) -> None:
@@ -211,10 +201,10 @@ async def test_a_restarted_arbiter_gives_nothing_away_too_early(kind: Kind) -> N
         pytest.skip("a disk does not restart")
 
     first, second = kind.of("server1"), kind.of("server2")
-    await held_by(first)
+    await held_by(first, LEASE_MS)
     asked = time.monotonic()
     assert (await first.hold(LEASE_MS)).held
     program.kill()
     await asyncio.to_thread(program.start)
-    await held_by(second)
+    await held_by(second, LEASE_MS)
     assert time.monotonic() - asked >= LEASE_MS / 1000

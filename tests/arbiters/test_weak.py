@@ -17,8 +17,8 @@ from clptools.arbiters.base import Held
 from clptools.arbiters.http import HttpArbiter
 from clptools.arbiters.ping import PingArbiter
 from clptools.core.model.settings import Arbiter
-from tests.arbiters.parts import context, free_port
-from tests.conftest import LIMIT_S
+from tests.arbiters.parts import context
+from tests.conftest import LIMIT_S, free_port
 
 NOBODY = "192.0.2.1"
 """TEST-NET-1 (RFC 5737)."""

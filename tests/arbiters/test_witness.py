@@ -25,8 +25,8 @@ from clptools.arbiters.witness_server import MAX_SERVERS, Leases
 from clptools.common.http import Response, Server
 from clptools.common.http_client import Site
 from clptools.core.model.settings import Arbiter, Option
-from tests.arbiters.parts import AUTHKEY, Certificates, Program, Witness, context, free_port, until
-from tests.conftest import LIMIT_S
+from tests.arbiters.parts import AUTHKEY, Certificates, Program, Witness, context, until
+from tests.conftest import LIMIT_S, free_port
 
 LEASE_MS = 100
 

@@ -16,6 +16,7 @@ from clptools.api.messages import HardwareOfServer, HardwareView
 from clptools.hardware.alerts import Finding
 from tests.api.fake import Agent
 from tests.cli.conftest import Clp
+from tests.config.sample import with_trap_monitor
 from tests.hardware.alerting_bmc import AlertingBmc, alerting
 from tests.hardware.bmc_sim import PASSWORD
 
@@ -23,32 +24,11 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: port 162 
 
 _numbers = itertools.count(1)
 
-CLP_TOML = """
-[cluster]
-name = "cluster"
 
-[[server]]
-name = "server1"
-bmc = {{ address = "{bmcs[0].address}:{bmcs[0].port}", user = "clp" }}
-
-[[server]]
-name = "server2"
-bmc = {{ address = "{bmcs[1].address}:{bmcs[1].port}", user = "clp" }}
-
-[[interconnect]]
-type = "lankhb"
-address = {{ server1 = "127.0.1.1", server2 = "127.0.1.2" }}
-
-[[group]]
-name = "failover1"
-
-[[monitor]]
-type = "mrw"
-name = "mrw1"
-category = "BMCNOTICE"
-community = ["clptools"]
-keyword_on = {{ server1 = "{hosts[0]}", server2 = "{hosts[1]}" }}
-"""
+def config(bmcs: tuple[AlertingBmc, AlertingBmc], hosts: list[str]) -> str:
+    """Two servers with these BMCs, and their keyword addresses."""
+    where = [f"{bmc.address}:{bmc.port}" for bmc in bmcs]
+    return with_trap_monitor(where, hosts, 'community = ["clptools"]\n')
 
 
 @contextmanager
@@ -63,7 +43,7 @@ def cluster(root: Path, *quirks: str) -> Iterator[tuple[list[AlertingBmc], list[
         folder = root / "etc/clptools"
         (folder / "bmc").mkdir(parents=True)
         (root / "run/clptools").mkdir(parents=True, exist_ok=True)
-        (folder / "clp.toml").write_text(CLP_TOML.format(bmcs=(first, second), hosts=hosts))
+        (folder / "clp.toml").write_text(config((first, second), hosts))
         for server in ("server1", "server2"):
             file = folder / "bmc" / server
             file.write_text(PASSWORD + "\n")
@@ -151,7 +131,7 @@ def test_a_bmc_that_cannot_be_asked_is_no_bmc_that_sends(node: Path, clp: Clp) -
     with cluster(node) as (bmcs, _):
         pass
     with cluster(node / "other") as (others, hosts):
-        text = CLP_TOML.format(bmcs=(others[0], bmcs[1]), hosts=hosts)
+        text = config((others[0], bmcs[1]), hosts)
         (node / "etc/clptools/clp.toml").write_text(text)
         looked = clp("clpbmccnf", "--alerts", "--check")
         assert looked.code == 1

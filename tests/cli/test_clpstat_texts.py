@@ -26,7 +26,7 @@ from clptools.core.model.view import ConditionView
 from clptools.faults import ClpError, ExitCode
 from tests.api.fake import Agent, socket_path
 from tests.cli import clpstat_samples as samples
-from tests.config.sample import SAMPLE, good
+from tests.config.sample import NAMED, SAMPLE, good
 
 NOW = samples.NOW
 Output = pytest.CaptureFixture[str]
@@ -234,20 +234,9 @@ def test_widths_count_terminal_columns() -> None:
     assert wrap("aa bb cc", 5, "  ", first="> ") == ["> aa", "  bb", "  cc"]
 
 
-CONFIG = """
-[cluster]
-name = "cluster"
-
-[[server]]
-name = "server1"
-
-[[server]]
-name = "server2"
-
-[[interconnect]]
-type = "lanhb"
-address = { server1 = "127.0.0.1", server2 = "127.0.0.2" }
-
+CONFIG = (
+    NAMED
+    + """
 [[group]]
 name = "failover1"
 
@@ -272,6 +261,7 @@ community = ["geheim"]
 action = "failover"
 target = "failover1"
 """
+)
 
 
 @pytest.fixture

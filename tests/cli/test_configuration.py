@@ -16,7 +16,7 @@ import pytest
 
 from clptools import paths
 from clptools.api.messages import ConfigFiles
-from clptools.cli import clpcfctrl
+from clptools.cli import cfctrl_distribution
 from clptools.cli.command import Answer
 from clptools.cli.render.findings import render_text
 from clptools.config import history
@@ -296,7 +296,7 @@ def test_a_push_names_what_came_meanwhile_and_was_replaced(
     agent: Agent, etc: Path, clp: Clp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     remember(etc, SAMPLE)
-    distribute = clpcfctrl.distribute
+    distribute = cfctrl_distribution.distribute
 
     def late(*files: Any, **options: Any) -> Answer:
         for number, server in ((2, "server2"), (3, server_name())):
@@ -305,7 +305,7 @@ def test_a_push_names_what_came_meanwhile_and_was_replaced(
             history.remember(number, text)
         return distribute(*files, **options)
 
-    monkeypatch.setattr(clpcfctrl, "distribute", late)
+    monkeypatch.setattr(cfctrl_distribution, "distribute", late)
     ran = clp("clpcfctrl", "--push")
     assert ran.code == 0
     assert (

@@ -17,6 +17,7 @@ from clptools.core.notices.form import Notice, record_of
 from clptools.core.notices.groups import GroupOnline, GroupReleased, GroupStarts, GroupStops
 from tests.api.fake import Agent
 from tests.cli.conftest import Clp
+from tests.config.sample import NAMED
 
 Program = Callable[[str, str], Path]
 """Name and shell text of a program on $PATH -> the file of the lines it was called with."""
@@ -348,17 +349,8 @@ def test_the_originals_other_editor_says_the_same_in_other_words(
 
 # ---------------------------------------------------------------------- paths of clp.conf
 
-CONFIG = """
-[cluster]
-name = "cluster"
-[[server]]
-name = "server1"
-[[server]]
-name = "server2"
-[[interconnect]]
-type = "lanhb"
-address = { server1 = "127.0.0.1", server2 = "127.0.0.2" }
-[[group]]
+CONFIG = f"""\
+{NAMED}[[group]]
 name = "failover1"
 [[group.resource]]
 type = "fip"

@@ -24,20 +24,12 @@ from clptools.cli.main import run
 from clptools.core.report.journal import MAGIC, Entry, Head
 from clptools.core.report.journal import record as packed
 from tests.api.fake import Agent, socket_path
+from tests.config.sample import NAMED, changed
 from tests.core.told_by_servers import Servers, T
 
 Output = pytest.CaptureFixture[str]
-TOML = """\
-[cluster]
-name = "cluster"
-[[server]]
-name = "server1"
-[[server]]
-name = "server2"
-[[interconnect]]
-type = "lankhb"
-address = { server1 = "192.0.2.1", server2 = "192.0.2.2" }
-[[group]]
+TOML = f"""\
+{changed("lanhb", "lankhb", NAMED)}[[group]]
 name = "failover1"
 type = "failover"
 [[group.resource]]

@@ -16,7 +16,7 @@ from clptools.api.client import Client
 from clptools.cli import clpcl
 from tests.api.fake import socket_path
 from tests.cli.conftest import Clp
-from tests.conftest import LIMIT_S
+from tests.conftest import LIMIT_S, free_port
 
 CONFIG = """\
 [cluster]
@@ -55,13 +55,6 @@ def started(node: Path) -> Iterator[Path]:
         time.sleep(0.02)
     if os.path.exists(socket_path(node)):
         os.kill(pid, signal.SIGKILL)
-
-
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.7.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def test_a_local_start_brings_the_agent_up_once(started: Path, clp: Clp) -> None:

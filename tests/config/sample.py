@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from clptools.config.load import Loaded, loads
@@ -21,6 +22,9 @@ type = "lanhb"
 address = { server1 = "10.0.0.1", server2 = "10.0.0.2" }
 """
 """Two servers on one network, nothing else."""
+
+NAMED = '[cluster]\nname = "cluster"\n' + TWO
+"""The same with a name, which a `clp.conf` and `clpcfget` have."""
 
 BMCS = """\
 [[server]]
@@ -46,6 +50,31 @@ name = "c"
 type = "lanhb"
 address = { a = "10.0.0.1", b = "10.0.0.2", c = "10.0.0.3" }
 """
+
+
+def with_trap_monitor(bmcs: Sequence[str], keyword_on: Sequence[str], more: str = "") -> str:
+    """Two servers with those BMCs, a group, and `mrw1`, which listens at those addresses.
+
+    `more`: further keys of `mrw1`.
+    """
+    servers = [
+        f'[[server]]\nname = "server{number}"\nbmc = {{ address = "{bmc}", user = "clp" }}\n'
+        for number, bmc in enumerate(bmcs, start=1)
+    ]
+    first, second = keyword_on
+    return f"""\
+{"".join(servers)}
+[[interconnect]]
+type = "lankhb"
+address = {{ server1 = "127.0.1.1", server2 = "127.0.1.2" }}
+[[group]]
+name = "failover1"
+[[monitor]]
+type = "mrw"
+name = "mrw1"
+category = "BMCNOTICE"
+keyword_on = {{ server1 = "{first}", server2 = "{second}" }}
+{more}"""
 
 
 def read(text: str) -> Loaded:

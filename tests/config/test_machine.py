@@ -12,6 +12,7 @@ import pytest
 
 from clptools.config import machine
 from tests.config.sample import TWO, good
+from tests.conftest import free_port
 
 _HOLDS = """
 import socket, sys
@@ -25,17 +26,11 @@ sys.stdin.read()
 """
 
 
-def _free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
 @pytest.mark.parametrize(
     ("protocol", "address"), [("udp", "127.0.0.1"), ("tcp", "127.0.0.1"), ("udp", "0.0.0.0")]
 )
 def test_a_port_that_another_program_has_is_told_with_its_name(protocol: str, address: str) -> None:
-    port = _free_port()
+    port = free_port()
     text = TWO.replace("10.0.0.1", "127.0.0.1") + f"[cluster]\nport = {port}\n"
     settings = good(text)
     assert machine.taken(settings, "server1") == {}

@@ -10,7 +10,7 @@ import pytest
 
 from clptools.config import facts
 from clptools.core.model.settings import Bmc, Cluster, Interconnect, Server, Settings
-from tests.resources.netns import inside, wire
+from tests.namespaces import inside, wire
 
 pytestmark = pytest.mark.root
 

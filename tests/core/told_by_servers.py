@@ -67,18 +67,11 @@ class Servers:
         self.told.append(
             True_(
                 self.now,
-                EventRecord(
+                EventRecord.of(
+                    action,
                     cursor=f"{run}:{self._counts[run]}",
                     time=self.now + self.ahead.get(host.name, 0.0),
                     server=host.name,
-                    module=action.module,
-                    event_id=action.event_id,
-                    level=str(action.level),
-                    text=action.text,
-                    subjects=action.subjects,
-                    because=action.because,
-                    event=action.event,
-                    code=action.code,
                 ),
             )
         )

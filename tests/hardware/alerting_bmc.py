@@ -22,8 +22,8 @@ from typing import Any
 from clptools.hardware.alerts import plain
 from clptools.intake.rehearsal import PetEvent, build_pet_trap
 from clptools.sim.bmc import SimulatedBmc
-from tests.conftest import LIMIT_S
-from tests.hardware.bmc_sim import PASSWORD, free_port
+from tests.conftest import LIMIT_S, free_port
+from tests.hardware.bmc_sim import PASSWORD
 
 FILTERS = POLICIES = DESTINATIONS = 4
 
@@ -217,7 +217,7 @@ class AlertingBmc:
 def alerting(folder: Path, address: str, *quirks: str) -> Iterator[AlertingBmc]:
     """Such a BMC at a loopback address."""
     folder.mkdir(parents=True, exist_ok=True)
-    port = free_port(address)
+    port = free_port()
     log = folder / f"asked-{address}"
     settings = {
         "address": plain(address),

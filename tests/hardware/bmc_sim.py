@@ -6,11 +6,11 @@ import asyncio
 import itertools
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -18,18 +18,14 @@ from clptools.core.model.settings import Bmc, Cluster, Interconnect, Server, Set
 from clptools.core.model.words import PowerState
 from clptools.hardware import power
 from clptools.hardware.ipmi import BmcClient, IpmiProcesses
+from clptools.hardware.ipmi_requests import BmcError
+from clptools.hardware.power import Reading
 from clptools.sim.bmc import IPMI_SIM, SimulatedBmc
-from tests.conftest import LIMIT_S
+from tests.conftest import LIMIT_S, free_port
 from tests.hardware.relay import Relay, relay_to
 
 PASSWORD = "s3cret-Pass"
 _numbers = itertools.count(1)
-
-
-def free_port(address: str) -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind((address, 0))
-        return int(probe.getsockname()[1])
 
 
 def free_address() -> str:
@@ -44,7 +40,7 @@ def simulated(folder: Path, kind: str = IPMI_SIM, on: bool = True) -> Iterator[S
         pytest.skip("ipmi_sim (Debian package openipmi) is not installed")
     address = free_address()
     bmc = SimulatedBmc(
-        str(folder / f"bmc-{address}"), address, free_port(address), password=PASSWORD, kind=kind
+        str(folder / f"bmc-{address}"), address, free_port(), password=PASSWORD, kind=kind
     )
     bmc.start(on=on)
     try:
@@ -80,14 +76,32 @@ def settings_of(**bmcs: SimulatedBmc) -> Settings:
     )
 
 
+async def until_read(client: BmcClient) -> Reading:
+    """Ask as the agent does, until there is an answer."""
+    async with asyncio.timeout(LIMIT_S):
+        while True:
+            try:
+                return await power.read_in_session(client)
+            except BmcError:
+                await asyncio.sleep(0.05)
+
+
+class Account(Protocol):
+    """Where a BMC is reached, and as whom."""
+
+    address: str
+    port: int
+    user: str
+
+
 @contextmanager
 def client_of(
-    bmc: SimulatedBmc, folder: Path, user: str = "", port: int = 0
+    bmc: Account, folder: Path, user: str = "", port: int = 0, server: str = "server2"
 ) -> Iterator[BmcClient]:
     """A client, inside a running loop; its process ends with it.  `port`: of a relay."""
     processes = IpmiProcesses()
     made = BmcClient(
-        "server2",
+        server,
         Bmc(
             address="127.0.0.1" if port else bmc.address,
             port=port or bmc.port,

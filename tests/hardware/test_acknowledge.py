@@ -14,10 +14,11 @@ from msgspec.structs import replace
 from clptools.hardware.alerts import TRANSPORT, Wanted
 from clptools.hardware.ipmi_alerts import Acknowledger, IpmiAlerts, acknowledgement
 from clptools.intake.rehearsal import PetEvent, build_pet_trap
-from tests.conftest import until
+from tests.conftest import free_port, until
 from tests.hardware.alerting_bmc import AlertingBmc, alerting
-from tests.hardware.test_alerts import client, mend, place
-from tests.intake.conftest import Heard, free_port, send, settings_for
+from tests.hardware.bmc_sim import client_of
+from tests.hardware.test_alerts import mend, place
+from tests.intake.conftest import Heard, send, settings_for
 from tests.noticed import Noticed
 
 FATAL = PetEvent(specific=0x076F00, sequence=0x1234, unix_time=1_700_000_000.0, sensor=0x31)
@@ -39,7 +40,7 @@ async def acknowledging(
 ) -> AsyncIterator[tuple[AlertingBmc, Acknowledger, list[str]]]:
     """An acknowledger, and a BMC whose destination wants it or not."""
     address, host = place()
-    with alerting(folder, address) as bmc, client(bmc, folder) as asked:
+    with alerting(folder, address) as bmc, client_of(bmc, folder, server="server1") as asked:
         await mend(IpmiAlerts(asked, address), Wanted(server="server1", host=host))
         kind = bytes((1, 18, 1, 0x80 if wants else 0x00, 5, 3))
         await asked.command("destination", TRANSPORT, 1, kind)

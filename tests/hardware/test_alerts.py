@@ -6,24 +6,20 @@ import asyncio
 import itertools
 import os
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from clptools.core.model.settings import Bmc
 from clptools.faults import ClpError
 from clptools.hardware.alerts import SENSOR_EVENT, Wanted
-from clptools.hardware.ipmi import BmcClient, IpmiProcesses
 from clptools.hardware.ipmi_alerts import IpmiAlerts
 from clptools.hardware.ipmi_device import LocalIpmi, OwnBmc
 from clptools.hardware.ipmi_requests import BmcError
 from clptools.intake import decoded_trap, pet, snmp
 from clptools.intake.class_table import ClassTable
 from tests.conftest import LIMIT_S
-from tests.hardware.alerting_bmc import AlertingBmc, Memory, alerting
-from tests.hardware.bmc_sim import client_of, password_file, simulated
+from tests.hardware.alerting_bmc import Memory, alerting
+from tests.hardware.bmc_sim import client_of, simulated
 from tests.hardware.test_ipmi_device import Driver, Lan
 
 _numbers = itertools.count(1)
@@ -34,22 +30,6 @@ def place() -> tuple[str, str]:
     """An address for a BMC, and one for a trap receiver."""
     net = f"127.{100 + os.getpid() % 100}.{next(_numbers)}"
     return f"{net}.1", f"{net}.2"
-
-
-@contextmanager
-def client(bmc: AlertingBmc, folder: Path) -> Iterator[BmcClient]:
-    processes = IpmiProcesses()
-    made = BmcClient(
-        "server1",
-        Bmc(address=bmc.address, port=bmc.port, user=bmc.user),
-        password_file(folder),
-        processes,
-    )
-    try:
-        yield made
-    finally:
-        made.close()
-        asyncio.get_running_loop().create_task(processes.close())
 
 
 def texts(found: tuple[object, ...]) -> str:
@@ -84,7 +64,7 @@ async def test_a_bmc_out_of_its_box_is_set_up_and_its_traps_arrive(tmp_path: Pat
 
     with (
         alerting(tmp_path, address, "muted") as bmc,
-        client(bmc, tmp_path) as asked,
+        client_of(bmc, tmp_path, server="server1") as asked,
         listening(host) as sock,
     ):
         way = IpmiAlerts(asked, bmc.address)
@@ -123,7 +103,10 @@ async def test_what_somebody_else_set_up_stays(tmp_path: Path) -> None:
     address, host = place()
     other, mine = (Wanted(server="server1", host=h) for h in ("127.81.250.9", host))
 
-    with alerting(tmp_path, address) as bmc, client(bmc, tmp_path) as asked:
+    with (
+        alerting(tmp_path, address) as bmc,
+        client_of(bmc, tmp_path, server="server1") as asked,
+    ):
         way = IpmiAlerts(asked, bmc.address)
         await mend(way, other)
         found = await way.check(mine)
@@ -139,7 +122,10 @@ async def test_with_ipv6(tmp_path: Path) -> None:
     address, _ = place()
     wanted = Wanted(server="server1", host="fd00::1:2")
 
-    with alerting(tmp_path, address) as bmc, client(bmc, tmp_path) as asked:
+    with (
+        alerting(tmp_path, address) as bmc,
+        client_of(bmc, tmp_path, server="server1") as asked,
+    ):
         way = IpmiAlerts(asked, bmc.address)
         await mend(way, wanted)
         assert await way.check(wanted) == ()
@@ -160,7 +146,10 @@ async def test_what_ipmi_cannot_set_is_told_with_where_it_can(
     address, host = place()
     wanted = Wanted(server="server1", host=host)
 
-    with alerting(tmp_path, address, quirk) as bmc, client(bmc, tmp_path) as asked:
+    with (
+        alerting(tmp_path, address, quirk) as bmc,
+        client_of(bmc, tmp_path, server="server1") as asked,
+    ):
         way = IpmiAlerts(asked, bmc.address)
         await mend(way, wanted)
         (left,) = await way.check(wanted)
@@ -173,7 +162,10 @@ async def test_an_account_without_the_right_is_told_so(tmp_path: Path) -> None:
     address, host = place()
     wanted = Wanted(server="server1", host=host)
 
-    with alerting(tmp_path, address, "no privilege") as bmc, client(bmc, tmp_path) as asked:
+    with (
+        alerting(tmp_path, address, "no privilege") as bmc,
+        client_of(bmc, tmp_path, server="server1") as asked,
+    ):
         way = IpmiAlerts(asked, bmc.address)
         with pytest.raises(BmcError, match="account lacks the privilege"):
             await mend(way, wanted)
@@ -183,7 +175,10 @@ async def test_a_bmc_without_alert_immediate_is_told_so(tmp_path: Path) -> None:
     address, host = place()
     wanted = Wanted(server="server1", host=host)
 
-    with alerting(tmp_path, address, "no immediate") as bmc, client(bmc, tmp_path) as asked:
+    with (
+        alerting(tmp_path, address, "no immediate") as bmc,
+        client_of(bmc, tmp_path, server="server1") as asked,
+    ):
         way = IpmiAlerts(asked, bmc.address)
         await mend(way, wanted)
         with pytest.raises(ClpError, match="cannot be told to send a trap") as told:
@@ -194,7 +189,10 @@ async def test_a_bmc_without_alert_immediate_is_told_so(tmp_path: Path) -> None:
 async def test_another_port_and_a_monitor_of_snmpv3_alone_are_told(tmp_path: Path) -> None:
     address, host = place()
 
-    with alerting(tmp_path, address) as bmc, client(bmc, tmp_path) as asked:
+    with (
+        alerting(tmp_path, address) as bmc,
+        client_of(bmc, tmp_path, server="server1") as asked,
+    ):
         way = IpmiAlerts(asked, bmc.address)
         await mend(way, Wanted(server="server1", host=host))
         found = await way.check(Wanted(server="server1", host=host, port=1162, communities=()))

@@ -17,11 +17,10 @@ from clptools.faults import ClpError
 from clptools.hardware.ipmi import BmcClient, IpmiProcesses, read_password
 from clptools.hardware.ipmi_requests import APP, CHASSIS, BmcError
 from clptools.sim.bmc import IPMI_SIM, PYGHMI
-from tests.conftest import LIMIT_S
+from tests.conftest import LIMIT_S, free_port
 from tests.hardware.bmc_sim import (
     PASSWORD,
     client_of,
-    free_port,
     password_file,
     simulated,
 )
@@ -280,7 +279,7 @@ async def test_a_missing_password_is_told_with_the_server(tmp_path: Path) -> Non
     address = "127.79.0.1"
     client = BmcClient(
         "server1",
-        Bmc(address=address, port=free_port(address), user="clp"),
+        Bmc(address=address, port=free_port(), user="clp"),
         str(tmp_path / "none"),
         IpmiProcesses(),
     )

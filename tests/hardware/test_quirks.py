@@ -13,25 +13,13 @@ from clptools import paths
 from clptools.agent.clock import boot_ms
 from clptools.core.model.words import BmcOrder, PowerState
 from clptools.hardware import power
-from clptools.hardware.ipmi import BmcClient
 from clptools.hardware.ipmi_requests import BmcError
-from clptools.hardware.power import Reading
-from tests.conftest import BUSY_S, LIMIT_S
-from tests.hardware.bmc_sim import client_of
+from tests.conftest import BUSY_S
+from tests.hardware.bmc_sim import client_of, until_read
 from tests.hardware.quirks.server import quirky
 from tests.hardware.test_power import server1
 
 BUSY = [0xC0, 0xC3, 0xC4, 0xD2, 0xD5, 0xFF]
-
-
-async def until_read(client: BmcClient, within_s: float = LIMIT_S) -> Reading:
-    """As the agent asks, until there is an answer."""
-    async with asyncio.timeout(within_s):
-        while True:
-            try:
-                return await power.read_in_session(client)
-            except BmcError:
-                await asyncio.sleep(0.1)
 
 
 async def stopped(tmp_path: Path, quirk: str, retries: int = 1, **options: float) -> float:

@@ -25,12 +25,11 @@ from clptools.faults import ClpError
 from clptools.hardware.bmcs import Bmcs
 from clptools.hardware.ipmi_requests import BmcError
 from clptools.hardware.redfish import RedfishPower, access_of, led
-from tests.conftest import LIMIT_S
+from tests.conftest import LIMIT_S, free_port
 from tests.redfish.parts import (
     PASSWORD,
     Redfish,
     boot_ms,
-    free_port,
     make_certificate,
     redfish,
     until,
@@ -404,7 +403,7 @@ def emulator(folder: Path) -> Iterator[Bmc]:
     if not program.exists():
         pytest.skip("NOT TESTED: sushy-tools is not installed")
     address = "127.81.1.1"
-    port = free_port(address)
+    port = free_port()
     certificate = make_certificate(folder, address)
     config = folder / "emulator.conf"
     config.write_text(f"SUSHY_EMULATOR_STATE_DIR = {str(folder)!r}\n")

@@ -13,25 +13,13 @@ import pytest
 from clptools.agent.clock import boot_ms
 from clptools.core.model.words import PowerState
 from clptools.hardware import power
-from clptools.hardware.ipmi import BmcClient
 from clptools.hardware.ipmi_requests import BmcError
-from clptools.hardware.power import Reading
 from clptools.sim.bmc import IPMI_SIM, PYGHMI
 from tests.conftest import LIMIT_S
-from tests.hardware.bmc_sim import PASSWORD, relayed, simulated
+from tests.hardware.bmc_sim import PASSWORD, relayed, simulated, until_read
 from tests.hardware.relay import Relay
 
 KINDS = pytest.mark.parametrize("kind", [IPMI_SIM, PYGHMI])
-
-
-async def until_read(client: BmcClient) -> Reading:
-    """As the agent asks, until there is an answer."""
-    async with asyncio.timeout(LIMIT_S):
-        while True:
-            try:
-                return await power.read_in_session(client)
-            except BmcError:
-                await asyncio.sleep(0.05)
 
 
 @KINDS

@@ -20,12 +20,6 @@ from tests.conftest import LIMIT_S
 AUTHKEY = bytes(range(32))
 
 
-def free_port(family: socket.AddressFamily = socket.AF_INET, host: str = "127.0.0.1") -> int:
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
-
-
 def settings_for(port: int, *, bmc: str = "127.0.0.1", host: str = "127.0.0.1", **keys) -> Settings:
     keyword = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     monitor = Monitor(

@@ -14,36 +14,14 @@ import pytest
 from clptools.cli.main import run
 from clptools.intake.rehearsal import build_pet_trap, pet_event
 from clptools.intake.snmp import Version
-from tests.intake.conftest import AUTHKEY, Heard, free_port
+from tests.config.sample import with_trap_monitor
+from tests.conftest import free_port
+from tests.intake.conftest import AUTHKEY, Heard
 from tests.intake.family_rows import DELL, Said, dell
 from tests.intake.test_door import Open
 
-CLP_TOML = """
-[cluster]
-name = "cluster"
-
-[[server]]
-name = "server1"
-bmc = {{ address = "127.0.0.1", user = "clp" }}
-
-[[server]]
-name = "server2"
-bmc = {{ address = "127.0.0.12", user = "clp" }}
-
-[[interconnect]]
-type = "lankhb"
-address = {{ server1 = "127.0.1.1", server2 = "127.0.1.2" }}
-
-[[group]]
-name = "failover1"
-
-[[monitor]]
-type = "mrw"
-name = "mrw1"
-category = "BMCNOTICE"
-keyword_on = {{ server1 = "127.0.0.1:{port}", server2 = "127.0.0.2:{port}" }}
+MORE = """\
 stall_on_predictive_failure = true
-
 [monitor.recovery]
 action = "failover"
 target = "failover1"
@@ -61,7 +39,9 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def configure(root: Path, port: int = 1162) -> None:
-    (root / "etc/clptools/clp.toml").write_text(CLP_TOML.format(port=port))
+    hosts = [f"127.0.0.1:{port}", f"127.0.0.2:{port}"]
+    text = with_trap_monitor(["127.0.0.1", "127.0.0.12"], hosts, MORE)
+    (root / "etc/clptools/clp.toml").write_text(text)
     key = root / "etc/clptools/authkey"
     key.write_bytes(AUTHKEY)
     key.chmod(0o400)

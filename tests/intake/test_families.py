@@ -20,9 +20,9 @@ from clptools.intake.class_table import ClassTable
 from clptools.intake.decoded_trap import DecodedTrap, event_of
 from clptools.intake.families import SHIPPED
 from clptools.intake.snmp import Version
-from tests.conftest import LIMIT_S, until
+from tests.conftest import LIMIT_S, free_port, until
 from tests.core.test_ledger import Box
-from tests.intake.conftest import Heard, free_port, send, settings_for
+from tests.intake.conftest import Heard, send, settings_for
 from tests.intake.family_rows import (
     CASES,
     DEGRADED,

@@ -9,8 +9,8 @@ import pytest
 from clptools.core.model.settings import SnmpUser
 from clptools.intake.rehearsal import pet_event
 from clptools.intake.usm import UserKeys
-from tests.conftest import until
-from tests.intake.conftest import Heard, free_port, run, settings_for
+from tests.conftest import free_port, until
+from tests.intake.conftest import Heard, run, settings_for
 
 PET = "1.3.6.1.4.1.3183.1.1"
 EVENT = pet_event("07h/6F/0", sequence=77)

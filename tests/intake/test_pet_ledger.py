@@ -14,11 +14,11 @@ from clptools.intake.pet import decode_pet
 from clptools.intake.rehearsal import PetEvent, build_pet_trap
 from clptools.intake.snmp import Version
 from clptools.intake.triage import ends_grave
-from tests.conftest import until
+from tests.conftest import free_port, until
 from tests.core.alone import Alone
 from tests.core.cluster import settings
 from tests.core.test_ledger import mrw
-from tests.intake.conftest import Heard, free_port, send, settings_for
+from tests.intake.conftest import Heard, send, settings_for
 
 V1, V2C = Version.V1, Version.V2C
 HOUR_MS = 3_600_000

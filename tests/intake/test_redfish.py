@@ -23,9 +23,9 @@ from clptools.hardware.redfish import send_test_event
 from clptools.intake import redfish_watch
 from clptools.intake.notices import RedfishEventsCome, RedfishEventsMissed, RedfishTestArrived
 from clptools.intake.redfish import RedfishEvents
-from tests.conftest import LIMIT_S
+from tests.conftest import LIMIT_S, free_port
 from tests.noticed import Noticed
-from tests.redfish.parts import PASSWORD, Redfish, free_port, redfish, until
+from tests.redfish.parts import PASSWORD, Redfish, redfish, until
 
 CPU = "/redfish/v1/Systems/1/Processors/CPU0"
 CRITICAL = "ResourceEvent.1.3.0.ResourceStatusChangedCritical"
@@ -56,7 +56,7 @@ class Ears:
         self.full = False
         self.profiles: tuple[TrapProfile, ...] = ()
         self.intake = RedfishEvents("server1", b"k" * 32, self.take, self.notes.take)
-        port = free_port("127.0.0.1")
+        port = free_port()
         self.keyword = f"127.0.0.1:{port}"
 
     async def take(self, event: HardwareSeen) -> None:

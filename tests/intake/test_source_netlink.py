@@ -13,7 +13,7 @@ import pytest
 
 from clptools.intake.netlink import Link, Links, read_line
 from tests.intake.source_room import Heard, Told, finding, listening, mrw, spoken
-from tests.resources.netns import inside, ip
+from tests.namespaces import inside, ip
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
 

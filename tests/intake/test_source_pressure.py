@@ -15,8 +15,8 @@ import pytest
 
 from clptools.intake import resource_shortage
 from clptools.intake.resource_shortage import SustainedCondition
-from tests.intake.mountns import mount, own_mounts
 from tests.intake.source_room import Heard, mrw, put, spoken
+from tests.namespaces import mount, own_mounts
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts need root")
 FAST = {"duration_ms": 0, "sample_interval_ms": 20.0}

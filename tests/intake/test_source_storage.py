@@ -17,8 +17,8 @@ from clptools.intake import storage
 from clptools.intake.disks import Disks, read_mounts
 from clptools.intake.kernel import Kernel, NotifyingFiles
 from clptools.intake.storage import read_line
-from tests.intake.mountns import mount, own_mounts
 from tests.intake.source_room import Heard, finding, listening, mrw, put, spoken
+from tests.namespaces import mount, own_mounts
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts and loop devices need root")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -20,29 +19,14 @@ from clptools.common import system_bus
 from clptools.core.model.settings import Monitor
 from clptools.intake import units
 from tests.intake.source_room import Heard, mrw
-
-needs_bus = pytest.mark.skipif(
-    shutil.which("dbus-daemon") is None, reason="there is no dbus-daemon on this machine"
-)
+from tests.own_bus import needs_bus, own_bus
 
 
 @pytest.fixture
 def bus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.Popen[bytes]]:
     """A bus of its own, where the system bus is looked for."""
-    address = f"unix:path={tmp_path}/bus"
-    daemon = subprocess.Popen(
-        ["dbus-daemon", "--session", "--nofork", "--nopidfile", f"--address={address}",
-         "--print-address"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        assert daemon.stdout is not None and daemon.stdout.readline()
-        monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", address)
+    with own_bus(tmp_path, monkeypatch) as daemon:
         yield daemon
-    finally:
-        daemon.kill()
-        daemon.wait()
 
 
 class Manager:

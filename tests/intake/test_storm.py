@@ -32,9 +32,9 @@ from clptools.intake.triage import (
     is_grave,
     sensor_of,
 )
-from tests.conftest import until
-from tests.intake.conftest import AUTHKEY, Heard, free_port, settings_for
-from tests.resources.netns import inside, ip, wire
+from tests.conftest import free_port, until
+from tests.intake.conftest import AUTHKEY, Heard, settings_for
+from tests.namespaces import inside, ip, wire
 
 FATAL_ONLY = frozenset({"FATAL"})
 ROWS = (*EventClass, "27h/6F/1", "08h/0B/0", "04h/01/2", "23h/6F/3", "C0h/70/F")

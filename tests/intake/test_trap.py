@@ -18,8 +18,8 @@ from clptools.intake.rates import BURST, FAULTS, GRAVE, HELD, KEEP, REPEAT_MS, B
 from clptools.intake.rehearsal import build_pet_trap, build_rehearsal, is_answer, pet_event
 from clptools.intake.snmp import Version
 from clptools.intake.usm import UserKeys
-from tests.conftest import LIMIT_S, until
-from tests.intake.conftest import AUTHKEY, Heard, free_port, send, settings_for
+from tests.conftest import LIMIT_S, free_port, until
+from tests.intake.conftest import AUTHKEY, Heard, send, settings_for
 
 
 def hear(port: int | None = None, **keys) -> Heard:
@@ -80,7 +80,7 @@ async def test_garbage_is_counted_told_once_and_stops_nothing() -> None:
 
 
 async def test_ipv6_addresses_are_heard() -> None:
-    port = free_port(socket.AF_INET6, "::1")
+    port = free_port()
     async with hear(port, bmc="::1", host="::1") as heard:
         send(fatal(), port, source="::1", host="::1")
         await until(lambda: heard.events)

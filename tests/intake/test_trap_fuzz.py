@@ -17,7 +17,8 @@ from clptools.intake.snmp import Trap, Version
 from clptools.intake.trap_report import changes_by, report
 from clptools.intake.triage import Triage
 from clptools.intake.usm import UserKeys
-from tests.intake.conftest import Heard, free_port, settings_for
+from tests.conftest import free_port
+from tests.intake.conftest import Heard, settings_for
 from tests.intake.family_rows import CASES
 
 TRAPS = int(os.environ.get("CLP_FUZZ_TRAPS", "3000"))

@@ -11,11 +11,11 @@ from clptools.core.model.settings import Bmc, Server, Settings, TrapSource
 from clptools.intake.admission import known_source, same_source
 from clptools.intake.rehearsal import build_pet_trap, pet_event
 from clptools.intake.snmp import Version
-from tests.conftest import until
+from tests.conftest import free_port, until
 from tests.core.test_ledger import Box
-from tests.intake.conftest import Heard, free_port, send, settings_for
+from tests.intake.conftest import Heard, send, settings_for
 from tests.intake.family_rows import OK, Said, hpe
-from tests.intake.netns import own_network
+from tests.namespaces import own_network
 
 OTHER_PORT, CHASSIS, STRANGER = "127.0.0.7", "127.0.0.8", "127.0.0.9"
 SLOT = "1.3.6.1.4.1.232.22.2.4.1.1.1.8"

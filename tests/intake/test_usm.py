@@ -13,8 +13,8 @@ from clptools.faults import ClpError
 from clptools.intake import snmp
 from clptools.intake.snmp import V3Message
 from clptools.intake.usm import Engine, Refused, UserKeys, Usm, engine_id, read_keys
-from tests.conftest import LIMIT_S
-from tests.intake.conftest import free_port, run
+from tests.conftest import LIMIT_S, free_port
+from tests.intake.conftest import run
 from tests.intake.test_netsnmp import V2_ARGUMENTS
 
 USER = SnmpUser(user="bmc")

@@ -18,17 +18,11 @@ from clptools.links.lan import RELAY, LanHeartbeats
 from clptools.links.notices import LinkNotOpen, LinkOpen, SendFails, SendsAgain
 from clptools.links.sockets import plain
 from clptools.links.wire import Wire
-from tests.conftest import until
+from tests.conftest import free_port, until
 from tests.noticed import Noticed
 
 KEY = b"k" * 32
 NAMES = ("server1", "server2", "server3")
-
-
-def free_port() -> int:
-    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
-        probe.bind(("::", 0))
-        return int(probe.getsockname()[1])
 
 
 def cluster(port: int, nets: tuple[str, ...] = ("127.77.1.", "127.77.2.")) -> Settings:

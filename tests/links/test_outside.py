@@ -16,8 +16,8 @@ from clptools.core.model.requests import ExternalNotice, Outcome
 from clptools.faults import ClpError, ExitCode
 from clptools.links.connection import call_from_outside as call
 from clptools.links.credentials import OUTSIDE
-from tests.conftest import LIMIT_S, until
-from tests.links.test_peer import KEY, Agent, agents, cluster, free_port
+from tests.conftest import LIMIT_S, free_port, until
+from tests.links.test_peer import KEY, Agent, agents, cluster
 
 NOTICE = Transaction(request=ExternalNotice(category="MY", text="disk is full"), user="admin")
 

@@ -34,17 +34,11 @@ from clptools.links.credentials import OUTSIDE, Minting, context, mint
 from clptools.links.notices import LinkGivenUp, LinkNotOpen, PeerConnected, PeerLost
 from clptools.links.peer import PeerChannel
 from clptools.links.sockets import Listener
-from tests.conftest import LIMIT_S, until
+from tests.conftest import LIMIT_S, free_port, until
 from tests.noticed import Noticed
 
 KEY = b"k" * 32
 NAMES = ("server1", "server2", "server3")
-
-
-def free_port() -> int:
-    with socket.socket(socket.AF_INET) as probe:
-        probe.bind(("", 0))
-        return int(probe.getsockname()[1])
 
 
 def cluster(port: int, servers: int = 2, nets: tuple[str, ...] = ("127.78.1.",)) -> Settings:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -16,7 +15,7 @@ from clptools.faults import ClpError
 from clptools.links.notices import WitnessTakesBeats, WitnessTakesNoBeats
 from clptools.links.witness import WitnessLink
 from tests.arbiters.parts import Witness, context
-from tests.conftest import LIMIT_S
+from tests.conftest import until
 from tests.noticed import Noticed
 
 
@@ -26,13 +25,6 @@ def witness(tmp_path: Path) -> Iterator[Witness]:
     program.start()
     yield program
     program.kill()
-
-
-async def until(what: str, condition: Callable[[], object], timeout_s: float = LIMIT_S) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {timeout_s:g} s: {what}"
-        await asyncio.sleep(0.02)
 
 
 async def test_datagrams_arrive_once_and_the_newest_alone(witness: Witness) -> None:
@@ -88,15 +80,15 @@ async def test_a_link_exchanges_in_its_interval_and_tells_a_lost_witness_once(
     for link in links:
         link.start()
     links[0].send("server2", b"beat")
-    await until("it arrives", lambda: got == [("witnesshb1", b"beat", "server1")])
+    await until(lambda: got == [("witnesshb1", b"beat", "server1")])
     links[1].close()
     witness.kill()
-    await until("the loss is told", lambda: said)
-    await until("it tries again", lambda: links[0].counters["send_failed"] > 5)
+    await until(lambda: said)
+    await until(lambda: links[0].counters["send_failed"] > 5)
     assert len(said) == 1
     assert said[0].startswith(f"interconnect witnesshb1: cannot exchange beats: {witness.url}:")
     await asyncio.to_thread(witness.start)
-    await until("it is told", lambda: len(said) == 2)
+    await until(lambda: len(said) == 2)
     assert said.kinds == [WitnessTakesNoBeats, WitnessTakesBeats]
     assert said[1] == "interconnect witnesshb1: exchanges beats again"
     links[0].close()
@@ -145,7 +137,7 @@ async def test_an_exchange_that_fails_in_an_unforeseen_way_is_one_lost_beat() ->
 
     link = WitnessLink("witnesshb1", 10, exchange, lambda _, data, __: got.append(data), said.take)
     link.start()
-    await until("a beat arrives", lambda: len(got) > 1)
+    await until(lambda: len(got) > 1)
     link.close()
     told, ended = said
     assert told.endswith(

@@ -20,7 +20,7 @@ from clptools.monitors.base import MonitorContext, MonitorModule, ScriptEnd, Sta
 from clptools.monitors.registry import FIELDS, VARIANTS
 from clptools.resources.script import Script, ScriptRunner
 from tests.conftest import LIMIT_S, until
-from tests.resources.netns import inside, ip, wire
+from tests.namespaces import inside, ip, wire
 
 GROUP = Group(
     name="failover1",

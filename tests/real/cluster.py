@@ -388,6 +388,10 @@ class Cluster:
         """Servers count from 1, as their names do."""
         return self.nodes[number - 1]
 
+    def other(self, node: Node) -> Node:
+        """Of two servers, the one that is not this one."""
+        return self[3 - node.number]
+
     def address(self, lan: int, number: int) -> str:
         """Address of a server on an interconnect, both from 1."""
         return f"192.168.0.{number}" if lan == 1 else f"10.0.{lan}.{number}"

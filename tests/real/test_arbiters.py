@@ -153,7 +153,7 @@ def test_the_arbiters_winner_goes_on_alone(tie: Tie) -> None:
         time.sleep(0.1)
     assert winner is not None
     assert group(winner).get("current") == winner.name
-    loser = cluster[3 - winner.number]
+    loser = cluster.other(winner)
     for _ in range(20):
         until("the winner is in office", lambda: coordinates(winner))
         assert not coordinates(loser)

@@ -4,21 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
 
 import pytest
 
 from tests.real.cluster import Cluster, until
 
 pytestmark = pytest.mark.root
-
-
-@pytest.fixture
-def cluster() -> Iterator[Cluster]:
-    with Cluster() as made:
-        made.configure()
-        yield made
-        made.assert_never_two()
 
 
 def test_a_server_with_another_authkey_is_told_and_heard_again_once_it_is_mended(

@@ -29,13 +29,9 @@ def group(node: Node) -> dict[str, object]:
     return {each["name"]: each for each in node.status().get("groups", ())}.get("failover1", {})
 
 
-def other(cluster: Cluster, node: Node) -> Node:
-    return cluster[3 - node.number]
-
-
 def test_a_server_that_loses_power_is_taken_over_at_once(cluster: Cluster) -> None:
     first = cluster.online()
-    second = other(cluster, first)
+    second = cluster.other(first)
     assert first.press("off") == "off off"
     until("it runs on the other", lambda: group(second).get("current") == second.name)
     text = second.ok("clpstat --explain failover1")
@@ -50,7 +46,7 @@ def test_a_server_that_loses_power_is_taken_over_at_once(cluster: Cluster) -> No
 
 def test_a_server_that_is_cut_off_is_powered_off_first(cluster: Cluster) -> None:
     first = cluster.online()
-    second = other(cluster, first)
+    second = cluster.other(first)
     for lan in (1, 2):
         first.link(lan, False)
     until("it runs on the other", lambda: group(second).get("current") == second.name)
@@ -59,7 +55,7 @@ def test_a_server_that_is_cut_off_is_powered_off_first(cluster: Cluster) -> None
 
 def test_with_its_bmc_dead_too_the_group_waits(cluster: Cluster) -> None:
     first = cluster.online()
-    second = other(cluster, first)
+    second = cluster.other(first)
     first.press("freeze")
     for lan in (1, 2):
         first.link(lan, False)

@@ -9,25 +9,12 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
 
 import pytest
 
 from tests.real.cluster import Cluster, Node, until
 
 pytestmark = pytest.mark.root
-
-
-@pytest.fixture
-def cluster() -> Iterator[Cluster]:
-    with Cluster() as made:
-        made.configure()
-        yield made
-        made.assert_never_two()
-
-
-def other(cluster: Cluster, node: Node) -> Node:
-    return cluster[3 - node.number]
 
 
 def counters(node: Node) -> dict[str, int]:
@@ -49,7 +36,7 @@ def group(node: Node, name: str = "failover1") -> dict[str, object]:
 def test_a_vanished_server_without_proof_waits_for_the_operators_word(cluster: Cluster) -> None:
     cluster.start()
     first = cluster.online()
-    second = other(cluster, first)
+    second = cluster.other(first)
     cluster.unplug(first)
     until("it waits for proof", lambda: group(second).get("waiting_for"))
     waiting = group(second)["waiting_for"]
@@ -79,7 +66,7 @@ def test_packets_lost_at_random_stop_nothing(cluster: Cluster) -> None:
     assert cluster.diary.read_text() == begun
     assert cluster.online() is first
     cluster.trap(first)
-    until("it fails over", lambda: cluster.online() is other(cluster, first))
+    until("it fails over", lambda: cluster.online() is cluster.other(first))
 
 
 def test_a_server_with_another_authkey_is_refused_and_counted(cluster: Cluster) -> None:
@@ -151,7 +138,7 @@ for n in range(30):
         done = cluster.wires_run("python3", "-c", sender, cluster.address(1, first.number), source)
         assert done.returncode == 0, done.stderr
     done = subprocess.run(
-        other(cluster, first).within(
+        cluster.other(first).within(
             "python3", "-c", sender, cluster.address(1, first.number),
             cluster.address(1, 3 - first.number),
         ),
@@ -176,7 +163,7 @@ for n in range(30):
     assert first.agent.poll() is None
     assert "Traceback" not in first.log()
     cluster.trap(first)
-    until("a real trap still counts", lambda: cluster.online() is other(cluster, first))
+    until("a real trap still counts", lambda: cluster.online() is cluster.other(first))
 
 
 def test_a_full_disk_stops_neither_the_state_nor_the_failover(cluster: Cluster) -> None:
@@ -189,7 +176,7 @@ def test_a_full_disk_stops_neither_the_state_nor_the_failover(cluster: Cluster) 
         for folder in ("run", "var"):
             node.fill(folder)
     cluster.trap(first)
-    second = other(cluster, first)
+    second = cluster.other(first)
     until("it fails over", lambda: group(second).get("current") == second.name)
 
     def told() -> bool:
@@ -230,7 +217,7 @@ def test_servers_whose_clocks_are_far_apart_work_together(cluster: Cluster) -> N
     cluster[2].start(wrap=("unshare", "--time", "--fork", "--kill-child", "--boottime", "90000000"))
     first = cluster.online()
     cluster.trap(first)
-    until("it fails over", lambda: cluster.online() is other(cluster, first))
+    until("it fails over", lambda: cluster.online() is cluster.other(first))
 
 
 def test_an_agent_killed_again_and_again_never_makes_a_second_copy(cluster: Cluster) -> None:
@@ -252,7 +239,7 @@ def test_an_agent_killed_again_and_again_never_makes_a_second_copy(cluster: Clus
 def test_an_agent_runs_what_was_pushed_whatever_lies_in_the_file(cluster: Cluster) -> None:
     cluster.start()
     first = cluster.online()
-    second = other(cluster, first)
+    second = cluster.other(first)
     pushed = (first.config / "clp.toml").read_text()
     edit = "clp.toml was edited and not pushed: revision 1 is in force"
 
@@ -303,7 +290,7 @@ def server_word(node: Node, name: str) -> str:
 def test_a_frozen_agent_is_not_taken_for_dead_without_proof(cluster: Cluster) -> None:
     cluster.start()
     first = cluster.online()
-    second = other(cluster, first)
+    second = cluster.other(first)
     assert first.agent is not None
     first.agent.send_signal(signal.SIGSTOP)
     until("it is missed", lambda: group(second).get("waiting_for"))

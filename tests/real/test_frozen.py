@@ -17,14 +17,6 @@ from tests.real.cluster import Cluster, Node, until
 pytestmark = pytest.mark.root
 
 
-@pytest.fixture
-def cluster() -> Iterator[Cluster]:
-    with Cluster() as made:
-        made.configure()
-        yield made
-        made.assert_never_two()
-
-
 def monitors(node: Node) -> set[str]:
     """The states of all monitors on that server, as it sees them."""
     return {
@@ -37,7 +29,7 @@ def monitors(node: Node) -> set[str]:
 def test_a_stopped_agent_is_named_and_does_nothing_late(cluster: Cluster) -> None:
     cluster.start()
     first = cluster.online()
-    second = cluster[3 - first.number]
+    second = cluster.other(first)
     assert first.agent is not None
     # Also from another server: what that hands on waits in a socket until the agent goes on.
     until(

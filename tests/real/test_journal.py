@@ -27,7 +27,7 @@ def test_an_incident_can_be_replayed_also_over_a_kill() -> None:
         cluster.configure()
         cluster.start()
         first = cluster.online()
-        second = cluster[2] if first is cluster[1] else cluster[1]
+        second = cluster.other(first)
         cluster.trap(first)
         until("it fails over", lambda: cluster.online() is second)
         first.kill()

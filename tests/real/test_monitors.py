@@ -139,7 +139,7 @@ def test_a_drivers_message_fails_over_and_ends_when_it_recovers(cluster: Cluster
 def test_a_notice_from_elsewhere_restarts_the_group(cluster: Cluster) -> None:
     first = cluster.online()
     begun = cluster.diary.read_text().count("begin")
-    other = cluster[3 - first.number]
+    other = cluster.other(first)
     other.ok(f"clprexec --notice own1 -h {cluster.address(1, first.number)} -w 10")
     until("it restarts", lambda: cluster.diary.read_text().count("begin") == begun + 1)
     assert cluster.online() is first

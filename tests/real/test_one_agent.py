@@ -5,25 +5,12 @@ from __future__ import annotations
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
 
 import pytest
 
 from tests.real.cluster import Cluster, Node, until
 
 pytestmark = pytest.mark.root
-
-
-@pytest.fixture
-def cluster() -> Iterator[Cluster]:
-    with Cluster() as made:
-        made.configure()
-        yield made
-        made.assert_never_two()
-
-
-def other(cluster: Cluster, node: Node) -> Node:
-    return cluster[3 - node.number]
 
 
 def told(node: Node, text: str) -> int:
@@ -93,7 +80,7 @@ def test_nothing_is_told_of_a_state_that_cannot_be_written_and_it_recovers_by_it
 ) -> None:
     cluster.start()
     first = cluster.online()
-    standby = other(cluster, first)
+    standby = cluster.other(first)
     before = cluster.diary.read_text()
     state_cannot_be_written(first)
     standby.run("clpgrp -m failover1 -w 0")

@@ -89,7 +89,7 @@ def running(recovery: str = "", **options: bool) -> Iterator[RedfishCluster]:
 def settled(cluster: RedfishCluster) -> tuple[Node, Node]:
     """The server that runs the group, and the other; each reads the other's power."""
     first = cluster.online(timeout_s=40)
-    second = cluster[3 - first.number]
+    second = cluster.other(first)
     for node, other in ((first, second), (second, first)):
         until("its power reads on", lambda n=node, o=other: bmc_of(n, o).get("power") == "on")
     return first, second

@@ -28,17 +28,13 @@ def monitor(node: Node, name: str, on: str) -> str:
     return str(found.get(name, {}).get("servers", {}).get(on, {}).get("status", ""))
 
 
-def other(cluster: Cluster, node: Node) -> Node:
-    return cluster[3 - node.number]
-
-
 def has_address(node: Node) -> bool:
     return "192.168.0.100/24" in node.addresses()
 
 
 def test_a_fatal_trap_of_its_bmc_moves_the_group_and_the_address(cluster: Cluster) -> None:
     first = cluster.online()
-    second = other(cluster, first)
+    second = cluster.other(first)
     assert first is cluster[1]
     assert has_address(first)
     assert not has_address(second)
@@ -64,7 +60,7 @@ def test_a_fatal_trap_of_its_bmc_moves_the_group_and_the_address(cluster: Cluste
 
 def test_a_trap_from_a_foreign_address_changes_nothing(cluster: Cluster) -> None:
     first = cluster.online()
-    cluster.trap(first, source=other(cluster, first).number)
+    cluster.trap(first, source=cluster.other(first).number)
     until("it is counted", lambda: "not_allowed" in first.ok("clpstat --hw --json"))
     assert monitor(first, "mrw1", first.name) == "Normal"
     assert cluster.online() is first
@@ -72,7 +68,7 @@ def test_a_trap_from_a_foreign_address_changes_nothing(cluster: Cluster) -> None
 
 def test_moving_by_command_and_back(cluster: Cluster) -> None:
     first = cluster.online()
-    second = other(cluster, first)
+    second = cluster.other(first)
     assert first.ok("clpgrp -n failover1").strip() == first.name
     first.ok(f"clpgrp -m failover1 -a {second.name}")
     assert cluster.online() is second
@@ -100,7 +96,7 @@ def test_an_agent_that_is_killed_finds_its_group_again(cluster: Cluster) -> None
 
 def test_sigterm_moves_the_group_and_leaves(cluster: Cluster) -> None:
     first = cluster.online()
-    second = other(cluster, first)
+    second = cluster.other(first)
     assert first.kill(signal.SIGTERM) == 0
     assert cluster.online() is second
     assert not has_address(first)

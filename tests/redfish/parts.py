@@ -7,7 +7,6 @@ import datetime
 import ipaddress
 import itertools
 import json
-import socket
 import subprocess
 import sys
 import time
@@ -25,7 +24,7 @@ from cryptography.x509.oid import NameOID
 
 from clptools.common.http_client import fingerprint
 from clptools.core.model.settings import Bmc
-from tests.conftest import LIMIT_S
+from tests.conftest import LIMIT_S, free_port
 
 PASSWORD = "s3cret-Pass"
 _numbers = itertools.count(1)
@@ -62,13 +61,6 @@ def make_certificate(folder: Path, address: str) -> str:
     return fingerprint(made.public_bytes(serialization.Encoding.DER))
 
 
-def free_port(address: str) -> int:
-    """One that nobody listens at now."""
-    with socket.socket() as probe:
-        probe.bind((address, 0))
-        return int(probe.getsockname()[1])
-
-
 class Redfish:
     """A running BMC."""
 
@@ -83,7 +75,7 @@ class Redfish:
         the machine's."""
         self.folder = folder
         self.address = str(options.pop("address", "") or f"127.80.{next(_numbers)}.1")
-        self.port = int(options.pop("port", 0)) or free_port(self.address)
+        self.port = int(options.pop("port", 0)) or free_port()
         self.certificate = make_certificate(folder, self.address)
         self._options = {"folder": str(folder), "address": self.address, "port": self.port}
         self._options |= options

@@ -16,7 +16,7 @@ from clptools.resources import address_keeper
 from clptools.resources.operations import ResourceContext
 from clptools.resources.registry import perform, watch
 from clptools.resources.script import ScriptRunner
-from tests.resources.netns import inside, ip, wire
+from tests.namespaces import inside, ip, wire
 from tests.resources.test_fip import ADDRESS, ADDRESS6, addresses, listen, mac
 
 pytestmark = [

@@ -19,7 +19,7 @@ from clptools.resources.operations import ResourceContext, ResourceOutcome
 from clptools.resources.registry import perform
 from clptools.resources.script import ScriptRunner
 from tests.conftest import LIMIT_S
-from tests.resources.netns import inside, ip, wire
+from tests.namespaces import inside, ip, wire
 
 pytestmark = [
     pytest.mark.root,

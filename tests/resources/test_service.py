@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,29 +18,16 @@ from clptools.resources.operations import ResourceContext, ResourceOutcome
 from clptools.resources.registry import perform
 from clptools.resources.script import ScriptRunner
 from tests.conftest import LIMIT_S
+from tests.own_bus import needs_bus, own_bus
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("dbus-daemon") is None, reason="there is no dbus-daemon on this machine"
-)
+pytestmark = needs_bus
 
 
 @pytest.fixture(autouse=True)
 def bus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A bus of its own, where the system bus is looked for."""
-    address = f"unix:path={tmp_path}/bus"
-    daemon = subprocess.Popen(
-        ["dbus-daemon", "--session", "--nofork", "--nopidfile", f"--address={address}",
-         "--print-address"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        assert daemon.stdout is not None and daemon.stdout.readline()
-        monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", address)
+    with own_bus(tmp_path, monkeypatch):
         yield
-    finally:
-        daemon.kill()
-        daemon.wait()
 
 
 class Manager:

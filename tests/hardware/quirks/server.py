@@ -16,7 +16,8 @@ import msgspec
 
 from clptools.sim.bmc import PYGHMI, SimulatedBmc
 from clptools.sim.bmc_server import ServerSettings, server_of
-from tests.hardware.bmc_sim import PASSWORD, free_address, free_port
+from tests.conftest import free_port
+from tests.hardware.bmc_sim import PASSWORD, free_address
 
 ROOT = Path(__file__).parent.parent.parent.parent
 CONTROL, STATUS = (0, 2), (0, 1)
@@ -90,7 +91,7 @@ class QuirkyBmc(SimulatedBmc):
 def quirky(folder: Path, quirk: str, on: bool = True, **options: float) -> Iterator[QuirkyBmc]:
     """A running BMC with the habit that `quirks/<quirk>.py` describes."""
     address = free_address()
-    bmc = QuirkyBmc(str(folder / f"bmc-{address}"), address, free_port(address), quirk, **options)
+    bmc = QuirkyBmc(str(folder / f"bmc-{address}"), address, free_port(), quirk, **options)
     bmc.start(on=on)
     try:
         yield bmc
