@@ -106,8 +106,22 @@ def metadata_of(
 # ---------------------------------------------------------------------------------- running
 
 
-def _printed(command: tuple[str, ...], variables: dict[str, str], timeout_s: float) -> bytes:
-    """What it writes to its standard output until it ends.  Raises `ClpError`."""
+class Ended(msgspec.Struct, frozen=True, kw_only=True):
+    """How a run of an agent ended."""
+
+    output: bytes
+    errors: bytes
+    """The end of its standard error."""
+    in_time: bool
+    status: int
+    """Its exit status; negative: the signal that ended it."""
+
+
+def run(command: tuple[str, ...], variables: Mapping[str, str], timeout_s: float) -> Ended:
+    """Run an agent in that environment; a limit of time and of output ends it.
+
+    It blocks.  Raises ClpError: it cannot be run.
+    """
     path = command[0]
     try:
         process = subprocess.Popen(
@@ -130,21 +144,29 @@ def _printed(command: tuple[str, ...], variables: dict[str, str], timeout_s: flo
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+    return Ended(output=text, errors=said, in_time=in_time, status=process.returncode)
+
+
+def _printed(command: tuple[str, ...], variables: dict[str, str], timeout_s: float) -> bytes:
+    """What it writes to its standard output until it ends.  Raises `ClpError`."""
+    path = command[0]
+    ended = run(command, variables, timeout_s)
+    text = ended.output
     asked = " ".join(command[1:])
     if len(text) > MAX_BYTES:
         raise ClpError(ExitCode.FAILED, f"{path}: {asked} prints more than {MAX_BYTES >> 10} KiB")
-    if not in_time:
+    if not ended.in_time:
         raise ClpError(
             ExitCode.FAILED,
             f"{path}: {asked} did not end within {timeout_s:g} s",
             f"Look at it yourself: {' '.join(command)}",
         )
-    if process.returncode != 0 and not text.strip():
-        lines = said.decode("utf-8", "replace").strip().splitlines()
+    if ended.status != 0 and not text.strip():
+        lines = ended.errors.decode("utf-8", "replace").strip().splitlines()
         last = f': "{plain(lines[-1][:200])}"' if lines else ""
         raise ClpError(
             ExitCode.FAILED,
-            f"{path}: {asked} prints nothing and ends with status {process.returncode}{last}",
+            f"{path}: {asked} prints nothing and ends with status {ended.status}{last}",
             f"Look at it yourself: {' '.join(command)}",
         )
     return text

@@ -268,6 +268,40 @@ def table_of(what: str, item: Kind) -> Kind:
     return Kind(name=f"table of {what} to {item.name}", read=read, empty={}, shape="table")
 
 
+_PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*", re.ASCII)
+
+
+def parameters(own: re.Pattern[str]) -> Kind:
+    """What an agent is given: a table of text, numbers, true or false, read as text.
+
+    `own` matches the beginning of names that are not for the configuration.
+    """
+    item = text()
+
+    def read(value: object) -> Option | Fault:
+        if not isinstance(value, dict):
+            return Fault(
+                text=f"must be a table, not {toml_type(value)}", hint='Write { name = "…" }.'
+            )
+        found: dict[str, str] = {}
+        for name, one in value.items():
+            if not _PARAMETER.fullmatch(name) or len(name) > MAX_NAME_BYTES:
+                return Fault(text="is no name of a parameter", at=(name,))
+            if own.match(name):
+                return Fault(text="is set by clptools", hint="Leave it out.", at=(name,))
+            if isinstance(one, bool):
+                one = "true" if one else "false"
+            elif isinstance(one, (int, float)):
+                one = str(one)
+            got = item(one)
+            if isinstance(got, Fault):
+                return Fault(text=got.text, hint=got.hint, at=(name,))
+            found[name] = str(got)
+        return found
+
+    return Kind(name="table of parameter to value", read=read, empty={}, shape="table")
+
+
 def per_server(item: Kind) -> Kind:
     """A table from server names to texts of one kind."""
     table = table_of("server", item)
