@@ -139,14 +139,14 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     """`OCF_CHECK_LEVEL` of a monitor."""
     server: str
     tools: str
-    """Folder of the stand-ins for Pacemaker's commands."""
+    """Folder of the stand-ins for Pacemaker's commands; empty: there are none."""
 
 
 def environment(call: Call) -> dict[str, str]:
     """Everything that an agent gets by its environment, apart from what every script gets."""
     return {
         **{f"OCF_RESKEY_{name}": value for name, value in call.parameters.items()},
-        "PATH": f"{call.tools}:{PATH}",
+        "PATH": f"{call.tools}:{PATH}" if call.tools else PATH,
         "LC_ALL": "C",
         "OCF_ROOT": OCF_ROOT,
         "OCF_RA_VERSION_MAJOR": "1",
@@ -162,10 +162,10 @@ def environment(call: Call) -> dict[str, str]:
         "OCF_RESKEY_CRM_meta_on_node": call.server,
         "OCF_RESKEY_crm_feature_set": FEATURE_SET,
         "HA_RSCTMP": state_folder(),
-        "HA_SBIN_DIR": call.tools,
         # To the standard error, and so into our log.
         "HA_LOGFACILITY": "none",
         "HA_debug": "0",
+        **({"HA_SBIN_DIR": call.tools} if call.tools else {}),
         **({"OCF_CHECK_LEVEL": str(call.depth)} if call.action == "monitor" else {}),
     }
 
