@@ -7,17 +7,20 @@ leaves open is done as Pacemaker does it, because agents are written for that.
 from __future__ import annotations
 
 import contextlib
+import difflib
 import os
 import re
 from collections.abc import Iterable, Mapping
 from enum import IntEnum, StrEnum
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from clptools import paths
-from clptools.common.agent_files import PATH, metadata_of
-from clptools.common.agent_metadata import Metadata
-from clptools.faults import ClpError, ExitCode, known
+from clptools.faults import ClpError, ExitCode
+
+if TYPE_CHECKING:
+    from clptools.common.agent_metadata import Metadata
 
 OCF_ROOT = "/usr/lib/ocf"
 _AGENTS = f"{OCF_ROOT}/resource.d"
@@ -83,14 +86,17 @@ def checked(agent: Agent) -> str:
     """The file of an agent that is there.
 
     Raises:
-        ClpError: NO_SUCH with the nearest names, or the package that has it.
+        ClpError: NO_SUCH with the nearest name, or the package that has it.
     """
     path = path_of(agent)
     if os.path.lexists(path):
         return path
     names = installed()
-    hint = known(names, str(agent)) or "apt-get install resource-agents"
-    if agent.provider in _PACKAGES and not any(f":{agent.provider}:" in one for one in names):
+    near = difflib.get_close_matches(str(agent), names, 1, 0.8)
+    hint = f"Those that are: ls {_AGENTS}/*"
+    if near:
+        hint = f"Did you mean {near[0]}?"
+    elif agent.provider in _PACKAGES and not any(f":{agent.provider}:" in one for one in names):
         hint = f"apt-get install {_PACKAGES[agent.provider]}"
     raise ClpError(ExitCode.NO_SUCH, f"{agent} is not installed here ({path})", hint)
 
@@ -105,6 +111,9 @@ _PACKAGES = {
 
 def metadata(agent: Agent) -> Metadata:
     """What an installed agent says of itself; it may block.  Raises ClpError."""
+    # Whoever only reads a configuration runs no agent.
+    from clptools.common.agent_files import metadata_of
+
     return metadata_of(checked(agent), ("meta-data",), {"OCF_ROOT": OCF_ROOT})
 
 
@@ -144,6 +153,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
 def environment(call: Call) -> dict[str, str]:
     """Everything that an agent gets by its environment, apart from what every script gets."""
+    from clptools.common.agent_files import PATH
+
     return {
         **{f"OCF_RESKEY_{name}": value for name, value in call.parameters.items()},
         "PATH": f"{call.tools}:{PATH}" if call.tools else PATH,
@@ -172,6 +183,25 @@ def environment(call: Call) -> dict[str, str]:
 
 OWN_NAMES = re.compile(r"(?i)CRM_meta_|crm_feature_set$|OCF_|HA_")
 """Beginnings of parameters that are the cluster manager's, and not the configuration's."""
+
+
+_SECRET = re.compile(r"(?i)passw|secret|token")
+
+
+def is_secret(parameter: str) -> bool:
+    """Whether a parameter's name says that nobody should see its value."""
+    return _SECRET.search(parameter) is not None
+
+
+def parameters_shown(options: Mapping[str, object]) -> dict[str, str]:
+    """Every parameter of a resource's options with its value, which may be one not to be shown."""
+    given, files = options.get("parameters"), options.get("parameters_from")
+    shown = {
+        name: "(not shown)" if is_secret(name) else str(value)
+        for name, value in (given.items() if isinstance(given, dict) else ())
+    }
+    from_files = files.items() if isinstance(files, dict) else ()
+    return shown | {name: f"(in {path})" for name, path in from_files}
 
 
 def last_reason(lines: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from clptools.common import agent_files, ocf
@@ -27,7 +27,6 @@ _WORDS = frozenset(
     ("true", "false", "yes", "no", "on", "off", "1", "0", "y", "n", "t", "f")
 )  # fmt: skip
 """What `ocf_is_true` of resource-agents decides, in any case."""
-_SECRET = re.compile(r"(?i)passw|secret|token")
 
 
 class _Ocf(VariantOptions, frozen=True, kw_only=True):
@@ -39,11 +38,6 @@ class _Ocf(VariantOptions, frozen=True, kw_only=True):
     monitor_interval_ms: int = 0
     monitor_timeout_ms: int = 60_000
     depth: int = 0
-
-
-def is_secret(parameter: str) -> bool:
-    """Whether a parameter's name says that nobody should see its value."""
-    return _SECRET.search(parameter) is not None
 
 
 def resources_of(settings: Settings, server: str) -> list[Resource]:
@@ -171,7 +165,7 @@ def _advice(resource: Resource, options: _Ocf, metadata: Metadata) -> Iterator[A
                 mend=f"Write {newer}." if newer else "",
                 severity="note",
             )
-        if is_secret(name) and options.parameters[name]:
+        if ocf.is_secret(name) and options.parameters[name]:
             yield AgentFault(
                 key=f"parameters.{name}",
                 text=f"whoever reads clp.toml sees {name}",
@@ -232,15 +226,3 @@ def _validated(
             f"{ocf.meaning(ended.status)}{why}",
             severity="note",
         )
-
-
-def parameters_shown(options: Mapping[str, object]) -> list[str]:
-    """`name = value` of every parameter, without what nobody should see."""
-    given, files = options.get("parameters"), options.get("parameters_from")
-    shown = [
-        f"{name} = {'(not shown)' if is_secret(name) else value}"
-        for name, value in (given.items() if isinstance(given, dict) else ())
-    ]
-    return shown + [
-        f"{name} from {path}" for name, path in (files.items() if isinstance(files, dict) else ())
-    ]

@@ -9,7 +9,8 @@ import pytest
 
 from clptools.cli.clpcfchk import judge
 from clptools.common import agent_files
-from clptools.config.agents import agent_faults, parameters_shown, secret_files
+from clptools.common.ocf import parameters_shown
+from clptools.config.agents import agent_faults, secret_files
 from clptools.config.check_machine import check_machine, check_others
 from clptools.config.load import Loaded
 from clptools.core.model.machine import AgentFault, Facts, ServerFacts
@@ -275,7 +276,7 @@ def test_secrets_are_needed_and_never_shown() -> None:
     )
     assert list(secret_files(settings, "server1")) == ["/etc/p"]
     options = settings.groups[0].resources[0].options
-    shown = ["device = x", "api_token = (not shown)", "p from /etc/p"]
+    shown = {"device": "x", "api_token": "(not shown)", "p": "(in /etc/p)"}
     assert parameters_shown(options) == shown
 
 
