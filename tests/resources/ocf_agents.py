@@ -41,11 +41,14 @@ def make_agent(root: Path, name: str, body: str, meta: str = META) -> Path:
     path = root / "usr/lib/ocf/resource.d/test" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     printed = f"cat <<'E'\n{meta.format(name=name)}E\n" if meta else ""
-    path.write_text(
+    # Whole at once, as a package's update is: somebody may run it meanwhile.
+    part = path.with_name(f".{name}")
+    part.write_text(
         f'#!/bin/sh\nif [ "$1" = meta-data ]; then\n{printed}exit 0\nfi\n'
         f'echo "$1" >>{root}/actions\n{body}\n'
     )
-    path.chmod(0o755)
+    part.chmod(0o755)
+    part.rename(path)
     return path
 
 
