@@ -185,6 +185,17 @@ OWN_NAMES = re.compile(r"(?i)CRM_meta_|crm_feature_set$|OCF_|HA_")
 """Beginnings of parameters that are the cluster manager's, and not the configuration's."""
 
 
+def on_server(
+    parameters: Mapping[str, str], parameters_on: Mapping[str, str], server: str
+) -> dict[str, str]:
+    """What the agent is given on that server; the keys of `parameters_on` are `SERVER/NAME`."""
+    return dict(parameters) | {
+        key.partition("/")[2]: value
+        for key, value in parameters_on.items()
+        if key.partition("/")[0] == server
+    }
+
+
 _SECRET = re.compile(r"(?i)passw|secret|token")
 
 
@@ -195,13 +206,19 @@ def is_secret(parameter: str) -> bool:
 
 def parameters_shown(options: Mapping[str, object]) -> dict[str, str]:
     """Every parameter of a resource's options with its value, which may be one not to be shown."""
-    given, files = options.get("parameters"), options.get("parameters_from")
+    common, on, files = (
+        found if isinstance(found := options.get(key), dict) else {}
+        for key in ("parameters", "parameters_on", "parameters_from")
+    )
+    of_each = {
+        f"{name} ({server})": value
+        for server, _, name, value in ((*key.partition("/"), value) for key, value in on.items())
+    }
     shown = {
         name: "(not shown)" if is_secret(name) else str(value)
-        for name, value in (given.items() if isinstance(given, dict) else ())
+        for name, value in (common | of_each).items()
     }
-    from_files = files.items() if isinstance(files, dict) else ()
-    return shown | {name: f"(in {path})" for name, path in from_files}
+    return shown | {name: f"(in {path})" for name, path in files.items()}
 
 
 def last_reason(lines: Iterable[str]) -> str:

@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+import msgspec
+
 from clptools.common import agent_files, ocf
 from clptools.common.agent_metadata import Kind, Metadata, Parameter, seconds
 from clptools.common.ocf import Agent
@@ -34,6 +36,7 @@ class _Ocf(VariantOptions, frozen=True, kw_only=True):
 
     agent: str
     parameters: dict[str, str] = {}
+    parameters_on: dict[str, str] = {}
     parameters_from: dict[str, str] = {}
     monitor_interval_ms: int = 0
     monitor_timeout_ms: int = 60_000
@@ -78,7 +81,7 @@ def secret_files(settings: Settings, server: str) -> dict[str, str]:
 
 
 def _faults(resource: Resource, server: str, validate: bool) -> Iterator[AgentFault]:
-    options = read(_Ocf, resource.options)
+    options = _on(read(_Ocf, resource.options), server)
     agent = ocf.named(options.agent)
     refused = ocf.refusal(agent, options.parameters)
     if refused is not None:
@@ -99,24 +102,37 @@ def _faults(resource: Resource, server: str, validate: bool) -> Iterator[AgentFa
         yield from _validated(resource, options, agent, metadata, server)
 
 
+def _on(options: _Ocf, server: str) -> _Ocf:
+    """The options with all parameters that count on that server."""
+    given = ocf.on_server(options.parameters, options.parameters_on, server)
+    own = {
+        key: value for key, value in options.parameters_on.items() if key.startswith(f"{server}/")
+    }
+    return msgspec.structs.replace(options, parameters=given, parameters_on=own)
+
+
+def _key(options: _Ocf, name: str) -> str:
+    """The key that gives a parameter, on the one server that the options are of."""
+    own = next((key for key in options.parameters_on if key.partition("/")[2] == name), "")
+    return f"parameters_on.{own.replace('/', '.')}" if own else f"parameters.{name}"
+
+
 def _error(key: str, text: str, mend: str = "") -> AgentFault:
     return AgentFault(key=key, text=text, mend=mend, severity="error")
 
 
 def _wrong_parameters(options: _Ocf, metadata: Metadata) -> Iterator[AgentFault]:
     names = sorted(one.name for one in metadata.parameters if not one.deprecated)
-    for key, given in (
-        ("parameters", options.parameters),
-        ("parameters_from", options.parameters_from),
-    ):
-        for name in given:
-            if metadata.parameter(name) is None:
-                text = f'{options.agent} has no parameter "{name}"'
-                yield _error(f"{key}.{name}", text, near(name, names))
+    keys = {_key(options, name): name for name in options.parameters}
+    keys |= {f"parameters_from.{name}": name for name in options.parameters_from}
+    for key, name in keys.items():
+        if metadata.parameter(name) is None:
+            text = f'{options.agent} has no parameter "{name}"'
+            yield _error(key, text, near(name, names))
     for name, value in options.parameters.items():
         known = metadata.parameter(name)
         if known is not None:
-            yield from _wrong_value(f"parameters.{name}", known, value)
+            yield from _wrong_value(_key(options, name), known, value)
     both = options.parameters.keys() & options.parameters_from.keys()
     for name in sorted(both):
         yield _error(f"parameters_from.{name}", f"{name} is given twice", "Leave one out.")
@@ -160,14 +176,14 @@ def _advice(resource: Resource, options: _Ocf, metadata: Metadata) -> Iterator[A
         if known is not None and known.deprecated:
             newer = next((p.name for p in metadata.parameters if p.obsoletes == name), "")
             yield AgentFault(
-                key=f"parameters.{name}",
+                key=_key(options, name),
                 text=f"{name} is an old name",
                 mend=f"Write {newer}." if newer else "",
                 severity="note",
             )
         if ocf.is_secret(name) and options.parameters[name]:
             yield AgentFault(
-                key=f"parameters.{name}",
+                key=_key(options, name),
                 text=f"whoever reads clp.toml sees {name}",
                 mend=f'Write parameters_from = {{ {name} = "FILE" }}, of mode 0400.',
             )

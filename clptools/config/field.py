@@ -45,6 +45,8 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     """Written in seconds, read into integer milliseconds."""
     by_server: bool = False
     """A table's keys are server names; the loader checks them."""
+    within: bool = False
+    """It is read from tables by server, into one whose keys are `SERVER/NAME`."""
     shape: str = "text"
     """How it stands in the file: `text`, `number`, `boolean`, `list`, `numbers`, `table`, or
     `text or table`."""
@@ -300,6 +302,28 @@ def parameters(own: re.Pattern[str]) -> Kind:
         return found
 
     return Kind(name="table of parameter to value", read=read, empty={}, shape="table")
+
+
+def on_each(item: Kind) -> Kind:
+    """Tables of one kind by server, read as one table from `SERVER/NAME` to texts."""
+
+    def read(value: object) -> Option | Fault:
+        if not isinstance(value, dict):
+            return Fault(
+                text=f"must be a table, not {toml_type(value)}",
+                hint='Write { server = { name = "…" } }.',
+            )
+        found: dict[str, str] = {}
+        for server, one in value.items():
+            got = item(one)
+            if isinstance(got, Fault):
+                return Fault(text=got.text, hint=got.hint, at=(server, *got.at))
+            assert isinstance(got, dict)
+            found |= {f"{server}/{name}": text for name, text in got.items()}
+        return found
+
+    name = f"table of server to {item.name}"
+    return Kind(name=name, read=read, empty={}, within=True, shape="table")
 
 
 def per_server(item: Kind) -> Kind:

@@ -50,6 +50,8 @@ class Options(VariantOptions, frozen=True, kw_only=True):
 
     agent: str
     parameters: dict[str, str] = {}
+    parameters_on: dict[str, str] = {}
+    """Those of single servers, by `SERVER/NAME`."""
     parameters_from: dict[str, str] = {}
     """Parameter -> file with its value, which never shows."""
     monitor_interval_ms: int = 0
@@ -157,6 +159,9 @@ class _Agent:
         self._context = context
         self._options = read(Options, resource.options)
         self._agent: Agent = ocf.named(self._options.agent)
+        self._given = ocf.on_server(
+            self._options.parameters, self._options.parameters_on, context.server
+        )
         self.name = str(self._agent)
         self.place = f"{context.group}/{resource.name}"
 
@@ -165,7 +170,7 @@ class _Agent:
     ) -> ScriptResult:
         """Call it.  Raises ClpError: it is not there, may not be run, or lacks a secret."""
         path = ocf.checked(self._agent)
-        refused = ocf.refusal(self._agent, self._options.parameters)
+        refused = ocf.refusal(self._agent, self._given)
         if refused is not None:
             raise ClpError(
                 ExitCode.REFUSED, f"{self.name} cannot work here: {refused[0]}", refused[1]
@@ -202,7 +207,7 @@ class _Agent:
             ocf.checked(self._agent)
         except ClpError as fault:
             return f"{fault.message}, so it does not run"
-        if ocf.refusal(self._agent, self._options.parameters) is not None:
+        if ocf.refusal(self._agent, self._given) is not None:
             return f"{self.name} is never started"
         if self._context.forced:
             return ""
@@ -240,9 +245,9 @@ class _Agent:
     async def _parameters(self) -> dict[str, str]:
         files = self._options.parameters_from
         if not files:
-            return self._options.parameters
+            return self._given
         # A disk may hang, and must not hold the loop.
-        return self._options.parameters | await asyncio.to_thread(_secrets, files)
+        return self._given | await asyncio.to_thread(_secrets, files)
 
 
 def _secrets(files: dict[str, str]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from clptools.config.field import (
     Field,
     checked,
     integer,
+    on_each,
     one_or_per_server,
     parameters,
     per_server,
@@ -159,6 +160,14 @@ FIELDS: dict[str, tuple[Field, ...]] = {
             parse=PARAMETERS,
             default={},
             help="What the agent is given, by the names of its meta-data.",
+        ),
+        Field(
+            section=_SECTION,
+            name="parameters_on",
+            parse=on_each(PARAMETERS),
+            default={},
+            help="Parameters of single servers, in place of those or beside them: "
+            '{ server2 = { nic = "eth3" } }.',
         ),
         Field(
             section=_SECTION,

@@ -166,6 +166,28 @@ def test_parameters_that_are_wrong(keys: tuple[str, ...], key: str, why: str, me
     assert found[0].key == key and why in found[0].text and mend in found[0].mend
 
 
+def test_single_servers_may_have_their_own() -> None:
+    keys = (
+        'parameters = { device = "x", port = 1 }',
+        'parameters_on = { server2 = { port = "y", devise = 2, passwd = "z" } }',
+    )
+    settings = good(text(*keys))
+    options = settings.groups[0].resources[0].options
+    assert options["parameters"] == {"device": "x", "port": "1"}
+    assert parameters_shown(options)["passwd (server2)"] == "(not shown)"
+    assert parameters_shown(options)["port (server2)"] == "y"
+    assert agent_faults(settings, "server1") == {}
+    found = [one for one in agent_faults(settings, "server2")["r"] if one.severity == "error"]
+    assert [one.key for one in found] == [
+        "parameters_on.server2.devise",
+        "parameters_on.server2.port",
+    ]
+    (error,) = errors(read(text(*keys).replace("server2 = {", "server3 = {")))
+    assert 'no such server "server3"' in error
+    (error,) = errors(read(text("parameters_on = { server2 = 5 }")))
+    assert "parameters_on.server2" in error and "must be a table" in error
+
+
 def test_a_required_one_may_come_from_a_file() -> None:
     assert faults('parameters_from = { device = "/etc/x" }') == []
 

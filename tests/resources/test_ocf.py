@@ -58,6 +58,13 @@ def test_what_an_agent_is_given(node_root: Path) -> None:
     assert "OCF_RESKEY_CRM_meta_interval=0\n" in probed and "OCF_CHECK_LEVEL=0\n" in probed
 
 
+def test_a_server_may_be_given_other_values(node_root: Path) -> None:
+    make_agent(node_root, "mine", f'echo "$OCF_RESKEY_device $OCF_RESKEY_nic" >{node_root}/got')
+    on = {"server1/nic": "eth3", "server2/nic": "eth4", "server2/device": "z"}
+    assert carry_out("start", resource(AGENT, {"device": "x", "nic": "eth0"}, parameters_on=on)).ok
+    assert (node_root / "got").read_text() == "x eth3\n"
+
+
 def test_secrets_come_from_files_and_never_show(node_root: Path) -> None:
     make_agent(node_root, "mine", f'echo "$OCF_RESKEY_passwd" >{node_root}/got')
     secret = node_root / "secret"

@@ -117,6 +117,7 @@ def configuration_fields(
             one.pop("communities", None)
             if kind is Kind.RESOURCE and one["type"] == "ocf":
                 one["options"]["parameters"] = parameters_shown(one["options"])
+                one["options"].pop("parameters_on", None)
         fields[key] = [one for one in found if name in ("", one["name"])]
     return fields
 
