@@ -323,7 +323,7 @@ def on_each(item: Kind) -> Kind:
         return found
 
     name = f"table of server to {item.name}"
-    return Kind(name=name, read=read, empty={}, within=True, shape="table")
+    return Kind(name=name, read=read, empty={}, by_server=True, within=True, shape="table")
 
 
 def per_server(item: Kind) -> Kind:

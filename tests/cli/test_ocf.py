@@ -47,6 +47,21 @@ def test_a_new_resource_begins_with_what_its_agent_advises(clp: Clp, config: Pat
     assert clp("clpcfchk", str(config)).code == 0
 
 
+def test_a_server_is_followed_when_it_is_renamed(clp: Clp, config: Path) -> None:
+    with open(config, "a") as file:
+        file.write(
+            '[[group.resource]]\ntype = "ocf"\nname = "r"\nagent = "ocf:test:mine"\n'
+            'parameters = { device = "x" }\nparameters_on = { server2 = { device = "y" } }\n'
+        )
+    words = ("rename", "server", "server2", "db2", "-x", str(config.parent))
+    assert clp("clpcfset", *words).code == 0
+    (resource,) = tomllib.loads(config.read_text())["group"][0]["resource"]
+    assert resource["parameters_on"] == {"db2": {"device": "y"}}
+    assert clp("clpcfset", "del", "server", "db2", "-x", str(config.parent)).code == 0
+    (resource,) = tomllib.loads(config.read_text())["group"][0]["resource"]
+    assert not resource.get("parameters_on")
+
+
 def test_an_agent_that_is_not_here_may_be_elsewhere(clp: Clp, config: Path) -> None:
     words = ("add", "resource", "g", "ocf", "r", "agent=ocf:test:mime", "-x", str(config.parent))
     ran = clp("clpcfset", *words)
