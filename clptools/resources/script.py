@@ -57,7 +57,8 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     label: str = ""
     """Begins each of its lines in the log: which action of a program it is."""
     quiet: bool = False
-    """Its lines go to the log only if it fails."""
+    """It is run again and again: its lines go to the log only if it fails, and it gets no place
+    of its own."""
 
 
 class ScriptResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -269,7 +270,9 @@ class ScriptRunner:
             raise _cannot_be_run(script, fault) from fault
         if self._shielded:
             _unshield(popen.pid)
-        self._place(name, popen.pid)
+        if not script.quiet:
+            # What is run every few seconds would fill the journal of systemd with its scopes.
+            self._place(name, popen.pid)
         self._running[name] = process
         # Without this the next agent still finds the script by its token.
         with contextlib.suppress(OSError):
