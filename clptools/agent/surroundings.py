@@ -37,6 +37,7 @@ from clptools.links.witness import WitnessLink
 from clptools.monitors.base import NORMAL, MonitorContext, ScriptEnd, Status, Verdict
 from clptools.monitors.engine import Engine
 from clptools.monitors.userw import Watchdog
+from clptools.resources.exec import Scopes
 from clptools.resources.operations import ResourceContext
 from clptools.resources.registry import warm_up
 from clptools.resources.script import Script, ScriptRunner
@@ -74,7 +75,10 @@ class Surroundings:
         self._authkey = authkey
         self._ears = ears
         self._peers = peers
-        self.scripts = ScriptRunner(log=lambda name, line: logger.info("%s: %s", name, line))
+        self._scopes = Scopes(log=logger.info)
+        self.scripts = ScriptRunner(
+            log=lambda name, line: logger.info("%s: %s", name, line), place=self._scopes.place
+        )
         self._heartbeats = LanHeartbeats(
             *(server, authkey, self._beat, ears.note), on_refused=ears.tell
         )
@@ -137,6 +141,7 @@ class Surroundings:
         if self._monitors is not None:
             await self._monitors.close()
         self.scripts.close()
+        self._scopes.close()
         self._watchdog.close()
         await self._bmcs.close()
         await self._arbiters.close()

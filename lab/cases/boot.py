@@ -14,4 +14,8 @@ def run(lab: Lab) -> None:
         ).strip()
     said = holder.sh("systemd-analyze security clpnode.service --no-pager | tail -1")
     lab.figures["systemd-analyze security"] = said.split(":")[1].strip()
+    lab.expect(
+        "what the start script left runs in a scope of its own",
+        lambda: holder.sh("systemctl list-units --no-legend --plain 'clptools-failover1-*.scope'"),
+    )
     lab.stays(holder, 10)

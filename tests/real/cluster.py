@@ -182,6 +182,9 @@ class Node:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
+            # Else the kernel shares out one server's time to all servers and the tests themselves
+            # (autogroup, sched(7)), and a heartbeat waits for them.
+            start_new_session=True,
         )
         log.close()
 
@@ -227,6 +230,7 @@ class Node:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            start_new_session=True,
         )
         assert self.bmc.stdout is not None
         line = self.bmc.stdout.readline()
