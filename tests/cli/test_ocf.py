@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from clptools.common import agent_files
 from tests.cli.conftest import Clp
 from tests.config.sample import TWO
-from tests.resources.ocf_agents import make_agent
+from tests.resources.ocf_agents import actions, make_agent
 
 GROUP = '[[group]]\nname = "g"\n'
 
@@ -81,6 +82,25 @@ def test_a_faulty_parameter_is_found_by_clpcfchk_and_refuses_a_push(clp: Clp, co
     assert ran.code == 8
     assert 'has no parameter "devise"' in ran.err and "1 more: clpcfchk" in ran.err
     assert "--force" in ran.err
+
+
+def test_an_agent_is_asked_itself_where_nobody_else_wrote_the_file(clp: Clp, config: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    root = config.parents[2]
+    make_agent(root, "mine", "echo 'ocf-exit-reason:no such device' >&2; exit 5")
+    with open(config, "a") as file:
+        file.write(
+            '[[group.resource]]\ntype = "ocf"\nname = "r"\nagent = "ocf:test:mine"\n'
+            'parameters = { device = "x" }\n'
+        )
+    config.chmod(0o666)
+    assert "no such device" not in clp("clpcfchk", str(config)).out
+    assert actions(root) == []
+    config.chmod(0o640)
+    ran = clp("clpcfchk", str(config))
+    assert ran.code == 0 and '"no such device"' in ran.out
+    assert actions(root) == ["validate-all"]
 
 
 def test_it_is_shown_without_what_nobody_should_see(clp: Clp, config: Path) -> None:
