@@ -93,7 +93,7 @@ POSTRM = """\
 #!/bin/sh
 set -e
 if [ "$1" = purge ]; then
-    rm -rf /etc/clptools /var/lib/clptools /var/log/clptools
+    rm -rf /etc/clptools /var/lib/clptools /var/log/clptools /var/cache/clptools
 fi
 [ ! -d /run/systemd/system ] || systemctl daemon-reload
 """

@@ -28,6 +28,7 @@ from clptools.agent.peer_answers import PeerAnswers
 from clptools.agent.push import Pushes
 from clptools.agent.records import Records
 from clptools.agent.requests import Replies
+from clptools.agent.resource_agents import ResourceAgents
 from clptools.agent.service import Core, Service
 from clptools.agent.store import NoRoom, Store
 from clptools.agent.surroundings import Surroundings
@@ -165,6 +166,7 @@ class Agent:
         self.spawn(self._service.watch_configuration(self._pushes, lambda: self._peers.connected))
         self.spawn(self._service.watch_windows())
         self.spawn(self._service.watch_clock())
+        self.spawn(ResourceAgents(self.server, self._around.scripts, self).watch())
         self.spawn(files.watch_run(self._keep_run))
         self.spawn(files.watch_lock(self._store.keep_disk))
         self.spawn(DiskWatch(self._worker, self.note).watch(self._write_again))

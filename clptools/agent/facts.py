@@ -28,7 +28,8 @@ CONFIG_BYTES = 512 * 1024
 REPLY_BYTES = 512 * 1024
 WITHIN_S = 10.0
 """For one server's answer; all are asked at once."""
-_LOOK_S = 3.0
+_LOOK_S = 7.0
+"""A resource agent may take 5 s until it is given up (`common/agent_files.py`)."""
 _LOGIN_S = 5.0
 _KEPT_S = 5.0
 _SHOWN_PROCESSES = 4096

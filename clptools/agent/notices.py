@@ -486,6 +486,60 @@ class OutsideFailed(Notice, frozen=True):
     why: str
 
 
+# ---------------------------------------------------------------------- resource agents
+
+
+class AgentUnfit(Notice, frozen=True):
+    """An `ocf` resource could not be started on this server: its agent is missing, or does not
+    take what it is given."""
+
+    entry = Entry("rc", 944, WARN)
+    about = ("me", "resource")
+    says = "{resource} cannot be started on {me}: {why}."
+    hint = "{mends}"
+
+    resource: str
+    why: str
+    mends: str
+
+
+class AgentFit(Notice, frozen=True):
+    """The agent of a resource is there, and takes what it is given."""
+
+    entry = Entry("rc", 944, INFO)
+    about = ("me", "resource")
+    says = "The agent of {resource} is fit on {me} again."
+
+    resource: str
+
+
+class RunsUnheld(Notice, frozen=True):
+    """Something other than the cluster runs a resource here; it may be active on two servers."""
+
+    entry = Entry("rc", 945, ERROR)
+    about = ("me", "group", "resource")
+    says = (
+        "{resource} runs on {me}, which does not hold {group}[; {holder} does: it is active on "
+        "both, and its data is at risk]."
+    )
+    hint = "See what started it on {me} (systemctl, /etc/fstab, a person), and stop it there."
+
+    group: str
+    resource: str
+    holder: str
+
+
+class RunsNoMore(Notice, frozen=True):
+    """It was stopped, or this server holds its group now."""
+
+    entry = Entry("rc", 945, INFO)
+    about = ("me", "group", "resource")
+    says = "{resource} of {group} does not run on {me} against the cluster any more."
+
+    group: str
+    resource: str
+
+
 # ---------------------------------------------------------------------- metrics
 
 

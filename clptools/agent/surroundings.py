@@ -18,7 +18,7 @@ from clptools.arbiters.base import ArbiterContext
 from clptools.arbiters.np_resolution import Arbiters
 from clptools.core.model.events import BeatSeen, Event, MessageSeen
 from clptools.core.model.messages import Beat
-from clptools.core.model.settings import Settings
+from clptools.core.model.settings import Resource, Settings
 from clptools.core.monitors.event_ledger import takers
 from clptools.core.notices.form import Notice
 from clptools.hardware.bmcs import Bmcs
@@ -33,10 +33,11 @@ from clptools.links.bmc import BmcHeartbeat
 from clptools.links.lan import LanHeartbeats
 from clptools.links.peer import PeerChannel
 from clptools.links.witness import WitnessLink
-from clptools.monitors.base import MonitorContext, ScriptEnd
+from clptools.monitors.base import NORMAL, MonitorContext, ScriptEnd, Status, Verdict
 from clptools.monitors.engine import Engine
 from clptools.monitors.userw import Watchdog
 from clptools.resources.exec import Scopes
+from clptools.resources.operations import ResourceContext
 from clptools.resources.registry import warm_up
 from clptools.resources.script import Script, ScriptRunner
 
@@ -253,6 +254,7 @@ class Surroundings:
             settings=settings,
             run_script=self._monitor_script,
             check_bmc=self._bmcs.check,
+            check_resource=self._check_resource,
         )
         self._monitors = Engine(context, self._ears.tell)
         self.devices.monitors = self._monitors
@@ -265,6 +267,24 @@ class Surroundings:
         return ScriptEnd(
             exit_status=result.exit_status, timed_out=result.timed_out, text=result.text
         )
+
+    async def _check_resource(self, group: str, resource: Resource, timeout_ms: int) -> Verdict:
+        # Loaded only where there is such a resource.
+        from clptools.resources import ocf
+
+        context = ResourceContext(
+            server=self._server,
+            group=group,
+            event="START",
+            run=self.scripts.run,
+            end=self.scripts.end,
+        )
+        found = await ocf.monitor(resource, context, timeout_ms)
+        if found.state in (ocf.State.INACTIVE, ocf.State.FAILED):
+            return Verdict(status=Status.ERROR, text=found.text, timed_out=found.timed_out)
+        if found.state is ocf.State.DEGRADED:
+            return Verdict(status=Status.CAUTION, text=found.text)
+        return NORMAL
 
     def _apply_traps(self, settings: Settings, starts: int) -> None:
         if self._traps is not None:

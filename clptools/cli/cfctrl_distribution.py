@@ -37,6 +37,7 @@ def push(folder: str, without: Sequence[str], server: str = "", *, force: bool =
         _must_have(files[MAIN], server)
     if not force:
         _must_keep_scripts(files[MAIN], folder)
+        _must_fit_agents(files[MAIN], folder)
     lacks = warnings_of_others(
         files[MAIN], os.path.join(folder, MAIN), partial(is_replaced, folder), folder
     )
@@ -78,6 +79,26 @@ def _must_keep_scripts(text: str, folder: str) -> None:
             "All that is in force, with its scripts: clpcfctrl --pull -x NEW. Push all the same: "
             "--force",
         )
+
+
+def _must_fit_agents(text: str, folder: str) -> None:
+    """Raises ClpError (INVALID_CONFIG) where the resource agents of this server do not take what
+    they are given, or are not there."""
+    from clptools.config.agents import agent_faults
+    from clptools.config.check_machine import agent_reports
+    from clptools.config.load import loads
+    from clptools.registries import registries
+
+    loaded = loads(text, registries(), os.path.join(folder, MAIN))
+    if loaded.settings is None:
+        return
+    faults = agent_faults(loaded.settings, server_name())
+    errors = [one for one in agent_reports(faults, loaded) if one.severity == "error"]
+    if errors:
+        more = f" ({len(errors) - 1} more: clpcfchk {folder})" if len(errors) > 1 else ""
+        first = errors[0]
+        hint = f"{first.hint} Push all the same: --force".strip()
+        raise ClpError(ExitCode.INVALID_CONFIG, f"{first}{more}", hint)
 
 
 def _must_have(text: str, host: str) -> None:

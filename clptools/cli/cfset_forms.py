@@ -95,6 +95,10 @@ def add(session: Session, words: list[str]) -> None:
         for pair in more:
             key, _, value = pair.partition("=")
             session.config.set(f"{path_of(found)}.{key}", value)
+        if found in session.made and found.table.get("type") == "ocf":
+            from clptools.cli.cfset_agents import offer
+
+            offer(session, found)
 
 
 def delete(session: Session, words: list[str]) -> None:

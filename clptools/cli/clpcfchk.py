@@ -151,7 +151,8 @@ def unpushed(path: str) -> tuple[Report, ...]:
 
 
 def judge(loaded: Loaded, ask: bool = False) -> tuple[tuple[Report, ...], Safety | None]:
-    """The reports on a configuration, and the verdict unless it has errors.
+    """The reports on a configuration, and the verdict unless it has errors.  Those of parameters
+    of resource agents show on a server that has the agent alone.
 
     With `ask` the other servers are asked over the network as well.
     """
@@ -172,7 +173,8 @@ def judge(loaded: Loaded, ask: bool = False) -> tuple[tuple[Report, ...], Safety
     pushed = folder if os.path.basename(loaded.file) == MAIN else ""
     silent = unechoed(settings, server_name()) if here and ask else frozenset()
     bmc = _accounts(settings) if here and ask else {}
-    facts = gather(settings, known, bmc, pushed, silent) if here else None
+    validate = ask and _is_ours(loaded.file)
+    facts = gather(settings, known, bmc, pushed, silent, validate=validate) if here else None
     alerts = _alerts(loaded, settings, bmc) if here and ask else ()
     found = loaded.reports + check(loaded)
     if pushed and ask and not is_own_folder(pushed):
@@ -182,10 +184,21 @@ def judge(loaded: Loaded, ask: bool = False) -> tuple[tuple[Report, ...], Safety
     if facts is not None:
         found += check_machine(loaded, facts, known)
     found += check_others(loaded, server_name(), told, known) + alerts
+    if any(report.severity == "error" for report in found):
+        return found, None
     machines = [one.facts for one in told if one.facts is not None and one.name != server_name()]
     if facts is not None:
         machines.append(facts)
     return found, safety(settings, lacks(settings, machines))
+
+
+def _is_ours(path: str) -> bool:
+    """Whether nobody else can have written it, so that agents may be run with what it gives."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return False
+    return found.st_uid in (0, os.geteuid()) and not found.st_mode & 0o022
 
 
 def warnings_of_others(

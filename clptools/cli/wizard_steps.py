@@ -139,14 +139,25 @@ def _resource(session: Session, talk: Talk) -> None:
     config = session.config
     groups = config.names("group")
     group = talk.until("Group", lambda given: _exists(config, given), groups[-1] if groups else "")
-    kind = _ask_type(session, talk, "resource", "Type (exec, fip, service)", "exec")
+    kind = _ask_type(session, talk, "resource", "Type (exec, fip, ocf, service)", "exec")
     found = _named(session, talk, "resource", _free(config, "resource", kind), type=kind,
                    owner=group)  # fmt: skip
     asking = _Asking(session, talk, found)
     asking.required()
+    if kind == "ocf":
+        _agent(session, asking, found)
     if kind == "exec":
         asking.key("timeout", "1800", "Seconds that its start or stop may take")
         talk.say(f"  Its scripts: scripts/{group}/{found.name}/start.sh and stop.sh.")
+
+
+def _agent(session: Session, asking: _Asking, found: Found) -> None:
+    """The times that the agent advises, and the parameters that it needs."""
+    from clptools.cli.cfset_agents import offer
+
+    made = offer(session, found)
+    for one in made.lacks if made is not None else ():
+        asking.key(f"parameters.{one.name}", "", one.shortdesc or one.name)
 
 
 def _exists(config: Configuration, group: str) -> None:

@@ -21,7 +21,7 @@ from clptools.config.monitors import BMCNOTICE, TRAP_PORT
 from clptools.config.safety import Lacks
 from clptools.config.scripts import ScriptUse, scripts_of
 from clptools.config.variants import Registries
-from clptools.core.model.machine import Facts, FileFault, ServerFacts
+from clptools.core.model.machine import AgentFault, Facts, FileFault, ServerFacts
 from clptools.core.model.options import watchdog_method
 from clptools.core.model.settings import Monitor, Settings
 from clptools.reports import Report
@@ -64,13 +64,16 @@ def check_others(
     places = Places(loaded)
     found: list[Report] = []
     silent: dict[str, str] = {}
+    own = next((one.facts.agents for one in told if one.facts and one.name == here), {})
     for server in told:
         if server.name == here or settings.server(server.name) is None:
             continue
         if server.facts is None:
             silent[server.name] = server.unreachable
             continue
-        reports = _checks(settings, places, server.facts, registries)
+        agents = _differing(server.facts.agents, own)
+        facts = msgspec.structs.replace(server.facts, agents=agents)
+        reports = _checks(settings, places, facts, registries)
         found += [_told_of(report, server.name) for report in reports]
         if abs(server.clock_off_s) > CLOCK_S:
             way = "ahead of" if server.clock_off_s > 0 else "behind"
@@ -84,6 +87,21 @@ def check_others(
                 )
             )
     return (*found, *(nothing_known(places, name, why) for name, why in silent.items()))
+
+
+def _differing(
+    agents: dict[str, tuple[AgentFault, ...]], own: dict[str, tuple[AgentFault, ...]]
+) -> dict[str, tuple[AgentFault, ...]]:
+    """The faults of another server's agents that this one does not have: warnings, as the
+    configuration may be right for an agent of another version."""
+    return {
+        resource: tuple(
+            msgspec.structs.replace(one, severity="warning") if one.severity == "error" else one
+            for one in faults
+            if one not in own.get(resource, ())
+        )
+        for resource, faults in agents.items()
+    }
 
 
 def nothing_known(places: Places, server: str, why: str) -> Report:
@@ -159,6 +177,7 @@ def _checks(
     yield from _timers(settings, facts, places)
     yield from _kernel(facts, places)
     yield from _enabled(settings, facts, places)
+    yield from _agents(facts.agents, places)
     for monitor in settings.monitors:
         if facts.server in monitor.servers:
             yield from _device(monitor, facts, places)
@@ -366,6 +385,25 @@ def _enabled(settings: Settings, facts: Facts, places: Places) -> Iterator[Repor
                     table=f"group.resource:{resource.name}",
                     key="unit",
                 )
+
+
+def agent_reports(agents: dict[str, tuple[AgentFault, ...]], loaded: Loaded) -> list[Report]:
+    """The faults of agents as reports."""
+    return list(_agents(agents, Places(loaded)))
+
+
+def _agents(agents: dict[str, tuple[AgentFault, ...]], places: Places) -> Iterator[Report]:
+    """Resource agents that are not there, and parameters that they do not take."""
+    for resource, faults in agents.items():
+        for fault in faults:
+            report = places.warn(
+                f"group resource {resource}",
+                f"{fault.key}: {fault.text}" if "." in fault.key else fault.text,
+                fault.mend,
+                table=f"group.resource:{resource}",
+                key=fault.key,
+            )
+            yield msgspec.structs.replace(report, severity=fault.severity)
 
 
 def _near_device(name: str, known: frozenset[str]) -> str:

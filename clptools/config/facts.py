@@ -20,6 +20,7 @@ from clptools import paths
 from clptools.common.foreign_files import check_script
 from clptools.common.ping import ping
 from clptools.common.system_bus import unit_name
+from clptools.config import agents
 from clptools.config.files import MAKE_AUTHKEY, how_bmc, how_snmp, read_secret
 from clptools.config.machine import clock_fault, managed, taken, watchdog_faults
 from clptools.config.scripts import scripts_of
@@ -35,10 +36,13 @@ def gather(
     bmc: dict[str, AccountFault] | None = None,
     folder: str = "",
     unechoed: frozenset[str] = frozenset(),
+    *,
+    validate: bool = False,
 ) -> Facts:
     """Looks at this machine.
 
-    `bmc` and `unechoed` are as in `Facts`; `folder` is where the configuration lies.
+    `bmc` and `unechoed` are as in `Facts`; `folder` is where the configuration lies; `validate`
+    is as in `agents.agent_faults`.
     """
     server = paths.server_name()
     files: dict[str, FileFault] = {}
@@ -46,7 +50,7 @@ def gather(
         if not (folder and is_replaced(folder, use.path)):
             _note(files, use.path, check_script)
     _note(files, paths.config_file(), _check_writers)
-    for path, mend in secret_files(settings):
+    for path, mend in (*secret_files(settings), *agents.secret_files(settings, server).items()):
         _note(files, path, partial(read_secret, mend=mend))
     return Facts(
         server=server,
@@ -62,6 +66,7 @@ def gather(
         watchdogs=watchdog_faults(),
         taken=taken(settings, server),
         managed=managed(settings, server),
+        agents=agents.agent_faults(settings, server, validate=validate),
         clock=clock_fault(),
     )
 

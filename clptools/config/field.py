@@ -45,6 +45,8 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     """Written in seconds, read into integer milliseconds."""
     by_server: bool = False
     """A table's keys are server names; the loader checks them."""
+    within: bool = False
+    """It is read from tables by server, into one whose keys are `SERVER/NAME`."""
     shape: str = "text"
     """How it stands in the file: `text`, `number`, `boolean`, `list`, `numbers`, `table`, or
     `text or table`."""
@@ -266,6 +268,62 @@ def table_of(what: str, item: Kind) -> Kind:
         return found
 
     return Kind(name=f"table of {what} to {item.name}", read=read, empty={}, shape="table")
+
+
+_PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*", re.ASCII)
+
+
+def parameters(own: re.Pattern[str]) -> Kind:
+    """What an agent is given: a table of text, numbers, true or false, read as text.
+
+    `own` matches the beginning of names that are not for the configuration.
+    """
+    item = text()
+
+    def read(value: object) -> Option | Fault:
+        if not isinstance(value, dict):
+            return Fault(
+                text=f"must be a table, not {toml_type(value)}", hint='Write { name = "…" }.'
+            )
+        found: dict[str, str] = {}
+        for name, one in value.items():
+            if not _PARAMETER.fullmatch(name) or len(name) > MAX_NAME_BYTES:
+                return Fault(text="is no name of a parameter", at=(name,))
+            if own.match(name):
+                return Fault(text="is set by clptools", hint="Leave it out.", at=(name,))
+            if isinstance(one, bool):
+                one = "true" if one else "false"
+            elif isinstance(one, (int, float)):
+                one = str(one)
+            got = item(one)
+            if isinstance(got, Fault):
+                return Fault(text=got.text, hint=got.hint, at=(name,))
+            found[name] = str(got)
+        return found
+
+    return Kind(name="table of parameter to value", read=read, empty={}, shape="table")
+
+
+def on_each(item: Kind) -> Kind:
+    """Tables of one kind by server, read as one table from `SERVER/NAME` to texts."""
+
+    def read(value: object) -> Option | Fault:
+        if not isinstance(value, dict):
+            return Fault(
+                text=f"must be a table, not {toml_type(value)}",
+                hint='Write { server = { name = "…" } }.',
+            )
+        found: dict[str, str] = {}
+        for server, one in value.items():
+            got = item(one)
+            if isinstance(got, Fault):
+                return Fault(text=got.text, hint=got.hint, at=(server, *got.at))
+            assert isinstance(got, dict)
+            found |= {f"{server}/{name}": text for name, text in got.items()}
+        return found
+
+    name = f"table of server to {item.name}"
+    return Kind(name=name, read=read, empty={}, by_server=True, within=True, shape="table")
 
 
 def per_server(item: Kind) -> Kind:

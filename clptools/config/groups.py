@@ -6,6 +6,7 @@ from graphlib import CycleError, TopologicalSorter
 
 import msgspec
 
+from clptools.common.ocf import ADDRESS, SERVICE, place
 from clptools.config import fields
 from clptools.config.field import near
 from clptools.config.servers import note_keepalive
@@ -16,8 +17,9 @@ from clptools.core.model.settings import Group, Resource, ServerGroup
 
 ALL_GROUPS = "All Groups"
 
-DEFAULT_ORDER = ("fip", "service", "exec")
-"""Without `depends`, a resource depends on those of its group whose type stands before its own."""
+_PLACES = {"fip": ADDRESS, "service": SERVICE, "exec": SERVICE + 10}
+"""Without `depends`, a resource depends on those of its group whose place is before its own;
+`ocf` has one for each agent."""
 
 REFUSED_GROUPS = {
     "cluster": "there is no management group: commands answer on every server",
@@ -183,9 +185,9 @@ class _Groups:
 
 
 def _rank(resource: Resource) -> int:
-    if resource.type in DEFAULT_ORDER:
-        return DEFAULT_ORDER.index(resource.type)
-    return DEFAULT_ORDER.index("service")
+    if resource.type == "ocf":
+        return place(str(resource.options.get("agent")))
+    return _PLACES.get(resource.type, SERVICE)
 
 
 def read_groups(

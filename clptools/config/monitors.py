@@ -25,6 +25,7 @@ from clptools.core.model.settings import (
     Option,
     QuietWindow,
     Recovery,
+    Resource,
     Server,
     ServerGroup,
     SnmpUser,
@@ -35,7 +36,7 @@ MONITOR_SCRIPTS = "monitor.s"
 """Folder under `scripts/` for the scripts of monitors, as in the original."""
 
 
-ACTIVE_TYPES = ("fipw", "pidw")
+ACTIVE_TYPES = ("fipw", "ocfw", "pidw")
 """Types that run only while their target is online, unless `timing` says otherwise."""
 
 
@@ -98,6 +99,33 @@ class _Monitors:
         if monitor.type == "userw":
             return self._user_mode(table, monitor)
         return monitor
+
+    def of_resources(self, read: list[Monitor]) -> list[Monitor]:
+        """The monitors that `monitor_interval` of `ocf` resources asks for, unless one of `read`
+        has the resource for its target."""
+        own = {monitor.target for monitor in read if monitor.type == "ocfw"}
+        found: list[Monitor] = []
+        for index, group in enumerate(self.around.groups):
+            for resource in group.resources:
+                interval_ms = resource.options.get("monitor_interval_ms")
+                if resource.type != "ocf" or not interval_ms or resource.name in own:
+                    continue
+                monitor = _of_resource(resource, group)
+                if self.names.is_taken(monitor.name):
+                    self._name_taken(index, group, resource, monitor.name)
+                else:
+                    found.append(monitor)
+        return found
+
+    def _name_taken(self, index: int, group: Group, resource: Resource, name: str) -> None:
+        self.source.say(
+            "error",
+            ("group", index, "resource"),
+            f"group.{group.name}.resource.{resource.name}.monitor_interval",
+            f"group resource {resource.name}: monitor_interval: the monitor that it makes would be "
+            f'called "{name}", as another one is.',
+            f'Rename that monitor, or write type = "ocfw", target = "{resource.name}" in it.',
+        )
 
     def _default_timing(self, table: Table, values: dict[str, Option]) -> None:
         """What watches a program or an address has nothing to watch where its target is not."""
@@ -283,6 +311,21 @@ class _Monitors:
                     table.error(key, f"group {group.name} has no server groups", hint)
 
 
+def _of_resource(resource: Resource, group: Group) -> Monitor:
+    """The monitor of an `ocf` resource: it is restarted here, and then its group fails over."""
+    options = resource.options
+    return Monitor(
+        name=f"{resource.name}w",
+        type="ocfw",
+        servers=group.servers,
+        interval_ms=int(str(options["monitor_interval_ms"])),
+        timeout_ms=int(str(options["monitor_timeout_ms"])),
+        timing="active",
+        target=resource.name,
+        recovery=Recovery(action=RecoveryStep.RESTART, target=resource.name),
+    )
+
+
 def read_monitors(
     source: Source,
     document: dict[str, object],
@@ -293,6 +336,7 @@ def read_monitors(
     monitors = _Monitors(source, registries, around)
     found = [monitors.read(table) for table in elements(source, document, "monitor")]
     read = [monitor for monitor in found if monitor is not None]
+    read += monitors.of_resources(read)
     if not monitors.userw and around.servers:
         read.append(_added_userw(source, registries, around))
     return tuple(read)

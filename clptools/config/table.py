@@ -228,6 +228,10 @@ class Names:
         self._lines[name] = table.source.lines.line((*table.path, "name"))
         return True
 
+    def is_taken(self, name: str) -> bool:
+        """Whether a table has that name."""
+        return name in self._lines
+
     def number(self, stem: str) -> str:
         """The first free `stem1`, `stem2`, ..."""
         index = 1

@@ -35,6 +35,11 @@ def options_of(
         name = field.name.removesuffix(ON_SERVERS)
         if name == field.name or name not in found:
             continue
+        if field.parse.within:
+            keys = found[field.option]
+            named = {key.partition("/")[0] for key in keys} if isinstance(keys, dict) else ()
+            known_servers(table, field.name, sorted(named), servers)
+            continue
         single, common = found.pop(field.option), found[name]
         if not isinstance(single, dict):
             continue

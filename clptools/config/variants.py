@@ -43,8 +43,11 @@ _NO_MIRROR = "there are no mirror disks"
 _REPLICATE = (
     "Let the storage or a program replicate the data, and start and stop that by service or exec."
 )
-_MOUNT = "Use type service with its systemd mount unit, or mount it in the script of an exec."
-_BY_SCRIPT = "Let the scripts of an exec resource do it."
+_MOUNT = (
+    "Use type ocf with the agent ocf:heartbeat:Filesystem (of a volume group: "
+    "ocf:heartbeat:LVM-activate)."
+)
+_BY_AGENT = "Use type ocf with an agent that does it (ls /usr/lib/ocf/resource.d/heartbeat)."
 _CHECK = "Let the script of a genw monitor check it."
 _LINK = "Use lankhb or lanhb for a network, bmchb for the BMCs, witnesshb for a witness server."
 
@@ -57,15 +60,13 @@ _LINKS = {
 }
 _RESOURCES = {
     **dict.fromkeys(("md", "hd"), (_NO_MIRROR, _REPLICATE)),
-    **dict.fromkeys(
-        ("disk", "nas", "volmgr"), ("disks are not mounted by a resource of their own", _MOUNT)
-    ),
+    **dict.fromkeys(("disk", "nas", "volmgr"), ("is no type of its own", _MOUNT)),
     "vip": ("addresses outside of the network are not carried", "Use fip, or an exec."),
-    "vm": ("virtual machines are not carried", _BY_SCRIPT),
-    "ddns": ("name servers are not told", _BY_SCRIPT),
+    "vm": ("is no type of its own", "Use type ocf with the agent ocf:heartbeat:VirtualDomain."),
+    "ddns": ("is no type of its own", "Use type ocf with the agent ocf:heartbeat:dnsupdate."),
     **dict.fromkeys(
         ("awseip", "awsvip", "awsdns", "azurepp", "azuredns", "gcvip", "gcdns", "ocvip"),
-        ("addresses and names of clouds are not carried", _BY_SCRIPT),
+        ("is no type of its own", _BY_AGENT),
     ),
 }
 _MONITORS = {

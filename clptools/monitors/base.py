@@ -8,7 +8,7 @@ from typing import Protocol
 
 import msgspec
 
-from clptools.core.model.settings import Monitor, Settings
+from clptools.core.model.settings import Monitor, Resource, Settings
 
 
 class Status(StrEnum):
@@ -65,6 +65,9 @@ class MonitorContext(msgspec.Struct, frozen=True, kw_only=True):
     check_bmc: Callable[[], Awaitable[str]] | None = None
     """Asks this server's own BMC whether it works; returns a remark or raises `ClpError`.
     None: this server has no BMC."""
+    check_resource: Callable[[str, Resource, int], Awaitable[Verdict]] | None = None
+    """Asks a resource's own type whether it works: by group, resource, and time-out in ms; may
+    raise `ClpError` or `OSError`.  None: no type is there to be asked."""
 
 
 class MonitorModule(Protocol):

@@ -31,6 +31,7 @@ VARIANTS: dict[str, str] = {
     "bmcw": "clptools.monitors.bmcw",
     "diskw": "clptools.monitors.diskw",
     "fipw": "clptools.monitors.fipw",
+    "ocfw": "clptools.monitors.ocfw",
 }
 
 FIELDS: dict[str, tuple[Field, ...]] = {
@@ -122,4 +123,5 @@ FIELDS: dict[str, tuple[Field, ...]] = {
         ),
     ),
     "fipw": (),
+    "ocfw": (),
 }

@@ -131,6 +131,11 @@ def product_environment() -> dict[str, str]:
     }
 
 
+def is_under_way(server: str, place: str) -> bool:
+    """Whether an operation on `place` (`group/resource`) runs or waits."""
+    return (server, place) in _under_way
+
+
 class _Operation:
     """An operation that runs, or waits for earlier ones."""
 

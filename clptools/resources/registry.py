@@ -5,14 +5,21 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
+from clptools.common.ocf import OWN_NAMES, named
 from clptools.config.field import (
     BOOLEAN,
     NETWORK,
+    PATH,
     SCRIPT,
     Field,
+    checked,
     integer,
+    on_each,
     one_or_per_server,
+    parameters,
     per_server,
+    seconds,
+    table_of,
     text,
 )
 from clptools.core.model.settings import Resource, Settings
@@ -32,11 +39,15 @@ if TYPE_CHECKING:
 VARIANTS = {
     "exec": "clptools.resources.exec",
     "fip": "clptools.resources.fip",
+    "ocf": "clptools.resources.ocf",
     "service": "clptools.resources.service",
 }
 
 _SECTION = "group.resource"
 _INTERFACE = text(max_bytes=15, min_bytes=1, what="interface")
+
+AGENT = checked(named, "ocf:PROVIDER:TYPE")
+PARAMETERS = parameters(OWN_NAMES)
 
 FIELDS: dict[str, tuple[Field, ...]] = {
     "exec": (
@@ -133,6 +144,62 @@ FIELDS: dict[str, tuple[Field, ...]] = {
             help="Whether the network is asked first if somebody has the address already. Whoever "
             "answers is asked again for up to 60 s; in the name of a server that is proven powered "
             "off it is taken all the same.",
+        ),
+    ),
+    "ocf": (
+        Field(
+            section=_SECTION,
+            name="agent",
+            parse=AGENT,
+            required=True,
+            help="The resource agent, as it is installed on every server of the group.",
+        ),
+        Field(
+            section=_SECTION,
+            name="parameters",
+            parse=PARAMETERS,
+            default={},
+            help="What the agent is given, by the names of its meta-data.",
+        ),
+        Field(
+            section=_SECTION,
+            name="parameters_on",
+            parse=on_each(PARAMETERS),
+            default={},
+            help="Parameters of single servers, in place of those or beside them: "
+            '{ server2 = { nic = "eth3" } }.',
+        ),
+        Field(
+            section=_SECTION,
+            name="parameters_from",
+            parse=table_of("parameter", PATH),
+            default={},
+            help="Files with the values of parameters that nobody may see, such as passwords, "
+            "mode 0400 on every server.",
+        ),
+        Field(
+            section=_SECTION,
+            name="monitor_interval",
+            parse=seconds(0, 86_400),
+            default=0,
+            help="Time between two runs of its monitor while it is online; 0: none. They are those "
+            "of a monitor of type ocfw and of the resource's name with a w behind it, which "
+            "restarts the resource, and then fails its group over; write a monitor of type ocfw "
+            "for another recovery.",
+        ),
+        Field(
+            section=_SECTION,
+            name="monitor_timeout",
+            parse=seconds(1, 86_400),
+            default=60,
+            help="How long one run of its monitor may take; longer is a failure.",
+        ),
+        Field(
+            section=_SECTION,
+            name="depth",
+            parse=integer(0, 1000),
+            default=0,
+            help="How thorough its monitor is (OCF_CHECK_LEVEL); 0 is the ordinary one.",
         ),
     ),
     "service": (

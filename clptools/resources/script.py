@@ -51,6 +51,14 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     """From TERM to KILL, of this script and of one that it supersedes."""
     background: bool = False
     """It is not waited for: it goes on by itself, and no later script of its name ends it."""
+    arguments: tuple[str, ...] = ()
+    variables: dict[str, str] = {}
+    """Further variables, which go before ours (`PATH`): of a program that is not the operator's."""
+    label: str = ""
+    """Begins each of its lines in the log: which action of a program it is."""
+    quiet: bool = False
+    """It is run again and again: its lines go to the log only if it fails, and it gets no place
+    of its own."""
 
 
 class ScriptResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +75,8 @@ class ScriptResult(msgspec.Struct, frozen=True, kw_only=True):
     """One sentence for people, with the last line it wrote."""
     tail: tuple[str, ...] = ()
     """Its last lines."""
+    superseded: bool = False
+    """It was ended for another script of its name."""
 
 
 class _Process:
@@ -225,9 +235,11 @@ class ScriptRunner:
             raise ClpError(
                 ExitCode.FAILED, f"{script.name}: {fault.filename}: {fault.strerror}"
             ) from fault
-        name = script.name
+        name, label = script.name, f"{script.label}: " if script.label else ""
         try:
-            pipe = OutputPipe(lambda line: self._log(name, line))
+            pipe = OutputPipe(
+                lambda line: None if script.quiet else self._log(name, f"{label}{line}")
+            )
         except OSError as fault:
             self._forget_entry(entry)
             raise _cannot_be_run(script, fault) from fault
@@ -235,11 +247,11 @@ class ScriptRunner:
             # Popen takes vfork here (no preexec_fn, no other user), so a large agent costs
             # nothing; asyncio's own would add a thread or a child watcher.
             popen = subprocess.Popen(
-                [script.path],
+                [script.path, *script.arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=pipe.writer,
                 stderr=pipe.writer,
-                env=environment(script.environment) | {"CLP_RUN_ID": token},
+                env=environment(script.environment) | script.variables | {"CLP_RUN_ID": token},
                 cwd=os.path.dirname(script.path),
                 start_new_session=True,
                 umask=0o022,
@@ -258,7 +270,9 @@ class ScriptRunner:
             raise _cannot_be_run(script, fault) from fault
         if self._shielded:
             _unshield(popen.pid)
-        self._place(name, popen.pid)
+        if not script.quiet:
+            # What is run every few seconds would fill the journal of systemd with its scopes.
+            self._place(name, popen.pid)
         self._running[name] = process
         # Without this the next agent still finds the script by its token.
         with contextlib.suppress(OSError):
@@ -314,6 +328,9 @@ class ScriptRunner:
             how += f", but is still there (pid {process.popen.pid})"
         tail = process.pipe.output.tail
         said = f': "{tail[-1]}"' if tail and code != 0 else ""
+        if script.quiet and code != 0:
+            for line in tail:
+                self._log(script.name, f"{script.label}: {line}" if script.label else line)
         return ScriptResult(
             ok=code == 0 and not timed_out and not process.superseded,
             timed_out=timed_out,
@@ -321,6 +338,7 @@ class ScriptRunner:
             killable=killable,
             text=f"{script.path} {how}{said}",
             tail=tail,
+            superseded=process.superseded,
         )
 
     def _forget(self, process: _Process) -> None:

@@ -37,6 +37,7 @@ STRUCTS: dict[str, type[msgspec.Struct]] = {
     "Hardware": messages.HardwareView,
     "FileFault": machine.FileFault,
     "AccountFault": machine.AccountFault,
+    "AgentFault": machine.AgentFault,
     "Facts": machine.Facts,
     "ServerFacts": machine.ServerFacts,
     "Event": messages.EventRecord,

@@ -85,7 +85,7 @@ CASES = {
     ),
     "a mount, with what does it": (
         resources('type = "disk"\nname = "disk1"'),
-        ["group.g.resource.disk1.type", "not mounted by a resource", "mount unit"],
+        ["group.g.resource.disk1.type", "is no type of its own", "ocf:heartbeat:Filesystem"],
     ),
     "a monitor of mirror disks": (
         TWO + '[[monitor]]\ntype = "mdw"\n',

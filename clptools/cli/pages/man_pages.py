@@ -140,6 +140,29 @@ _VARIABLES = (
     ("CLP_DISK", "SUCCESS: there is no disk resource that could have failed."),
     ("CLP_PATH, CLP_VERSION_FULL, CLP_VERSION_MAJOR, CLP_OSNAME, CLP_OSVER", "The same for all."),
 )
+_AGENTS = (
+    (
+        "A group resource of type ocf is run by a resource agent of the OCF standard, as it is "
+        "installed on every server (/usr/lib/ocf/resource.d/PROVIDER/TYPE; Debian's package "
+        "resource-agents). The file has to be root's alone. What the "
+        "agent takes is in its meta-data: clpcfchk compares the parameters with it, clpcfset add "
+        "resource GROUP ocf NAME agent=AGENT names those that it needs."
+    ),
+    (
+        "A start that fails with status 2 to 5 fails on that server until it is mended there, one "
+        "with 6 on every server; any other one may succeed elsewhere. A stop that ends with "
+        "anything but 0 leaves the group held: the resource may be active. Where the software of "
+        "an agent is not installed, and it started nothing since the boot, nothing is stopped."
+    ),
+    (
+        "Agents that call crm_attribute, crm_master, attrd_updater or crm_node get stand-ins: what "
+        "they set they can read on the same server until its next boot, and nothing else goes by "
+        "it. Agents that cannot work without Pacemaker are refused, with the reason. Nothing is "
+        "promoted, and migrate_to is not used: it makes a resource active on a server to which the "
+        "group was not granted."
+    ),
+)
+
 _REDFISH = (
     (
         'A BMC with protocol = "redfish" is asked over one HTTPS connection that is kept. The '
@@ -261,6 +284,9 @@ def config_page(registries: Registries) -> str:
     lines.append(".SH TABLES")
     for heading, fields in sections(registries):
         lines += [f".SS {text(heading)}", *_keys(fields)]
+    lines.append(".SH RESOURCE AGENTS")
+    for paragraph in _AGENTS:
+        lines += [".PP", text(paragraph)]
     lines.append(".SH REDFISH")
     for paragraph in _REDFISH:
         lines += [".PP", text(paragraph)]

@@ -15,6 +15,7 @@ import msgspec
 
 from clptools.cli.render.status import COMMENTS, FOOTER, NP_COMMENTS
 from clptools.cli.render.text import clean
+from clptools.common.ocf import parameters_shown
 from clptools.config.load import Alert
 from clptools.config.quiet_window import in_text
 from clptools.core.model.options import WatchdogOptions, read
@@ -114,6 +115,9 @@ def configuration_fields(
         found = [msgspec.to_builtins(one) for one in objects(settings)]
         for one in found:
             one.pop("communities", None)
+            if kind is Kind.RESOURCE and one["type"] == "ocf":
+                one["options"]["parameters"] = parameters_shown(one["options"])
+                one["options"].pop("parameters_on", None)
         fields[key] = [one for one in found if name in ("", one["name"])]
     return fields
 
@@ -302,7 +306,10 @@ def _resource_lines(group: Group, resource: Resource, detail: bool) -> Lines:
         of_it = f" ({server})" if server else ""
         yield "IP Address", f"{host}{of_it}"
         yield "Prefix Length", f"{prefix}{of_it}"
-    yield from _options(options, RESOURCE_KEYS)
+    if resource.type == "ocf":
+        yield from _agent_lines(options)
+    else:
+        yield from _options(options, RESOURCE_KEYS)
     if not detail:
         return
     yield "Depends On", ", ".join(resource.depends)
@@ -311,6 +318,14 @@ def _resource_lines(group: Group, resource: Resource, detail: bool) -> Lines:
     yield "Activation Retry Threshold", str(resource.start_retries)
     yield "Failover Threshold", str(resource.failover_on_failure)
     yield "Final Action", resource.final_action
+
+
+def _agent_lines(options: dict[str, Option]) -> Lines:
+    """The agent and what it is given, without what nobody should see."""
+    yield "Agent", str(options.pop("agent"))
+    for name, value in parameters_shown(options).items():
+        yield "Parameter", f"{name} = {value}"
+    yield from _options({k: v for k, v in options.items() if not k.startswith("parameters")})
 
 
 def _monitors(settings: Settings, detail: bool) -> Iterator[Section]:

@@ -21,6 +21,17 @@ class AccountFault(msgspec.Struct, frozen=True, kw_only=True):
     """It may read the power all the same."""
 
 
+class AgentFault(msgspec.Struct, frozen=True, kw_only=True):
+    """What is wrong with the agent of a resource, or with what it is given, and the mend."""
+
+    key: str
+    """The key of the resource that it is about: `agent`, `parameters.device`."""
+    text: str
+    mend: str = ""
+    severity: str = "warning"
+    """`error`, `warning` or `note`."""
+
+
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """One machine."""
 
@@ -51,6 +62,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     that does."""
     managed: dict[str, str] = {}
     """`fip` resource -> `systemd-networkd configures eth0`: what may take its address away."""
+    agents: dict[str, tuple[AgentFault, ...]] = {}
+    """`ocf` resource -> what is wrong with its agent here."""
     clock: str = ""
     """Why its clock is not synchronised; empty: it is, or that cannot be told."""
 

@@ -1,0 +1,289 @@
+"""`ocf`: a resource agent of the OCF standard, as it is installed.
+
+Its start, stop and monitor are run as scripts are: in a process group of their own, with a
+deadline, and one at a time for each resource.  A stop that does not end well means that the
+resource may be active, and an agent whose software is not installed can run nothing.
+`clptools.common.ocf` knows what agents are given and what their exit statuses mean.
+
+An agent's own `migrate_to` is not used: it makes the resource active on another server, which no
+grant has cleared (`core/groups/migration.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from enum import StrEnum
+
+import msgspec
+
+from clptools import paths
+from clptools.common import ocf
+from clptools.common.ocf import Agent, Call, Severity, Status
+from clptools.config.files import read_secret
+from clptools.core.model.options import VariantOptions, read
+from clptools.core.model.settings import Resource
+from clptools.faults import ClpError, ExitCode
+from clptools.resources.operations import (
+    ResourceContext,
+    ResourceOutcome,
+    is_under_way,
+    product_environment,
+    script_environment,
+)
+from clptools.resources.script import (
+    FORCED_GRACE_MS,
+    GRACE_MS,
+    Script,
+    ScriptResult,
+    environment,
+)
+
+TOOLS = os.path.join(os.path.dirname(__file__), "pacemaker_tools")
+"""Stand-ins for Pacemaker's commands; the README there says what they do."""
+MEND_SECRET = "Write the value of the parameter into it, mode 0400."
+
+
+class Options(VariantOptions, frozen=True, kw_only=True):
+    """The agent, and what it is given."""
+
+    agent: str
+    parameters: dict[str, str] = {}
+    parameters_on: dict[str, str] = {}
+    """Those of single servers, by `SERVER/NAME`."""
+    parameters_from: dict[str, str] = {}
+    """Parameter -> file with its value, which never shows."""
+    monitor_interval_ms: int = 0
+    monitor_timeout_ms: int = 60_000
+    depth: int = 0
+
+
+class State(StrEnum):
+    """What a monitor found."""
+
+    ACTIVE = "active"
+    DEGRADED = "degraded"
+    INACTIVE = "inactive"
+    """It does not run, and was stopped cleanly or never started."""
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+    """An operation on the resource is under way, and tells more."""
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """The state of a resource, and why."""
+
+    state: State
+    text: str = ""
+    timed_out: bool = False
+
+
+async def start(resource: Resource, context: ResourceContext) -> ResourceOutcome:
+    """Run the agent's start; what fails and is to be tried again is stopped first."""
+    agent = _Agent(resource, context)
+    _mark(context.group, resource.name)
+    result = await agent.run("start", resource.start_timeout_ms)
+    if result.exit_status == Status.SUCCESS:
+        return ResourceOutcome(ok=True, text=f"{agent.name} has started it")
+    outcome = agent.failure("start", result)
+    # Otherwise its stop is what the group's own stop begins with.
+    if resource.start_retries and not result.superseded:
+        stopped = await agent.run("stop", resource.stop_timeout_ms)
+        if stopped.exit_status != Status.SUCCESS:
+            context.log(f"after a failed start, {agent.failure('stop', stopped).text}")
+    return outcome
+
+
+async def stop(resource: Resource, context: ResourceContext) -> ResourceOutcome:
+    """Run the agent's stop; whatever is not a success means that it may be active."""
+    agent = _Agent(resource, context)
+    if not _is_marked(context.group, resource.name):
+        # A purge: it was not started since the boot, as far as is known.
+        reason = await agent.cannot_run(resource.stop_timeout_ms)
+        if reason:
+            return ResourceOutcome(ok=True, text=reason)
+    result = await agent.run("stop", resource.stop_timeout_ms)
+    if result.exit_status == Status.SUCCESS:
+        _unmark(context.group, resource.name)
+        return ResourceOutcome(ok=True, text=f"{agent.name} has stopped it")
+    return agent.failure("stop", result)
+
+
+async def monitor(resource: Resource, context: ResourceContext, timeout_ms: int) -> Health:
+    """Run the agent's monitor on a resource that is online here."""
+    options = read(Options, resource.options)
+    return await _monitored(
+        resource, context, timeout_ms, max(1, options.monitor_interval_ms), options.depth
+    )
+
+
+async def probe(resource: Resource, context: ResourceContext, timeout_ms: int) -> Health:
+    """Run the agent's monitor where the resource should not be active."""
+    return await _monitored(resource, context, timeout_ms, 0, 0)
+
+
+def warm_up() -> None:
+    """Collect the variables that every script gets."""
+    environment(product_environment())
+
+
+async def _monitored(
+    resource: Resource, context: ResourceContext, timeout_ms: int, interval_ms: int, depth: int
+) -> Health:
+    agent = _Agent(resource, context)
+    if is_under_way(context.server, agent.place):
+        return Health(state=State.UNKNOWN)
+    result = await agent.run("monitor", timeout_ms, interval_ms=interval_ms, depth=depth)
+    status = result.exit_status
+    if result.superseded:
+        return Health(state=State.UNKNOWN)
+    if status in (Status.DEGRADED, Status.DEGRADED_PROMOTED):
+        return Health(state=State.DEGRADED, text=agent.said("monitor", result))
+    if status in ocf.ACTIVE:
+        return Health(state=State.ACTIVE)
+    is_probe = interval_ms == 0
+    none = status == Status.NOT_RUNNING or (is_probe and status == Status.NOT_INSTALLED)
+    return Health(
+        state=State.INACTIVE if none else State.FAILED,
+        text=agent.said("monitor", result),
+        timed_out=result.timed_out,
+    )
+
+
+class _Agent:
+    """The agent of one resource, called for one operation."""
+
+    def __init__(self, resource: Resource, context: ResourceContext) -> None:
+        self._resource = resource
+        self._context = context
+        self._options = read(Options, resource.options)
+        self._agent: Agent = ocf.named(self._options.agent)
+        self._given = ocf.on_server(
+            self._options.parameters, self._options.parameters_on, context.server
+        )
+        self.name = str(self._agent)
+        self.place = f"{context.group}/{resource.name}"
+
+    async def run(
+        self, action: str, timeout_ms: int, *, interval_ms: int = 0, depth: int = 0
+    ) -> ScriptResult:
+        """Call it.  Raises ClpError: it is not there, may not be run, or lacks a secret."""
+        path = ocf.checked(self._agent)
+        refused = ocf.refusal(self._agent, self._given)
+        if refused is not None:
+            raise ClpError(
+                ExitCode.REFUSED, f"{self.name} cannot work here: {refused[0]}", refused[1]
+            )
+        call = Call(
+            agent=self._agent,
+            instance=self._resource.name,
+            action=action,
+            parameters=await self._parameters(),
+            timeout_ms=timeout_ms,
+            interval_ms=interval_ms,
+            depth=depth,
+            server=self._context.server,
+            tools=TOOLS,
+        )
+        ocf.make_state_folder()
+        return await self._context.run(
+            Script(
+                name=self.place,
+                path=path,
+                arguments=(action,),
+                timeout_ms=timeout_ms,
+                environment=script_environment(self._resource, self._context),
+                variables=ocf.environment(call),
+                label=action,
+                quiet=action == "monitor",
+                grace_ms=FORCED_GRACE_MS if self._context.forced else GRACE_MS,
+            )
+        )
+
+    async def cannot_run(self, timeout_ms: int) -> str:
+        """Why it can run nothing on this server, so needs no stop; empty: it may."""
+        try:
+            ocf.checked(self._agent)
+        except ClpError as fault:
+            return f"{fault.message}, so it does not run"
+        if ocf.refusal(self._agent, self._given) is not None:
+            return f"{self.name} is never started"
+        if self._context.forced:
+            return ""
+        result = await self.run("monitor", timeout_ms)
+        if result.exit_status == Status.NOT_INSTALLED:
+            return f"{self.said('monitor', result)}, so it does not run"
+        return ""
+
+    def failure(self, action: str, result: ScriptResult) -> ResourceOutcome:
+        """The outcome of an action that failed."""
+        return ResourceOutcome(
+            ok=False,
+            timed_out=result.timed_out,
+            text=f"{self.said(action, result)}{self._follows(action, result)}",
+        )
+
+    def said(self, action: str, result: ScriptResult) -> str:
+        """How it ended, with the reason that it gave."""
+        if result.exit_status is None:
+            return result.text
+        reason = ocf.last_reason(result.tail) or (result.tail[-1] if result.tail else "")
+        quoted = f': "{reason}"' if reason else ""
+        return f"{self.name}: {action} ended with {ocf.meaning(result.exit_status)}{quoted}"
+
+    def _follows(self, action: str, result: ScriptResult) -> str:
+        if action == "stop":
+            return "; it may still be active"
+        match ocf.severity(result.exit_status):
+            case Severity.HARD:
+                return "; on this server it cannot start until that is mended"
+            case Severity.FATAL:
+                return "; it can start on no server until that is mended"
+        return ""
+
+    async def _parameters(self) -> dict[str, str]:
+        files = self._options.parameters_from
+        if not files:
+            return self._given
+        # A disk may hang, and must not hold the loop.
+        return self._given | await asyncio.to_thread(_secrets, files)
+
+
+def _secrets(files: dict[str, str]) -> dict[str, str]:
+    """The values of parameters that are in files.  Raises ClpError."""
+    found: dict[str, str] = {}
+    for name, path in files.items():
+        try:
+            value = read_secret(path, MEND_SECRET).decode().rstrip("\n")
+        except UnicodeDecodeError:
+            raise ClpError(ExitCode.FAILED, f"{path}: not text", MEND_SECRET) from None
+        if "\0" in value:
+            raise ClpError(ExitCode.FAILED, f"{path}: not text", MEND_SECRET)
+        found[name] = value
+    return found
+
+
+# -------------------------------------------------------------------------------- marks
+
+
+def _mark_file(group: str, resource: str) -> str:
+    """Is there from a start until a stop that ended well; it ends with the boot."""
+    return os.path.join(paths.run_dir(), "ocf", group, resource)
+
+
+def _mark(group: str, resource: str) -> None:
+    file = _mark_file(group, resource)
+    # Without it a later stop asks first whether the software is there.
+    with contextlib.suppress(OSError):
+        os.makedirs(os.path.dirname(file), 0o755, exist_ok=True)
+        os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
+
+
+def _is_marked(group: str, resource: str) -> bool:
+    return os.path.exists(_mark_file(group, resource))
+
+
+def _unmark(group: str, resource: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(_mark_file(group, resource))

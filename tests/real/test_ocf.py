@@ -1,0 +1,158 @@
+"""Real agents with resource agents of Debian: a disk, an address and a service on two servers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.real.cluster import Cluster, Node, until
+
+pytestmark = [pytest.mark.root, pytest.mark.slow]
+
+RESOURCES = """
+[[group.resource]]
+type = "exec"
+name = "exec1"
+timeout = 60
+
+[[group.resource]]
+type = "ocf"
+name = "service1"
+agent = "ocf:heartbeat:Dummy"
+monitor_interval = 1
+
+[[group.resource]]
+type = "ocf"
+name = "address1"
+agent = "ocf:heartbeat:IPaddr2"
+parameters = {{ ip = "192.168.0.77", cidr_netmask = 24, nic = "eth1" }}
+timeout = 60
+monitor_interval = 5
+
+[[group.resource]]
+type = "ocf"
+name = "disk1"
+agent = "ocf:heartbeat:Filesystem"
+parameters = {{ device = "{device}", directory = "{directory}", fstype = "ext4" }}
+timeout = 60
+monitor_interval = 5
+depth = 20
+"""
+
+
+def _directory(node: Node) -> Path:
+    return node.cluster.folder / "mnt"
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Iterator[str]:
+    """A file system that all servers see, as on shared storage."""
+    needed = ("mkfs.ext4", "losetup", "modprobe")
+    if not os.path.exists("/usr/lib/ocf/resource.d/heartbeat/Filesystem"):
+        pytest.skip("NOT TESTED: not installed: resource-agents")
+    if any(shutil.which(tool) is None for tool in needed):
+        pytest.skip(f"NOT TESTED: one is not installed: {', '.join(needed)}")
+    image = tmp_path / "disk.img"
+    with open(image, "wb") as file:
+        file.truncate(16 << 20)
+    subprocess.run(["mkfs.ext4", "-q", "-F", image], check=True)
+    done = subprocess.run(["losetup", "-f", "--show", image], capture_output=True, text=True)
+    if done.returncode != 0:
+        pytest.skip(f"NOT TESTED: no loop device: {done.stderr.strip()}")
+    yield done.stdout.strip()
+    subprocess.run(["losetup", "-d", done.stdout.strip()], check=False)
+
+
+@pytest.fixture
+def cluster(device: str) -> Iterator[Cluster]:
+    with Cluster() as made:
+        resources = RESOURCES.format(device=device, directory=made.folder / "mnt")
+        made.configure(made.toml(resources=resources))
+        made.start()
+        yield made
+        made.assert_never_two()
+
+
+def inside(node: Node, command: str) -> str:
+    """A shell command that sees the mounts of the node's agent."""
+    pid = subprocess.run(
+        ["pgrep", "-f", f"{node.cluster.bin}/clpnode"], capture_output=True, text=True
+    ).stdout.split()
+    mine = next(p for p in pid if f"CLP_SERVER={node.name}".encode() in _environment(p))
+    done = subprocess.run(
+        ["nsenter", "-t", mine, "-m", "-n", "sh", "-c", command], capture_output=True, text=True
+    )
+    return done.stdout.strip()
+
+
+def _environment(pid: str) -> list[bytes]:
+    return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+
+
+def has_all(node: Node) -> bool:
+    """Whether the disk, the address and the service are there."""
+    mounted = inside(node, f"grep -c ' {_directory(node)} ' /proc/self/mounts")
+    state = node.root / "run/resource-agents/Dummy-service1.state"
+    return mounted == "1" and "192.168.0.77/24" in node.addresses() and state.exists()
+
+
+def has_none(node: Node) -> bool:
+    mounted = inside(node, f"grep -c ' {_directory(node)} ' /proc/self/mounts")
+    state = node.root / "run/resource-agents/Dummy-service1.state"
+    return mounted == "0" and "192.168.0.77" not in node.addresses() and not state.exists()
+
+
+def other_of(node: Node) -> Node:
+    return next(one for one in node.cluster if one is not node)
+
+
+def test_storage_address_and_service_move_with_their_data(cluster: Cluster) -> None:
+    first = cluster.online(timeout_s=60)
+    second = other_of(first)
+    assert has_all(first) and has_none(second)
+    inside(first, f"echo one >>{_directory(first)}/data")
+    first.ok(f"clpgrp -m failover1 -a {second.name}", timeout_s=120)
+    until("it is there", lambda: cluster.online() is second)
+    assert has_all(second) and has_none(first)
+    assert inside(second, f"cat {_directory(second)}/data") == "one"
+    # A fault of the hardware moves it back.
+    inside(second, f"echo two >>{_directory(second)}/data")
+    cluster.trap(second)
+    until("it is back", lambda: cluster.online(timeout_s=60) is first)
+    assert has_all(first) and has_none(second)
+    assert inside(first, f"cat {_directory(first)}/data") == "one\ntwo"
+    shown = first.ok("clpstat --rsc")
+    assert "ocf:heartbeat:Filesystem" in shown and "ip = 192.168.0.77" in shown
+
+
+def test_a_service_that_is_gone_is_started_again_in_place(cluster: Cluster) -> None:
+    node = cluster.online(timeout_s=60)
+    state = node.root / "run/resource-agents/Dummy-service1.state"
+    state.unlink()
+    until("its monitor found it, and it runs again", lambda: state.exists())
+    assert cluster.online(timeout_s=60) is node and has_all(node)
+    assert "restarts service1 because of service1w" in node.ok("clpstat --explain service1w")
+    assert "failover1/service1: monitor: " in node.log()
+    # Only what depends on it was stopped with it.
+    words = [line.split()[0] for line in cluster.diary.read_text().splitlines()]
+    assert words[-3:] == ["begin", "end", "begin"]
+
+
+def test_a_disk_that_cannot_be_mounted_is_tried_elsewhere_and_the_story_quotes_why(
+    cluster: Cluster, device: str
+) -> None:
+    first = cluster.online(timeout_s=60)
+    second = other_of(first)
+    # Of the two servers one finds no block device there.
+    inside(second, f"mount --bind /dev/null {device}")
+    first.run(f"clpgrp -m failover1 -a {second.name}", timeout_s=120)
+    until("it came back", lambda: cluster.online(timeout_s=60) is first)
+    until(
+        "it is told why",
+        lambda: "ocf:heartbeat:Filesystem: start ended with" in second.alerts(),
+    )
