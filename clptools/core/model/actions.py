@@ -77,6 +77,8 @@ class ReadPower(ActionBase, tag="read-power", frozen=True, kw_only=True):
     question, and an "off" is told once 50 ms have shown that no answer comes."""
     keep: bool = True
     """The session stays open; else it ends with the answer, as a BMC has few."""
+    agents: bool = False
+    """Fence agents are asked as well where no BMC answers, also those without `poll`."""
 
 
 class Fence(ActionBase, tag="fence", frozen=True, kw_only=True):

@@ -36,9 +36,10 @@ class ServerReadsOff(Notice, frozen=True):
 
     entry = Entry("nm", 2, WARN)
     about = ("server",)
-    says = "The BMC of {server} read power off."
+    says = "The {means} of {server} read power off."
 
     server: str
+    means: str = "BMC"
 
 
 class ServerLost(Notice, frozen=True):

@@ -79,7 +79,7 @@ class StopFailed(msgspec.Struct, frozen=True):
 
 
 class Fencing:
-    """Powers off by BMC the servers that cannot be cleared otherwise."""
+    """Powers off by BMC, or fence agent, the servers that cannot be cleared otherwise."""
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ class Fencing:
         failed: list[StopFailed] = []
         for server in step.settings.servers:
             p = self.peers.get(server.name)
-            if p is None or server.bmc is None:
+            if p is None or not server.has_power_control:
                 continue
             if p.fence.since != NEVER:
                 ended = self._end(server.name, p)
@@ -151,7 +151,9 @@ class Fencing:
     def _order(self, name: str, p: PeerState, stake: Stake) -> None:
         """Gives the next order, if it may leave now."""
         step, fence = self.step, p.fence
-        if fence.ordered_at != NEVER and step.now - fence.ordered_at < _ORDER_STUCK_MS:
+        server = step.settings.server(name)
+        stuck_ms = _ORDER_STUCK_MS + (server.order_ms if server is not None else 0)
+        if fence.ordered_at != NEVER and step.now - fence.ordered_at < stuck_ms:
             return
         if step.now < fence.again_at:
             return
@@ -176,7 +178,9 @@ class Fencing:
         if bmc.power != PowerState.ON or (self.peers.is_out(name) and not p.fence.wanted_by):
             return False
         steady = bmc.answers_since != NEVER and step.now - bmc.answers_since >= _STEADY_MS
-        if not steady or step.now - bmc.at > _STEADY_MS:
+        # A fence agent that takes seconds to answer has the next answer as late.
+        late_ms = bmc.latency_ms if bmc.by else 0
+        if not steady or step.now - bmc.at > _STEADY_MS + late_ms:
             return False
         if p.fence.wanted_by:
             return True  # a person wants it off, heard or not
@@ -201,7 +205,12 @@ class Fencing:
             word = BmcAction.POWER_OFF
         p.fence = ForcedStopState(since=step.now, wanted_by=user, text=say.fence_under_way)
         why = say.why_fenced(step.now - p.heard_at, user)
-        step.notice(notices.ForcedStopBegins(name, word, why))
+        step.notice(notices.ForcedStopBegins(name, word, why, self._means(name)))
+
+    def _means(self, name: str) -> str:
+        """What stops it, in words."""
+        server = self.step.settings.server(name)
+        return (server.power_by if server is not None else "") or "BMC"
 
     def _end(self, name: str, p: PeerState) -> StopFailed | None:
         """Ends a forced stop that is through, not wanted any more, or over its time."""
@@ -217,7 +226,7 @@ class Fencing:
             sent = fence.sent_at != NEVER
             self._over(p, say.fence_done, step.times.boot_ms)
             ended = notices.ForcedStopDone if sent else notices.ForcedStopNotNeeded
-            step.notice(ended(name))
+            step.notice(ended(name, self._means(name)))
             two = len(step.settings.servers) == 2
             again = forced.action in (BmcAction.RESET, BmcAction.POWER_CYCLE) and not (
                 two or fence.wanted_by
@@ -242,7 +251,8 @@ class Fencing:
     def _failed(self, name: str, p: PeerState, fence: ForcedStopState) -> StopFailed:
         step = self.step
         why = fence.text if fence.text != say.fence_under_way else ""
-        why = why or say.still_on(step.settings.forced_stop.timeout_ms, p.bmc.error, p.bmc.doubt)
+        timeout_ms = step.settings.forced_stop.timeout_ms
+        why = why or say.still_on(self._means(name), timeout_ms, p.bmc.error, p.bmc.doubt)
         self._over(p, why, _RETRY_MS)
         step.changed(Change.DECISIONS)
         return StopFailed(name, why)
@@ -260,7 +270,7 @@ class Fencing:
         p = self.peers.get(event.server)
         if p is None or event.action == BmcOrder.POWER_ON:
             if p is not None and not event.sent:
-                why = event.error or say.not_switched_on
+                why = event.error or say.not_switched_on(self._means(event.server))
                 step.notice(notices.ForcedStopStaysOff(event.server, why))
             return None
         p.fence.ordered_at = NEVER
