@@ -99,6 +99,11 @@ def data_dir() -> str:
     return root() + "/var/lib/clptools"
 
 
+def agents_cache_dir() -> str:
+    """The meta-data of resource agents and fence agents; may be removed at any time."""
+    return root() + "/var/cache/clptools/agents"
+
+
 def deadman_file() -> str:
     """Is there while a dead-man of ours may run in the own BMC."""
     return data_dir() + "/deadman"
