@@ -39,10 +39,16 @@ class Bmcs(Protocol):
     """The BMCs of all servers.  `asked_at` is returned in the answer."""
 
     async def read_power(
-        self, server: str, asked_at: int, echo: bool = False, keep: bool = True
+        self,
+        server: str,
+        asked_at: int,
+        echo: bool = False,
+        keep: bool = True,
+        agents: bool = False,
     ) -> PowerRead:
         """Power state and beat; with `echo` the server's kernel is asked as well; without `keep`
-        the session with the BMC ends afterwards."""
+        the session with the BMC ends afterwards; with `agents` fence agents are asked where no BMC
+        answers."""
 
     async def fence(self, action: Fence, asked_at: int) -> FenceDone:
         """One control command, in time or never."""
@@ -114,7 +120,12 @@ class NoBmcs:
     """No server has a BMC that can be reached."""
 
     async def read_power(
-        self, server: str, asked_at: int, echo: bool = False, keep: bool = True
+        self,
+        server: str,
+        asked_at: int,
+        echo: bool = False,
+        keep: bool = True,
+        agents: bool = False,
     ) -> PowerRead:
         """Unknown."""
         return PowerRead(

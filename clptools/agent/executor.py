@@ -287,7 +287,9 @@ class Executor:
                 server=action.server, power=PowerState.UNKNOWN, asked_at=asked_at, error=text
             )
 
-        reading = self._devices.bmcs.read_power(action.server, asked_at, action.echo, action.keep)
+        reading = self._devices.bmcs.read_power(
+            *(action.server, asked_at, action.echo, action.keep), agents=action.agents
+        )
         self._answer(reading, unknown)
 
     def _fence(self, action: actions.Fence) -> None:

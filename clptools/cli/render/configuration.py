@@ -20,6 +20,7 @@ from clptools.config.quiet_window import in_text
 from clptools.core.model.options import WatchdogOptions, read
 from clptools.core.model.settings import (
     Arbiter,
+    FenceAgent,
     Group,
     Interconnect,
     Monitor,
@@ -236,6 +237,19 @@ def _fencing(settings: Settings, detail: bool) -> Iterator[Section]:
     yield from _arbiters(settings, detail)
     if settings.forced_stop.action != "none":
         yield "ForcedStop", "forced_stop", _forced_stop_lines(settings)
+    fences = {(f.name, s.name): f for s in settings.servers for f in s.fences}
+    for index, ((name, server), fence) in enumerate(sorted(fences.items())):
+        yield f"Fence{index}", name, _fence_lines(fence, server, detail)
+
+
+def _fence_lines(fence: FenceAgent, server: str, detail: bool) -> Lines:
+    yield "Agent", fence.agent
+    yield "Server", server
+    yield "Order", str(fence.order)
+    yield from fence.parameters.items()
+    if detail:
+        yield "Poll", _onoff(fence.poll)
+        yield "Timeout", str(fence.timeout_ms)
 
 
 def _server_groups(settings: Settings, detail: bool) -> Iterator[Section]:

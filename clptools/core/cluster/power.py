@@ -234,7 +234,7 @@ class Power:
         for server in step.settings.servers:
             p = self.peers.get(server.name)
             if server.bmc is None:
-                if p is not None and self._agents_due(server, p, coordinator):
+                if server.fences and p is not None and self._agents_due(server, p, coordinator):
                     self.ask(server.name)
                 continue
             bmc = self.peers.own_bmc if p is None else p.bmc
