@@ -40,8 +40,9 @@ COMMAND = Command(
         ),
         (
             "Kinds are server (srv), interconnect (hb), np, fence, server_group (svg), group "
-            "(grp), resource (rsc), monitor (mon), snmpv3_user, trap_profile and trap, a trap table of a "
-            "trap profile; in a PATH also cluster, forced_stop and alert. A PATH is KIND.NAME.KEY: "
+            "(grp), resource (rsc), monitor (mon), snmpv3_user, trap_profile and trap, a trap "
+            "table of a trap profile; in a PATH also cluster, forced_stop and alert. A PATH is "
+            "KIND.NAME.KEY: "
             "monitor.mrw1.recovery.target, server.server1.bmc.address, "
             "interconnect.lanhb1.address.server2, cluster.lease. Every key of clp.toml(5) can be "
             "set; lists stand with commas, tables as A=1,B=2 or both as in the file."
