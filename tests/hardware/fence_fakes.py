@@ -11,13 +11,15 @@ from clptools.core.model.settings import FenceAgent
 METADATA = """<?xml version="1.0" ?>
 <resource-agent name="{name}" shortdesc="Fake">
 <parameters>
-<parameter name="action" unique="0" required="1"><content type="string" default="reboot"/></parameter>
+<parameter name="action" unique="0" required="1">
+<content type="string" default="reboot"/></parameter>
 <parameter name="ip" unique="0" required="1" obsoletes="ipaddr"><content type="string"/></parameter>
 <parameter name="ipaddr" unique="0" required="1" deprecated="1"><content type="string"/></parameter>
 <parameter name="plug" unique="0" required="1" obsoletes="port"><content type="string"/></parameter>
 <parameter name="port" unique="0" required="1" deprecated="1"><content type="string"/></parameter>
 <parameter name="password" unique="0" required="0"><content type="string"/></parameter>
-<parameter name="power_wait" unique="0" required="0"><content type="second" default="0"/></parameter>
+<parameter name="power_wait" unique="0" required="0">
+<content type="second" default="0"/></parameter>
 <parameter name="ssl" unique="0" required="0"><content type="boolean"/></parameter>
 <parameter name="method" unique="0" required="0"><content type="select" default="onoff">
 <option value="onoff"/><option value="cycle"/></content></parameter>

@@ -149,7 +149,7 @@ async def test_a_hanging_one_is_killed_with_its_children_that_left_its_group(roo
         "fence_pdu",
         """trap '' TERM
 setsid sleep 4711 & echo $! > "$here/child"
-(setsid sh -c 'sleep 4712 & echo $! > '"$here"'/orphan; wait' &) 
+(setsid sh -c 'sleep 4712 & echo $! > '"$here"'/orphan; wait' &)
 while [ ! -s "$here/orphan" ]; do sleep 0.01; done
 touch "$here/hangs"
 sleep 4713""",
