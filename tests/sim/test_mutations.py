@@ -34,6 +34,8 @@ UNSAFE = [
     ("offwhileheard", "s01-one-false-off"),
     ("noecho", "s01-false-off-while-the-agent-is-paused"),
     ("anysession", "s01b-bmc-restarts-with-the-shared-port"),
+    ("agentsatonce", "f03-outlet-that-has-not-sensed-its-server"),
+    ("agentsgap", "f06-outlet-that-restarts-again-and-again"),
     ("oldaddress", "s22-on-of-another-bmc"),
     ("latewords", "s07-late-confirm-down"),
     ("staywords", "s07-word-of-a-server-that-stood-still"),

@@ -40,7 +40,7 @@ ON_LASTS_MS = 10_000
 """Without sessions: no BMC restarts, and answers again, within this."""
 _AGENTS_MS = 5_000
 """Between two questions to fence agents: an "on" must not be older than `ON_LASTS_MS`."""
-_AGENTS_OFTEN_MS = 60_000
+_AGENTS_OFTEN_MS = 70_000
 """For so long they are asked as often as a BMC is, once a server is silent."""
 _READ_STUCK_MS = 60_000
 _MEND_MS = 5_000
@@ -90,16 +90,17 @@ class Power:
             if event.power != PowerState.UNKNOWN:
                 bmc.at = step.now
             return
-        answered_at = bmc.at
         if event.power == PowerState.UNKNOWN:
             bmc.answers_since = NEVER
         else:
+            if event.asked_at - bmc.at > ON_LASTS_MS:
+                bmc.off_since = NEVER  # in such a gap it may have restarted
             bmc.at = step.now
             if bmc.answers_since == NEVER:
                 bmc.answers_since = step.now
         bmc.doubt = ""
         if event.power == PowerState.OFF:
-            self._off(p, event, answered_at)
+            self._off(p, event)
         elif event.power == PowerState.ON:
             self._on(p, event)
         if event.power != PowerState.UNKNOWN:
@@ -169,15 +170,14 @@ class Power:
         bmc.off_at = bmc.off_since = NEVER
         if bmc.lies and self._heard(p):
             bmc.lies = False
-            step.notice(notices.BmcTruthful(event.server))
+            step.notice(notices.BmcTruthful(event.server, self._means(event.server)))
 
-    def _off(self, p: PeerState, event: PowerRead, answered_at: int) -> None:
-        """`answered_at`: when it had answered before."""
+    def _off(self, p: PeerState, event: PowerRead) -> None:
         step, bmc = self.step, p.bmc
         if event.session != bmc.session or event.by != bmc.by:
             # Another session, or other agents: what the one before had read is not its word.
             bmc.on_at = bmc.off_since = NEVER
-        if bmc.off_since == NEVER or event.asked_at - answered_at > ON_LASTS_MS:
+        if bmc.off_since == NEVER:
             bmc.off_since = event.asked_at
         bmc.off_at = step.now
         bmc.off_asked_at = event.asked_at
@@ -191,6 +191,11 @@ class Power:
         if fresh:
             means = f"fence agent {event.by}" if event.by else "BMC"
             step.notice(notices.ServerReadsOff(event.server, means))
+
+    def _means(self, name: str) -> str:
+        """What reads its power, in words."""
+        server = self.step.settings.server(name)
+        return (server.power_by if server is not None else "") or "BMC"
 
     def _doubtful(self, p: PeerState, event: PowerRead) -> str:
         """Why this "off" proves nothing; empty: it does."""
@@ -219,7 +224,9 @@ class Power:
         if bmc.lies or bmc.off_at == NEVER or not lived:
             return
         bmc.lies = True
-        self.step.notice(notices.BmcLies(server))
+        means = self._means(server)
+        key, what = ("[[fence]]", "outlet") if bmc.by else ("[server.bmc]", "BMC")
+        self.step.notice(notices.BmcLies(server, means, key, what))
         self.step.changed(Change.DECISIONS)
 
     def _heard(self, p: PeerState) -> bool:
@@ -259,7 +266,8 @@ class Power:
         often = p.fence.since != NEVER
         if not often and not self._sought(server.name, p):
             kept = self.step.me in self._keepers(server.name, coordinator)
-            if not (server.power_is_polled and kept):
+            # One that lied is proof again once it reads on while its server is heard.
+            if not (bmc.lies or (server.power_is_polled and kept)):
                 return False
         elif not self.peers.is_out(server.name):
             often = often or now - p.any_heard_at <= _AGENTS_OFTEN_MS
