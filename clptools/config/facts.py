@@ -331,7 +331,8 @@ ECHO_TIMEOUT_S = 1.0
 
 
 def unechoed(settings: Settings, server: str) -> frozenset[str]:
-    """Servers with a BMC that answer on their port, but to no ICMP echo on any LAN interconnect.
+    """Servers whose power can be read and that answer on their port, but to no ICMP echo on any
+    LAN interconnect.
 
     `server` asks.  An "off" of a BMC is not believed while the server's kernel answers an echo; a
     firewall that drops echoes disables that guard, and nothing else shows it.  A server that does
@@ -341,7 +342,9 @@ def unechoed(settings: Settings, server: str) -> frozenset[str]:
 
 
 async def _unechoed(settings: Settings, server: str) -> frozenset[str]:
-    peers = [peer.name for peer in settings.servers if peer.bmc and peer.name != server]
+    peers = [
+        peer.name for peer in settings.servers if peer.has_power_control and peer.name != server
+    ]
     found = await asyncio.gather(*(_mute(settings, server, peer) for peer in peers))
     return frozenset(peer for peer, mute in zip(peers, found, strict=True) if mute)
 

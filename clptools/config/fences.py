@@ -51,7 +51,6 @@ class _Fences:
                 table.error("parameters_on", "is none of servers", hint, (server,))
         if agent in agents.NO_PROOF:
             table.error("agent", agents.NO_PROOF[agent], "Choose an agent that switches the power.")
-            return
         self._refused(table, "parameters", agent, common, ())
         for server, lines in on.items():
             self._refused(table, "parameters_on", agent, lines_of(lines), (server,))
@@ -67,7 +66,8 @@ class _Fences:
                 poll=bool(values["poll"]),
                 timeout_ms=int(str(values["timeout_ms"])),
             )
-            self._own(table, fence, server)
+            if agent not in agents.NO_PROOF:
+                self._own(table, fence, server)
             self.of.setdefault(server, []).append(fence)
 
     def _refused(
