@@ -53,6 +53,9 @@ class Bmcs(Protocol):
     async def fence(self, action: Fence, asked_at: int) -> FenceDone:
         """One control command, in time or never."""
 
+    def call_off(self, server: str) -> None:
+        """End fence agents that carry one out for that server."""
+
     async def arm_deadman(self, action: str, deadline_ms: int) -> HostActionDone:
         """Make our own BMC act at the deadline unless it is told otherwise."""
 
@@ -140,6 +143,9 @@ class NoBmcs:
             asked_at=asked_at,
             error="no BMC configured",
         )
+
+    def call_off(self, server: str) -> None:
+        """There is none."""
 
     async def arm_deadman(self, action: str, deadline_ms: int) -> HostActionDone:
         """Not armed."""

@@ -87,6 +87,7 @@ class Executor:
             actions.ClearTimer: lambda a: self.loop.clear_timer(a.name),
             actions.ReadPower: self._read_power,
             actions.Fence: self._fence,
+            actions.CallOffFence: lambda a: devices.bmcs.call_off(a.server),
             actions.HoldArbiter: self._hold_arbiter,
             actions.ReleaseArbiter: self._release_arbiter,
             actions.RunResource: self._run_resource,

@@ -197,10 +197,10 @@ class Run:
             self._signal(signal.SIGKILL)
         return self._reap()
 
-    def give_way(self) -> None:
-        """Ends a read, for an order that may not wait."""
+    def give_way(self, why: str = "it gave way to an order") -> None:
+        """Ends a read, for an order that may not wait, or what is not wanted any more."""
         if not self._ended.done():
-            self._why, self._gave_way = "it gave way to an order", True
+            self._why, self._gave_way = why, True
             self._signal(signal.SIGTERM)
             self._loop.call_later(_GRACE_S, self._signal, signal.SIGKILL)
 

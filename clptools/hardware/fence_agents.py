@@ -55,6 +55,8 @@ class _Device:
     def __init__(self) -> None:
         self.free = asyncio.Condition()
         self.running: Run | None = None
+        self.for_whom: FenceAgent | None = None
+        """With the parameters of one server."""
         self.reads = False
         """What runs is a read."""
         self.busy = False
@@ -113,6 +115,12 @@ class FenceAgents:
                 said = metadata_of(_path(agent), ("-o", "metadata"))
                 names[agent] = secret_of(said) or "password"
         return found, names
+
+    def call_off(self, fence: FenceAgent) -> None:
+        """Ends an order that runs for that server: it is not wanted any more."""
+        device = self._device(fence)
+        if device.running is not None and not device.reads and device.for_whom == fence:
+            device.running.give_way("it was called off")
 
     async def read(self, level: Level, leaving: Callable[[], None]) -> LevelRead:
         """The power by all agents of one level; `leaving` is called as the first is asked."""
@@ -197,13 +205,13 @@ class FenceAgents:
 
     async def _run(self, device: _Device, fence: FenceAgent, action: AgentAction) -> Ended:
         def started(running: Run) -> None:
-            device.running = running
+            device.running, device.for_whom = running, fence
 
         try:
             name = self._secrets.get(fence.agent, "password")
             return await run(fence, _path(fence.agent), action, name, started)
         finally:
-            device.running = None
+            device.running = device.for_whom = None
 
     def _device(self, fence: FenceAgent) -> _Device:
         return self._devices.setdefault(fence.name, _Device())

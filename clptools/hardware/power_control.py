@@ -176,6 +176,12 @@ class PowerControl:
                 done = msgspec.structs.replace(done, refused=False)
         return done
 
+    def call_off(self, server: str) -> None:
+        """Ends fence agents that carry out an order for that server."""
+        found = self._settings.server(server)
+        for fence in found.fences if found is not None else ():
+            self._agents.call_off(fence)
+
     async def _on(
         self, action: Fence, asked_at: int, ways: tuple[Level, ...], course: _Course
     ) -> FenceDone:

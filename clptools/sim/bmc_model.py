@@ -86,6 +86,8 @@ class Bmc:
     cut_from: set[str] = field(default_factory=set)
     """Servers that cannot reach it."""
     busy_until: dict[str, int] = field(default_factory=dict)
+    called_off: dict[str, int] = field(default_factory=dict)
+    """Who ended its own fence agent, and when."""
     sessions: dict[str, Session] = field(default_factory=dict)
     logins: int = 0
 
@@ -265,15 +267,22 @@ class Bmcs:
                 begin = world.t
             elif begin > world.t:
                 order = replace(order, within_ms=order.within_ms + AGENT_US // 1000)
-        world.at(begin, self._send, asker, order, asked_at)
+        world.at(begin, self._send, asker, order, asked_at, world.t)
 
-    def _send(self, asker: str, order: Fence, asked_at: int) -> None:
+    def call_off(self, asker: str, server: str) -> None:
+        """Ends the fence agent that `asker` runs, if it has not switched yet."""
+        (bmc, _) = self._asked(asker, server)
+        bmc.called_off[asker] = self._world.t
+
+    def _send(self, asker: str, order: Fence, asked_at: int, begun: int = 0) -> None:
         (bmc, _), world = self._asked(asker, order.server), self._world
         sent, error, left = True, "", False
         if world.hosts[asker].node is None:
             return  # a fencer that is dead sends nothing
         if world.hosts[asker].now(world.t) > order.ordered_at + order.within_ms:
             sent, error = False, "it could not be sent in time"
+        elif bmc.called_off.get(asker, -1) >= begun:
+            sent, error = False, "it was called off"
         elif not self._reachable(asker, bmc):
             sent, error = False, "no answer"
         elif bmc.fence_fails:

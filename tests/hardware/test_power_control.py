@@ -186,6 +186,20 @@ while [ ! -e "$here/go" ]; do sleep 0.05; done; fi"""
     assert fake.actions().count("action=off") == 1
 
 
+async def test_an_order_is_called_off_while_its_agent_logs_in(root: Path) -> None:
+    fake = Fake(
+        root, "fence_pdu", """if [ "$action" = off ]; then touch "$here/begun"; sleep 600; fi"""
+    )
+    async with controlled(fake.fence(timeout_ms=300_000)) as it:
+        order = asyncio.ensure_future(it.order())
+        await until((fake.here / "begun").exists)
+        it.control.call_off("server1")
+        it.control.call_off("server2")
+        done = await order
+        assert (done.sent, done.left, done.error) == (False, True, "pdu: it was called off")
+        assert (await it.read()).power is PowerState.ON
+
+
 async def test_without_poll_it_is_asked_only_when_that_is_wanted(root: Path) -> None:
     fake = Fake(root, "fence_pdu")
     async with controlled(fake.fence()) as it:

@@ -1279,6 +1279,12 @@ def neverstarts(node: Node) -> None:
 
 
 @mutation
+def nocalloff(node: Node) -> None:
+    """A fence agent goes on, though its order is not wanted any more."""
+    amend(node, lambda now, actions: [x for x in actions if not isinstance(x, a.CallOffFence)])
+
+
+@mutation
 def neverfences(node: Node) -> None:
     """Nobody is ever powered off."""
     amend(node, lambda now, actions: [x for x in actions if not isinstance(x, a.Fence)])

@@ -112,6 +112,7 @@ NEEDLESS = [
 """(guard, schedule): without it the group is out of service for longer."""
 
 TOLD = [
+    ("nocalloff", "f07-order-to-a-fence-agent-is-called-off"),
     ("oldrequests", "late-requests"),
     ("oldforwards", "late-requests-of-others"),
     ("dropatonce", "p17-standby-powered-on"),

@@ -95,6 +95,13 @@ class Fence(ActionBase, tag="fence", frozen=True, kw_only=True):
     within_ms: int = 500
 
 
+class CallOffFence(ActionBase, tag="call-off-fence", frozen=True, kw_only=True):
+    """End fence agents that carry out an order for that server: they log in for seconds, and it is
+    not wanted any more.  Nothing answers but the order itself."""
+
+    server: str
+
+
 class HoldArbiter(ActionBase, tag="hold-arbiter", frozen=True, kw_only=True):
     """Take or renew the arbiter's lease (`lease_ms` from send time); `ArbiterAnswered` answers."""
 
@@ -272,6 +279,7 @@ Action = (
     | ClearTimer
     | ReadPower
     | Fence
+    | CallOffFence
     | HoldArbiter
     | ReleaseArbiter
     | RunResource

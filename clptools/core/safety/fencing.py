@@ -33,7 +33,7 @@ from clptools.core.cluster.power import Power
 from clptools.core.cluster.revision import Revision
 from clptools.core.cluster.shared_policy import SharedPolicy
 from clptools.core.model import timing
-from clptools.core.model.actions import Fence
+from clptools.core.model.actions import CallOffFence, Fence
 from clptools.core.model.cluster_state import ForcedStopState, PeerState
 from clptools.core.model.events import FenceDone
 from clptools.core.model.group_state import Runs
@@ -221,10 +221,10 @@ class Fencing:
         else:
             off = self.peers.is_out(name)
         if off and self.peers.out_reason(name) != "power off":
-            self._over(p, "", 0)  # another proof came first
+            self._over(name, p, "", 0)  # another proof came first
         elif off:
             sent = fence.sent_at != NEVER
-            self._over(p, say.fence_done, step.times.boot_ms)
+            self._over(name, p, say.fence_done, step.times.boot_ms)
             ended = notices.ForcedStopDone if sent else notices.ForcedStopNotNeeded
             step.notice(ended(name, self._means(name)))
             two = len(step.settings.servers) == 2
@@ -242,7 +242,7 @@ class Fencing:
                 )
         elif not fence.wanted_by and not p.lost:
             called_off = notices.ForcedStopCalledOff(name)
-            self._over(p, called_off.told(), 0)
+            self._over(name, p, called_off.told(), 0)
             step.notice(called_off)
         elif step.now - fence.since >= forced.timeout_ms:
             return self._failed(name, p, fence)
@@ -253,12 +253,15 @@ class Fencing:
         why = fence.text if fence.text != say.fence_under_way else ""
         timeout_ms = step.settings.forced_stop.timeout_ms
         why = why or say.still_on(self._means(name), timeout_ms, p.bmc.error, p.bmc.doubt)
-        self._over(p, why, _RETRY_MS)
+        self._over(name, p, why, _RETRY_MS)
         step.changed(Change.DECISIONS)
         return StopFailed(name, why)
 
-    def _over(self, p: PeerState, text: str, pause_ms: int) -> None:
+    def _over(self, name: str, p: PeerState, text: str, pause_ms: int) -> None:
         """Ends a forced stop; no other begins within `pause_ms`: that server may boot now."""
+        server = self.step.settings.server(name)
+        if p.fence.ordered_at != NEVER and server is not None and server.fences:
+            self.step.do(CallOffFence(server=name))
         p.fence = ForcedStopState(text=text, retry_at=self.step.now + pause_ms)
         self.step.changed(Change.DECISIONS)
 
