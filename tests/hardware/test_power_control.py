@@ -25,6 +25,7 @@ from clptools.core.notices.form import Notice
 from clptools.hardware import fence_agents
 from clptools.hardware.bmcs import Bmcs
 from clptools.hardware.fence_agent import AgentAction
+from clptools.hardware.notices import FenceAgentUnusable
 from clptools.hardware.power_control import PowerControl
 from clptools.sim.bmc import SimulatedBmc
 from tests.conftest import until
@@ -43,9 +44,10 @@ def now_ms() -> int:
 class Controlled:
     """A power control of server1, which controls server2."""
 
-    def __init__(self, control: PowerControl, settings: Settings) -> None:
+    def __init__(self, control: PowerControl, settings: Settings, notices: list[Notice]) -> None:
         self.control = control
         self.settings = settings
+        self.notices = notices
 
     async def read(self, agents: bool = True) -> PowerRead:
         return await self.control.read_power("server2", now_ms(), agents=agents)
@@ -76,7 +78,7 @@ async def controlled(
     bmcs.apply(settings)
     control.apply(settings)
     try:
-        yield Controlled(control, settings)
+        yield Controlled(control, settings, notices)
     finally:
         control.close()
         await bmcs.close()
@@ -292,6 +294,19 @@ def test_each_server_tells_what_it_cannot_use(root: Path) -> None:
     fake.path.write_text("#!/bin/sh\nhead -c 100 /dev/urandom\n")
     (changed,) = faults(settings, "server2")
     assert "meta-data cannot be read" in changed.text
+
+
+async def test_what_cannot_be_used_is_told_as_the_agent_starts(root: Path) -> None:
+    fake = Fake(root, "fence_pdu")
+    async with controlled(fake.fence(), fake.fence(name="gone", agent="fence_gone")) as it:
+        await until(lambda: it.notices)
+        (notice,) = it.notices
+        assert isinstance(notice, FenceAgentUnusable)
+        assert "server1 cannot use the fence agent gone for server2: fence_gone: " in notice.told(
+            "server1"
+        )
+        read = await it.read()
+        assert read.error.startswith("gone: ") or read.power is PowerState.ON
 
 
 # ---------------------------------------------------------------------- agents of the field
