@@ -157,13 +157,17 @@ def fence_secrets(settings: Settings) -> Iterator[tuple[str, str]]:
             yield path, f"Write the password of {name} into it, mode 0400."
 
 
+_AGENT_S = 2.0
+"""For a fence agent to tell of itself; the agent here has mostly asked it before."""
+
+
 def _fences(settings: Settings, server: str) -> tuple[FenceFault, ...]:
     """What of the fence agents cannot be used here; nobody fences itself."""
     if not any(peer.fences for peer in settings.servers if peer.name != server):
         return ()
     from clptools.config.fence_checks import faults
 
-    return tuple(faults(settings, server))
+    return tuple(faults(settings, server, _AGENT_S))
 
 
 def _named_paths(settings: Settings) -> list[str]:

@@ -86,6 +86,7 @@ NOT_TAKEN = {
     "action": _BY_US,
     "nodename": "agents drop it; plug names what is switched",
     "password_script": _SECRET,
+    "community": _SECRET,
     "password": _SECRET,
     "apikey": _SECRET,
     "secret_key": _SECRET,

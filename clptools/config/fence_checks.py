@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import msgspec
 
 from clptools import paths
-from clptools.common.agent_files import metadata_of
+from clptools.common.agent_files import TIMEOUT_S, metadata_of
 from clptools.common.agent_metadata import Kind, Metadata, Parameter, seconds
 from clptools.config import fence_agents as agents
 from clptools.config.field import near
@@ -52,9 +52,15 @@ def misfits(fence: FenceAgent, said: Metadata, real_name: str = "") -> Iterator[
     yield from _parameters(fence, said)
 
 
-def secret_of(said: Metadata) -> str:
-    """The parameter that takes the password; empty: it has none."""
+def secret_of(fence: FenceAgent, said: Metadata) -> str:
+    """The parameter that takes the content of its password file; empty: it has none.
+
+    With SNMP 1 and 2c the community is all that a device asks for.
+    """
     names = {one.name for one in said.parameters}
+    version = fence.parameters.get("snmp_version", "1")
+    if "community" in names and version in ("1", "2c"):
+        return "community"
     return next((name for name in agents.SECRETS if name in names), "")
 
 
@@ -67,7 +73,7 @@ def _parameters(fence: FenceAgent, said: Metadata) -> Iterator[Misfit]:
             yield Misfit(parameter=name, text="it has no such parameter", mend=near(name, offered))
         elif fault := _type_fault(found, value):
             yield Misfit(parameter=name, text=fault)
-    if fence.password_file and not secret_of(said):
+    if fence.password_file and not secret_of(fence, said):
         yield Misfit(
             parameter="password_file", text="it takes no password", mend="Leave password_file out."
         )
@@ -103,11 +109,17 @@ def agent_path(fence: FenceAgent) -> str:
     return os.path.join(paths.fence_agents_dir(), fence.agent)
 
 
-def faults(settings: Settings, here: str) -> Iterator[FenceFault]:
-    """What of the fence agents for other servers cannot be used on this machine."""
+def faults(settings: Settings, here: str, timeout_s: float = TIMEOUT_S) -> Iterator[FenceFault]:
+    """What of the fence agents for other servers cannot be used on this machine.
+
+    Each agent is asked once, for `timeout_s` at most where it was not asked before.
+    """
+    looked: dict[str, Metadata | Misfit] = {}
     for server in settings.servers:
         for fence in server.fences if server.name != here else ():
-            for misfit in _found(fence):
+            if fence.agent not in looked:
+                looked[fence.agent] = _looked(fence, timeout_s)
+            for misfit in _found(fence, looked[fence.agent]):
                 key = misfit.parameter
                 if key and key != "password_file":
                     key = _place(fence, key)
@@ -124,13 +136,18 @@ def _place(fence: FenceAgent, parameter: str) -> str:
     return f"parameters.{parameter}" if parameter in fence.parameters else "parameters"
 
 
-def _found(fence: FenceAgent) -> Iterator[Misfit]:
+def _looked(fence: FenceAgent, timeout_s: float) -> Metadata | Misfit:
     path = agent_path(fence)
     try:
-        said = metadata_of(path, ("-o", "metadata"))
+        return metadata_of(path, ("-o", "metadata"), timeout_s=timeout_s)
     except ClpError as fault:
         there = os.path.exists(path)
         mend = fault.hint if there else f"apt install fence-agents ({fence.agent} is part of it)"
-        yield Misfit(parameter="", text=fault.message, mend=mend)
-        return
-    yield from misfits(fence, said, os.path.basename(os.path.realpath(path)))
+        return Misfit(parameter="", text=fault.message, mend=mend)
+
+
+def _found(fence: FenceAgent, looked: Metadata | Misfit) -> Iterator[Misfit]:
+    if isinstance(looked, Misfit):
+        yield looked
+    else:
+        yield from misfits(fence, looked, os.path.basename(os.path.realpath(agent_path(fence))))

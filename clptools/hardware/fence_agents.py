@@ -75,7 +75,7 @@ class FenceAgents:
         self._on_change = on_change
         self._devices: dict[str, _Device] = {}
         self._secrets: dict[str, str] = {}
-        """Agent -> the parameter that takes its password."""
+        """Fence agent -> the parameter that takes its password."""
         self._told: set[FenceAgentUnusable] = set()
         self._looking: asyncio.Task[None] | None = None
 
@@ -110,10 +110,10 @@ class FenceAgents:
             for fault in faults(settings, self._server)
         ]
         names: dict[str, str] = {}
-        for agent in {f.agent for s in settings.servers for f in s.fences if f.password_file}:
+        for fence in (f for s in settings.servers for f in s.fences if f.password_file):
             with contextlib.suppress(ClpError):
-                said = metadata_of(_path(agent), ("-o", "metadata"))
-                names[agent] = secret_of(said) or "password"
+                said = metadata_of(_path(fence.agent), ("-o", "metadata"))
+                names[fence.name] = secret_of(fence, said) or "password"
         return found, names
 
     def call_off(self, fence: FenceAgent) -> None:
@@ -208,7 +208,7 @@ class FenceAgents:
             device.running, device.for_whom = running, fence
 
         try:
-            name = self._secrets.get(fence.agent, "password")
+            name = self._secrets.get(fence.name, "password")
             return await run(fence, _path(fence.agent), action, name, started)
         finally:
             device.running = device.for_whom = None

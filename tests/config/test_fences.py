@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from clptools.config.check import check
+from clptools.config.check_machine import check_machine, lacks
 from clptools.config.fence_agents import NO_PROOF, SHOWS_PASSWORD
 from clptools.config.load import Loaded, loads
 from clptools.config.safety import safety
+from clptools.core.model.machine import Facts, FenceFault
 from clptools.core.model.settings import Settings
 from clptools.registries import registries
 
@@ -85,6 +87,7 @@ def test_what_is_no_proof_is_refused_with_the_reason(agent: str) -> None:
         ('action = "reboot"', "stated by clptools alone"),
         ('option = "off"', "stated by clptools alone"),
         ('passwd = "s3cret"', "password_file alone"),
+        ('community = "s3cret"', "password_file alone"),
         ('password_script = "/bin/x"', "password_file alone"),
         ("verbose = true", "into a file"),
         ('debug = "/tmp/x"', "into a file"),
@@ -170,3 +173,28 @@ def test_the_safety_page_says_what_is_proof() -> None:
     assert before is not None and after is not None
     assert before - after == 60_000 and after < 5_000
     assert not any("60 s" in line for line in polled.waits)
+
+
+def test_what_an_agent_does_not_take_is_told_with_its_line_and_promises_nothing() -> None:
+    found = loaded(PDU)
+    fault = FenceFault(
+        fence="pdu1",
+        server="server2",
+        key="parameters.power_wait",
+        text='fence_apc: "2" is no time',
+        mend="Mend it.",
+    )
+    facts = Facts(server="server1", fences=(fault,))
+    (report,) = (r for r in check_machine(found, facts, registries()) if r.key.startswith("fence"))
+    assert report.message == (
+        'fence agent pdu1: for server2, on server1: fence_apc: "2" is no time.'
+    )
+    line = found.text.split("\n")[report.line - 1]
+    assert line.startswith("parameters = ") and report.hint == "Mend it."
+    assert found.settings is not None
+    lack = lacks(found.settings, [facts])
+    assert lack.unfenced == lack.unread == {"server2"}
+    assert not any(
+        case.proof == "fence agent reads off" and "server2" in case.servers
+        for case in safety(found.settings, lack).cases
+    )

@@ -309,6 +309,26 @@ async def test_what_cannot_be_used_is_told_as_the_agent_starts(root: Path) -> No
         assert read.error.startswith("gone: ") or read.power is PowerState.ON
 
 
+async def test_with_snmp_2c_the_community_is_the_secret(root: Path, tmp_path: Path) -> None:
+    fake = Fake(root, "fence_pdu")
+    file = fake.here / "metadata"
+    more = '<parameter name="community"><content type="string" default="private"/></parameter>'
+    file.write_text(file.read_text().replace("</parameters>", f"{more}</parameters>"))
+    async with controlled(fake.fence(password_file=password_file(tmp_path))) as it:
+        await until(lambda: it.control._agents._secrets)
+        assert (await it.read()).power is PowerState.ON
+    assert f"community={PASSWORD}" in fake.calls()[-1]
+    async with controlled(
+        fake.fence(
+            parameters={"ip": "192.0.2.1", "plug": "1", "snmp_version": "3"},
+            password_file=password_file(tmp_path),
+        )
+    ) as it:
+        await until(lambda: it.control._agents._secrets)
+        await it.read()
+    assert f"password={PASSWORD}" in fake.calls()[-1]
+
+
 # ---------------------------------------------------------------------- agents of the field
 
 

@@ -196,6 +196,7 @@ def _server_lines(settings: Settings, server: Server, index: int, detail: bool) 
         if detail:
             yield "BMC Port Number", str(server.bmc.port)
             yield "BMC User Name", server.bmc.user
+    yield "Fence Agent", ", ".join(fence.name for fence in server.fences)
     if detail:
         groups = [g.name for g in settings.server_groups if server.name in g.servers]
         yield "Server Groups", ", ".join(groups)
