@@ -85,19 +85,29 @@ class PowerControl:
         if found is None or not found.fences:
             return await self._bmcs.read_power(server, asked_at, echo, keep)
         where = self._settings.power_at(server)
-        ways = _ways(found)
-        course = self._course(server)
-        read: PowerRead | None = None
-        first = course.way if self._is_under_way(course) else 0
-        for step in range(len(ways)):
-            place = (first + step) % len(ways)
-            level = ways[place]
+        ways, course = _ways(found), self._course(server)
+
+        async def ask(level: Level) -> PowerRead | None:
             if level is _BMC:
                 one = await self._bmcs.read_power(server, asked_at, echo, keep)
-                one = msgspec.structs.replace(one, where=where)
-            elif agents or all(fence.poll for fence in level):
-                one = await self._read(server, level, echo, where)
-            else:
+                return msgspec.structs.replace(one, where=where)
+            if agents or all(fence.poll for fence in level):
+                return await self._read(server, level, echo, where)
+            return None
+
+        first = 0
+        if self._is_under_way(course):
+            first = course.way
+            for place in course.switched:
+                # What was ordered off before may go off late.
+                one = await ask(ways[place]) if place != course.way else None
+                if one is not None and one.power is PowerState.OFF:
+                    return one
+        read: PowerRead | None = None
+        for step in range(len(ways)):
+            place = (first + step) % len(ways)
+            one = await ask(ways[place])
+            if one is None:
                 continue
             if one.power is not PowerState.UNKNOWN:
                 course.answered = place
@@ -142,9 +152,7 @@ class PowerControl:
             return self._done(action, asked_at, error="the order before is still under way")
         if not self._is_under_way(course):
             course.way, course.tries = course.answered, 0
-        elif course.tries >= _TRIES:
-            course.way, course.tries = (course.way + 1) % len(ways), 0
-            course.answered = course.way
+            course.switched.clear()
         elif course.answered != course.way:
             course.way, course.tries = course.answered, 0
         place = course.way
@@ -170,10 +178,12 @@ class PowerControl:
                 )
         finally:
             course.ordering = False
-        if not done.sent:
-            course.tries = _TRIES  # it failed: the next way is next
-            if ways[place] is _BMC:
-                done = msgspec.structs.replace(done, refused=False)
+        if not done.sent or course.tries >= _TRIES:
+            # The next way is next, and read before: an off counts after its own on.
+            course.way, course.tries = (place + 1) % len(ways), 0
+            course.answered = course.way
+        if not done.sent and ways[place] is _BMC:
+            done = msgspec.structs.replace(done, refused=False)
         return done
 
     def call_off(self, server: str) -> None:

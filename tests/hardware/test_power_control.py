@@ -108,14 +108,32 @@ async def test_an_agent_that_says_done_and_did_nothing_gives_way_to_the_next_lev
     pdu = Fake(root, "fence_pdu")
     async with controlled(liar.fence(order=1), pdu.fence(order=2)) as it:
         assert (await it.read()).by == "liar"
-        for _ in range(2):
-            assert (await it.order()).sent
-            read = await it.read()
-            assert (read.power, read.by) == (PowerState.ON, "liar")
+        assert (await it.order()).sent
+        read = await it.read()
+        assert (read.power, read.by) == (PowerState.ON, "liar")
         assert pdu.actions() == []
+        assert (await it.order()).sent
+        # Its outlet is read before it is switched: an off without an on before proves nothing yet.
+        read = await it.read()
+        assert (read.power, read.by) == (PowerState.ON, "pdu")
         assert (await it.order()).sent
         read = await it.read()
         assert (read.power, read.by) == (PowerState.OFF, "pdu")
+
+
+async def test_an_outlet_that_goes_off_late_is_seen_though_the_next_one_is_at_turn(
+    root: Path,
+) -> None:
+    slow = Fake(root, "fence_slow", 'if [ "$action" = off ]; then exit 0; fi')
+    pdu = Fake(root, "fence_pdu")
+    async with controlled(slow.fence(order=1), pdu.fence(order=2)) as it:
+        await it.read()
+        for _ in range(2):
+            assert (await it.order()).sent
+        (slow.here / "plug1").write_text("off")
+        read = await it.read()
+        assert (read.power, read.by) == (PowerState.OFF, "slow")
+    assert "action=off" not in pdu.actions()
 
 
 async def test_a_level_that_fails_is_followed_by_the_next_at_once(root: Path) -> None:
@@ -125,6 +143,7 @@ async def test_a_level_that_fails_is_followed_by_the_next_at_once(root: Path) ->
         assert (await it.read()).by == "broken"
         done = await it.order()
         assert (done.sent, done.left, done.error) == (False, True, "broken: no")
+        assert (await it.read()).by == "pdu"
         assert (await it.order()).sent
         assert (await it.read()).power is PowerState.OFF
         done = await it.order(BmcOrder.POWER_ON)
