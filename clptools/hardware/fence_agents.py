@@ -150,8 +150,9 @@ class FenceAgents:
             else "",
         )
 
-    async def order(self, level: Level, action: AgentAction, until_ms: int) -> LevelOrder:
+    async def order(self, level: Level, *, off: bool, until_ms: int) -> LevelOrder:
         """`off` or `on` by all agents of one level, each begun by `until_ms` or never."""
+        action = AgentAction.OFF if off else AgentAction.ON
         found = await asyncio.gather(*(self._order(fence, action, until_ms) for fence in level))
         return LevelOrder(
             error="; ".join(dict.fromkeys(one.error for one in found if one.error)),

@@ -8,6 +8,7 @@ BMC -- answers --> its word          forced stop: the order goes to whoever answ
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -17,8 +18,9 @@ from clptools.core.model.settings import Server, Settings
 from clptools.core.model.words import BmcOrder, PowerState
 from clptools.core.notices.form import Notice
 from clptools.hardware.bmcs import Bmcs
-from clptools.hardware.fence_agent import AgentAction
-from clptools.hardware.fence_agents import FenceAgents, Level
+
+if TYPE_CHECKING:
+    from clptools.hardware.fence_agents import FenceAgents, Level
 
 _TRIES = 2
 """Orders that showed no effect, until the next way is tried."""
@@ -50,8 +52,10 @@ class PowerControl:
         self, bmcs: Bmcs, server: str, now_ms: Callable[[], int], tell: Callable[[Notice], None]
     ) -> None:
         self._bmcs = bmcs
+        self._server = server
         self._now_ms = now_ms
-        self._agents = FenceAgents(server, now_ms, tell)
+        self._tell = tell
+        self._made: FenceAgents | None = None
         self._settings = Settings()
         self._courses: dict[str, _Course] = {}
 
@@ -64,9 +68,19 @@ class PowerControl:
             self._courses.clear()
             self._agents.apply(settings)
 
+    @property
+    def _agents(self) -> FenceAgents:
+        """Loaded only where there are any: XML and its checks are of no use to others."""
+        if self._made is None:
+            from clptools.hardware.fence_agents import FenceAgents
+
+            self._made = FenceAgents(self._server, self._now_ms, self._tell)
+        return self._made
+
     def close(self) -> None:
         """Ends what runs; the BMCs are closed on their own."""
-        self._agents.close()
+        if self._made is not None:
+            self._made.close()
 
     async def read_power(
         self,
@@ -168,7 +182,7 @@ class PowerControl:
                 error = f"a fence agent sends no {action.action}"
                 done = self._done(action, asked_at, refused=True, error=error)
             else:
-                taken = await self._agents.order(ways[place], AgentAction.OFF, until_ms)
+                taken = await self._agents.order(ways[place], off=True, until_ms=until_ms)
                 done = self._done(
                     action,
                     asked_at,
@@ -205,7 +219,7 @@ class PowerControl:
                 continue
             level, fault = ways[place], ""
             while self._now_ms() < until_ms:
-                taken = await self._agents.order(level, AgentAction.ON, until_ms)
+                taken = await self._agents.order(level, off=False, until_ms=until_ms)
                 read = await self._agents.read(level, lambda: None)
                 fault = "" if read.power is PowerState.ON else taken.error or "still reads off"
                 if not fault:

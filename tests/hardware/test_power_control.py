@@ -24,7 +24,6 @@ from clptools.core.model.words import BmcOrder, PowerState
 from clptools.core.notices.form import Notice
 from clptools.hardware import fence_agents
 from clptools.hardware.bmcs import Bmcs
-from clptools.hardware.fence_agent import AgentAction
 from clptools.hardware.notices import FenceAgentUnusable
 from clptools.hardware.power_control import PowerControl
 from clptools.sim.bmc import SimulatedBmc
@@ -200,7 +199,7 @@ while [ ! -e "$here/go" ]; do sleep 0.05; done; fi"""
         done = await it.order(within_ms=100)
         assert not done.sent and done.error == "the order before is still under way"
         agents = it.control._agents
-        late = await agents.order((other,), AgentAction.OFF, now_ms() + 100)
+        late = await agents.order((other,), off=True, until_ms=now_ms() + 100)
         assert not late.sent and "not begun in time" in late.error
         (fake.here / "go").touch()
         assert (await first).sent
