@@ -86,7 +86,7 @@ def _parameters_on(value: object) -> Option | Fault:
 
 AGENT = Kind(name="name of an agent", read=_agent)
 PARAMETERS = Kind(
-    name="table of parameter to value", read=lambda v: _parameters(v), empty={}, shape="table"
+    name="table of an agent's parameters", read=lambda v: _parameters(v), empty={}, shape="table"
 )
 PARAMETERS_ON = Kind(
     name="table of server to a table of parameters",
