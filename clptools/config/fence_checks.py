@@ -69,7 +69,11 @@ def _parameters(fence: FenceAgent, said: Metadata) -> Iterator[Misfit]:
     for name, value in fence.parameters.items():
         found = known.get(name.replace("-", "_"))
         if found is None:
-            offered = [one for one in known if one not in agents.NOT_TAKEN]
+            offered = [
+                one
+                for one, parameter in known.items()
+                if agents.present_name(one) not in agents.NOT_TAKEN and not parameter.deprecated
+            ]
             yield Misfit(parameter=name, text="it has no such parameter", mend=near(name, offered))
         elif fault := _type_fault(found, value):
             yield Misfit(parameter=name, text=fault)
@@ -127,7 +131,7 @@ def faults(settings: Settings, here: str, timeout_s: float = TIMEOUT_S) -> Itera
                     fence=fence.name,
                     server=server.name,
                     key=key or "agent",
-                    text=f"{fence.agent}: {misfit.text}",
+                    text=": ".join(filter(None, (fence.agent, misfit.parameter, misfit.text))),
                     mend=misfit.mend,
                 )
 

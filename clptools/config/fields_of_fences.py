@@ -149,8 +149,9 @@ FENCE = (
         name="poll",
         parse=BOOLEAN,
         default=False,
-        help="Read status every 5 s. Without it status is read only once the server is silent; "
-        "then its off is proof once it was read for 60 s, or after the agent's own on.",
+        help="Read status every 5 s: the agent runs each time, so only for one that is cheap. "
+        "Without it status is read only once the server is silent; then its off is proof once it "
+        "was read for 60 s, or after the agent's own on.",
     ),
     _fence(
         name="timeout",

@@ -192,7 +192,9 @@ class _Cluster:
     def _mend(self, fault: Fault, server: Server) -> str:
         mends: list[str] = []
         account = server.name in self.lacks.unfenced | self.lacks.unread
-        if account and fault is not Fault.DARK:
+        if account and fault is not Fault.DARK and server.bmc is None:
+            mends.append(f"a {server.power_by} that can be used there")
+        elif account and fault is not Fault.DARK:
             mends.append("an account that its BMC lets in, with the level OPERATOR")
         elif fault is Fault.POWER:
             mends.append("[server.bmc] or [[fence]]")
