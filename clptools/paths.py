@@ -55,6 +55,12 @@ def bmc_password_file(server: str) -> str:
     return f"{config_dir()}/bmc/{server}"
 
 
+def fence_agents_dir() -> str:
+    """Where fence agents are installed; of a node below `CLP_ROOT`, there if it has its own."""
+    own = root() + "/usr/sbin"
+    return own if root() and os.path.isdir(own) else "/usr/sbin"
+
+
 def snmp_key_file(user: str) -> str:
     """The SNMPv3 keys of `user`, mode 0400."""
     return f"{config_dir()}/snmp/{user}"

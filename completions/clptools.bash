@@ -79,8 +79,8 @@ _clptools() {
             ;;
         clpcfset)
             flags='-x --dir --file -f --force --json --help --version'
-            words=('wizard create add set unset del rename move show' 'cluster server interconnect np server_group group resource monitor snmpv3_user trap_profile trap forced_stop alert')
-            more='cluster server interconnect np server_group group resource monitor snmpv3_user trap_profile trap forced_stop alert'
+            words=('wizard create add set unset del rename move show' 'cluster server interconnect np fence server_group group resource monitor snmpv3_user trap_profile trap forced_stop alert')
+            more='cluster server interconnect np fence server_group group resource monitor snmpv3_user trap_profile trap forced_stop alert'
             valued='-x --dir --file'
             case $previous in
                 -x|--dir) value='directory' ;;

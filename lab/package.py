@@ -32,7 +32,7 @@ Maintainer: {maintainer}
 Installed-Size: {kilobytes}
 Depends: python3 (>= 3.11), python3 (<< 3.12), libc6, iproute2, systemd
 Recommends: logrotate
-Suggests: ipmitool, openipmi
+Suggests: ipmitool, openipmi, resource-agents, fence-agents
 Section: admin
 Priority: optional
 Description: high-availability clusters for Linux servers with a BMC

@@ -58,6 +58,9 @@ CARRIED_OUT = {
     "MetricsUnserved": "tests/agent/test_metrics.py",
     "NameTaken": "tests/real/test_one_agent.py",
     "StartWaits": "tests/real/test_faults.py",
+    "AgentUnfit": "tests/agent/test_resource_agents.py",
+    "RunsUnheld": "tests/agent/test_resource_agents.py",
+    "FenceAgentUnusable": "tests/hardware/test_power_control.py",
 }
 """Code of a notice -> file of the test or scenario, or `file::test`."""
 

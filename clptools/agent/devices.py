@@ -39,13 +39,22 @@ class Bmcs(Protocol):
     """The BMCs of all servers.  `asked_at` is returned in the answer."""
 
     async def read_power(
-        self, server: str, asked_at: int, echo: bool = False, keep: bool = True
+        self,
+        server: str,
+        asked_at: int,
+        echo: bool = False,
+        keep: bool = True,
+        agents: bool = False,
     ) -> PowerRead:
         """Power state and beat; with `echo` the server's kernel is asked as well; without `keep`
-        the session with the BMC ends afterwards."""
+        the session with the BMC ends afterwards; with `agents` fence agents are asked where no BMC
+        answers."""
 
     async def fence(self, action: Fence, asked_at: int) -> FenceDone:
         """One control command, in time or never."""
+
+    def call_off(self, server: str) -> None:
+        """End fence agents that carry one out for that server."""
 
     async def arm_deadman(self, action: str, deadline_ms: int) -> HostActionDone:
         """Make our own BMC act at the deadline unless it is told otherwise."""
@@ -114,7 +123,12 @@ class NoBmcs:
     """No server has a BMC that can be reached."""
 
     async def read_power(
-        self, server: str, asked_at: int, echo: bool = False, keep: bool = True
+        self,
+        server: str,
+        asked_at: int,
+        echo: bool = False,
+        keep: bool = True,
+        agents: bool = False,
     ) -> PowerRead:
         """Unknown."""
         return PowerRead(
@@ -129,6 +143,9 @@ class NoBmcs:
             asked_at=asked_at,
             error="no BMC configured",
         )
+
+    def call_off(self, server: str) -> None:
+        """There is none."""
 
     async def arm_deadman(self, action: str, deadline_ms: int) -> HostActionDone:
         """Not armed."""

@@ -87,6 +87,7 @@ class Executor:
             actions.ClearTimer: lambda a: self.loop.clear_timer(a.name),
             actions.ReadPower: self._read_power,
             actions.Fence: self._fence,
+            actions.CallOffFence: lambda a: devices.bmcs.call_off(a.server),
             actions.HoldArbiter: self._hold_arbiter,
             actions.ReleaseArbiter: self._release_arbiter,
             actions.RunResource: self._run_resource,
@@ -287,7 +288,9 @@ class Executor:
                 server=action.server, power=PowerState.UNKNOWN, asked_at=asked_at, error=text
             )
 
-        reading = self._devices.bmcs.read_power(action.server, asked_at, action.echo, action.keep)
+        reading = self._devices.bmcs.read_power(
+            *(action.server, asked_at, action.echo, action.keep), agents=action.agents
+        )
         self._answer(reading, unknown)
 
     def _fence(self, action: actions.Fence) -> None:

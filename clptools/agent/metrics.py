@@ -213,7 +213,7 @@ def _of_heartbeats(servers: tuple[ServerView, ...]) -> Iterable[Family]:
 
 
 def _of_bmcs(servers: tuple[ServerView, ...]) -> Iterable[Family]:
-    with_bmc = [(s.name, s.bmc) for s in servers if s.bmc is not None]
+    with_bmc = [(s.name, s.bmc) for s in servers if s.bmc is not None and s.bmc.asked]
     yield Family(
         "clptools_bmc_reachable",
         "gauge",

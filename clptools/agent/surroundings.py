@@ -23,6 +23,7 @@ from clptools.core.monitors.event_ledger import takers
 from clptools.core.notices.form import Notice
 from clptools.hardware.bmcs import Bmcs
 from clptools.hardware.host import Host
+from clptools.hardware.power_control import PowerControl
 from clptools.intake.message_socket import MessageDoor, bind_door
 from clptools.intake.notices import TRAP_NOTICES, NoMessageSocket, SourceNoted
 from clptools.intake.sources import Sources
@@ -95,7 +96,8 @@ class Surroundings:
         self._sources = Sources(server, ears.tell_durably, self._source_note, ears.open_events)
         self.devices = Devices(self._heartbeats, peers, self.scripts, self._host)
         """What the executor acts on."""
-        self.devices.bmcs = self._bmcs
+        self._power = PowerControl(self._bmcs, server, clock.boot_ms, ears.note)
+        self.devices.bmcs = self._power
         self.devices.watchdog = self._watchdog
         self._witnesses: list[WitnessLink] = []
         self._arbiters = Arbiters(server, authkey, ears.note)
@@ -110,6 +112,7 @@ class Surroundings:
         self._heartbeats.apply(settings)
         self._peers.apply(settings)
         self._bmcs.apply(settings)
+        self._power.apply(settings)
         self._arbiters.apply(settings)
         self._apply_witnesses(settings)
         self._host.command = settings.cluster.action_command
@@ -142,6 +145,7 @@ class Surroundings:
         self.scripts.close()
         self._scopes.close()
         self._watchdog.close()
+        self._power.close()
         await self._bmcs.close()
         await self._arbiters.close()
         for witness in self._witnesses:

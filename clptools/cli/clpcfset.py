@@ -49,16 +49,18 @@ COMMAND = Command(
             "named, shows this server's."
         ),
         (
-            "Kinds are server (srv), interconnect (hb), np, server_group (svg), group (grp), "
-            "resource (rsc), monitor (mon), snmpv3_user, trap_profile and trap, a trap table of a "
-            "trap profile; in a PATH also cluster, forced_stop and alert. A PATH is KIND.NAME.KEY: "
+            "Kinds are server (srv), interconnect (hb), np, fence, server_group (svg), group "
+            "(grp), resource (rsc), monitor (mon), snmpv3_user, trap_profile and trap, a trap "
+            "table of a trap profile; in a PATH also cluster, forced_stop and alert. A PATH is "
+            "KIND.NAME.KEY: "
             "monitor.mrw1.recovery.target, server.server1.bmc.address, "
             "interconnect.lanhb1.address.server2, cluster.lease. Every key of clp.toml(5) can be "
             "set; lists stand with commas, tables as A=1,B=2 or both as in the file."
         ),
         (
-            "add server NAME [PLACE]; add interconnect TYPE [NAME]; add np TYPE [NAME]; add group "
-            "NAME; add resource GROUP TYPE NAME; add monitor TYPE [NAME]; add trap_profile NAME; "
+            "add server NAME [PLACE]; add interconnect TYPE [NAME]; add np TYPE [NAME]; add fence "
+            "NAME; add group NAME; add resource GROUP TYPE NAME; add monitor TYPE [NAME]; add "
+            "trap_profile NAME; "
             "add trap PROFILE [NAME]; each may be followed by its keys, as category=NIC. A trap "
             "without a name, and one of several of one name, goes by its number in its profile, "
             "from 1: trap_profile.site.trap.2.class. A second one of that name is added without "
@@ -112,7 +114,7 @@ COMMAND = Command(
             "WORD",
             help="What follows it, as above.",
             many=True,
-            complete="cluster server interconnect np server_group group resource monitor "
+            complete="cluster server interconnect np fence server_group group resource monitor "
             "snmpv3_user trap_profile trap forced_stop alert",
         ),
     ),

@@ -57,6 +57,8 @@ class BmcJson(TypedDict):
     error: str
     lacks: str
     mend: str
+    agents: list[str]
+    asked: bool
 
 
 class ClearHaltsJson(TypedDict):

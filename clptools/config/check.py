@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from clptools.config.fence_agents import SHOWS_PASSWORD
 from clptools.config.lines import Lines, Path
 from clptools.config.load import LEASE_BEATS, Loaded, lease_that_fits
 from clptools.config.monitors import BMCNOTICE, CATEGORIES
@@ -24,6 +25,10 @@ STARTUP_WAIT_MS = 120_000
 """A minute for the boot, and one for the BMC's session."""
 FENCE_DELAY_MS = 5000
 """A forced stop takes 1 to 5 s; with less delay two servers can stop each other."""
+AGENT_DELAY_MS = 15_000
+"""One by a fence agent takes 3 to 12 s: it logs in, and switches then."""
+LEVEL_MS = 30_000
+"""What each way to stop a server is given: a BMC, or a level of fence agents."""
 
 
 def check(loaded: Loaded) -> tuple[Report, ...]:
@@ -38,6 +43,7 @@ def _checks(settings: Settings, places: Places) -> Iterator[Report]:
     yield from _watchdogs(settings, places)
     yield from _names(settings, places)
     yield from _waits(settings, places)
+    yield from _fences(settings, places)
     yield from _migrations(settings, places)
     yield from _preparations(settings, places)
     for monitor in settings.monitors:
@@ -90,7 +96,7 @@ def _lengths(settings: Settings, places: Places) -> Iterator[Report]:
             key="lease",
         )
     wait = settings.cluster.startup_wait_ms
-    with_bmc = any(server.bmc is not None for server in settings.servers)
+    with_bmc = any(server.has_power_control for server in settings.servers)
     if with_bmc and wait < STARTUP_WAIT_MS:
         yield places.warn(
             "cluster",
@@ -111,6 +117,55 @@ def _lengths(settings: Settings, places: Places) -> Iterator[Report]:
             "Write fence_delay = 5.0 or more.",
             table="cluster",
             key="fence_delay",
+        )
+
+
+def _fences(settings: Settings, places: Places) -> Iterator[Report]:
+    """What fence agents ask of the rest of the configuration, and what they give away."""
+    fences = {fence.name: fence for server in settings.servers for fence in server.fences}
+    for fence in fences.values():
+        table = f"fence:{fence.name}"
+        if fence.agent in SHOWS_PASSWORD and fence.password_file:
+            program, way = SHOWS_PASSWORD[fence.agent]
+            yield places.warn(
+                f"fence agent {fence.name}",
+                f"{fence.agent} hands its password to {program}",
+                f"{way[0].upper()}{way[1:]}.",
+                table=table,
+                key="agent",
+            )
+    if not fences or settings.forced_stop.action is BmcAction.NONE:
+        if fences:
+            yield places.note(
+                f"fence agent {next(iter(fences))}",
+                "it reads the power and stops nobody: there is no [forced_stop]",
+                'Write [forced_stop] action = "power-off".',
+                table=f"fence:{next(iter(fences))}",
+            )
+        return
+    delay = settings.cluster.fence_delay_ms
+    arbiter = settings.arbiter
+    turns = len(settings.servers) % 2 == 0 and not (arbiter is not None and arbiter.strong)
+    if turns and FENCE_DELAY_MS <= delay < AGENT_DELAY_MS:
+        yield places.warn(
+            "cluster",
+            f"fence_delay ({delay / 1000:g} s) is short for a fence agent, which logs in first and "
+            "takes longer than a BMC from the order to off: two servers that do not hear each "
+            "other can both go off",
+            f"Write fence_delay = {AGENT_DELAY_MS / 1000:g}, or a quarter more than its off takes.",
+            table="cluster",
+            key="fence_delay",
+        )
+    ways = max(len(s.levels) + (s.bmc is not None) for s in settings.servers)
+    wait = settings.forced_stop.timeout_ms
+    if ways > 1 and wait < ways * LEVEL_MS:
+        yield places.warn(
+            "forced_stop",
+            f"timeout ({wait / 1000:g} s) may be over before the last of {ways} ways to stop a "
+            "server was tried",
+            f"Write timeout = {ways * LEVEL_MS // 1000} or more.",
+            table="forced_stop",
+            key="timeout",
         )
 
 

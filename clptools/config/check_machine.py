@@ -136,6 +136,11 @@ def lacks(settings: Settings, facts: Iterable[Facts]) -> Lacks:
             unfenced.add(server)
             if not account.reads:
                 unread.add(server)
+        for misfit in one.fences:
+            victim = settings.server(misfit.server)
+            if victim is not None and victim.bmc is None and len(victim.levels) == 1:
+                unfenced.add(misfit.server)
+                unread.add(misfit.server)
     return Lacks(watchdogs=watchdogs, unfenced=frozenset(unfenced), unread=frozenset(unread))
 
 
@@ -166,6 +171,14 @@ def _checks(
     for server, fault in facts.bmc.items():
         table = f"server:{server}.bmc"
         yield places.warn(f"{server}.bmc", fault.text, fault.mend, table=table)
+    for misfit in facts.fences:
+        yield places.warn(
+            f"fence agent {misfit.fence}",
+            f"for {misfit.server}, on {facts.server}: {misfit.text}",
+            misfit.mend,
+            table=f"fence:{misfit.fence}",
+            key=misfit.key,
+        )
     for server in sorted(facts.unechoed):
         yield places.warn(
             f"server {server}",

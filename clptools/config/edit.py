@@ -34,6 +34,7 @@ SORTS = {
     "server": Sort("server"),
     "interconnect": Sort("interconnect"),
     "np": Sort("NP resolution"),
+    "fence": Sort("fence agent"),
     "server_group": Sort("server group"),
     "group": Sort("group"),
     "resource": Sort("group resource", within="group"),

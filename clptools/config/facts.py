@@ -25,7 +25,7 @@ from clptools.config.files import MAKE_AUTHKEY, how_bmc, how_snmp, read_secret
 from clptools.config.machine import clock_fault, managed, taken, watchdog_faults
 from clptools.config.scripts import scripts_of
 from clptools.config.variants import Registries
-from clptools.core.model.machine import AccountFault, Facts, FileFault
+from clptools.core.model.machine import AccountFault, Facts, FenceFault, FileFault
 from clptools.core.model.settings import Settings
 from clptools.faults import ClpError, ExitCode
 
@@ -57,6 +57,7 @@ def gather(
         addresses=own_addresses(),
         devices=devices(),
         processes=_processes(),
+        fences=_fences(settings, server),
         power_key=power_key(),
         absent=frozenset(path for path in _named_paths(settings) if not os.path.exists(path)),
         files=files,
@@ -143,6 +144,7 @@ def secret_files(settings: Settings) -> Iterator[tuple[str, str]]:
     for server in settings.servers:
         if server.bmc is not None:
             yield paths.bmc_password_file(server.name), how_bmc(server.name, server.bmc.user)
+    yield from fence_secrets(settings)
     users = {user.user for monitor in settings.monitors for user in monitor.snmpv3_users}
     for user in sorted(users):
         yield paths.snmp_key_file(user), how_snmp(user)
@@ -150,6 +152,27 @@ def secret_files(settings: Settings) -> Iterator[tuple[str, str]]:
         password = arbiter.options.get("password_file")
         if isinstance(password, str) and password:
             yield password, f"Write the password of {arbiter.name} into it, mode 0400."
+
+
+def fence_secrets(settings: Settings) -> Iterator[tuple[str, str]]:
+    """The password files of fence agents, each once, and how each is made."""
+    files = {f.password_file: f.name for s in settings.servers for f in s.fences}
+    for path, name in files.items():
+        if path:
+            yield path, f"Write the password of {name} into it, mode 0400."
+
+
+_AGENT_S = 2.0
+"""For a fence agent to tell of itself; the agent here has mostly asked it before."""
+
+
+def _fences(settings: Settings, server: str) -> tuple[FenceFault, ...]:
+    """What of the fence agents cannot be used here; nobody fences itself."""
+    if not any(peer.fences for peer in settings.servers if peer.name != server):
+        return ()
+    from clptools.config.fence_checks import faults
+
+    return tuple(faults(settings, server, _AGENT_S))
 
 
 def _named_paths(settings: Settings) -> list[str]:
@@ -317,7 +340,8 @@ ECHO_TIMEOUT_S = 1.0
 
 
 def unechoed(settings: Settings, server: str) -> frozenset[str]:
-    """Servers with a BMC that answer on their port, but to no ICMP echo on any LAN interconnect.
+    """Servers whose power can be read and that answer on their port, but to no ICMP echo on any
+    LAN interconnect.
 
     `server` asks.  An "off" of a BMC is not believed while the server's kernel answers an echo; a
     firewall that drops echoes disables that guard, and nothing else shows it.  A server that does
@@ -327,7 +351,9 @@ def unechoed(settings: Settings, server: str) -> frozenset[str]:
 
 
 async def _unechoed(settings: Settings, server: str) -> frozenset[str]:
-    peers = [peer.name for peer in settings.servers if peer.bmc and peer.name != server]
+    peers = [
+        peer.name for peer in settings.servers if peer.has_power_control and peer.name != server
+    ]
     found = await asyncio.gather(*(_mute(settings, server, peer) for peer in peers))
     return frozenset(peer for peer, mute in zip(peers, found, strict=True) if mute)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
+from clptools.config import fields_of_fences as of_fences
 from clptools.config import fields_of_monitors as of_monitors
 from clptools.config import fields_of_traps as of_traps
 from clptools.config.field import (
@@ -248,7 +249,8 @@ FORCED_STOP = (
         name="action",
         parse=choice(*BmcAction),
         default="none",
-        help="What the BMC does to a server that cannot be proven down otherwise.",
+        help="What the BMC, or a fence agent, does to a server that cannot be proven down "
+        "otherwise.",
     ),
     _forced_stop(
         name="timeout",
@@ -431,6 +433,7 @@ def sections(registries: Registries) -> Iterator[tuple[str, tuple[Field, ...]]]:
         if fields:
             yield f'[[np]] type = "{name}"', fields
     yield "[forced_stop]", FORCED_STOP
+    yield "[[fence]]", of_fences.FENCE
     yield "[[server_group]]", SERVER_GROUP
     yield "[[group]]", GROUP
     yield "[[group.resource]]", resource(registries)

@@ -16,6 +16,7 @@ import msgspec
 
 from clptools.common.foreign_files import whole
 from clptools.config import fields_of_monitors as fields
+from clptools.config.fences import with_fences
 from clptools.config.field import near
 from clptools.config.groups import read_groups, read_server_groups
 from clptools.config.interconnects import read_arbiters, read_interconnects
@@ -38,8 +39,8 @@ BOM = "\ufeff"
 """Some editors write it before the first character without showing it."""
 
 TABLES = (
-    "cluster", "server", "interconnect", "np", "forced_stop", "server_group", "group", "monitor",
-    "alert", "trap_profile",
+    "cluster", "server", "interconnect", "np", "forced_stop", "fence", "server_group", "group",
+    "monitor", "alert", "trap_profile",
 )  # fmt: skip
 
 
@@ -189,7 +190,7 @@ def _check_tables(source: Source, document: dict[str, object]) -> None:
 
 def _read(source: Source, document: dict[str, object], registries: Registries) -> Settings:
     cluster = read_cluster(source, document, registries)
-    servers = read_servers(source, document)
+    servers = with_fences(source, document, read_servers(source, document))
     names = tuple(server.name for server in servers)
     interconnects = read_interconnects(source, document, registries, cluster, servers)
     arbiters = read_arbiters(source, document, registries, cluster, names)

@@ -24,6 +24,11 @@ ECHO_MS = 50
 FORCED_STOP_MS = 5000
 """What a forced stop usually takes at most until it is read back (BMCs need 1 to 5 s)."""
 
+AGENT_READ_MS = 2000
+"""What a fence agent usually takes to say that the power is off."""
+AGENT_STOP_MS = 10_000
+"""What a forced stop by a fence agent usually takes at most until it is read back."""
+
 MORE_VOTES = "a third server, or an arbiter ([[np]] etcd, witness, disk)"
 
 
@@ -110,7 +115,7 @@ class _Cluster:
     def fenced(self, server: Server) -> bool:
         """Whether it can be forced to stop."""
         wanted = self.settings.forced_stop.action is not BmcAction.NONE
-        return wanted and server.bmc is not None and server.name not in self.lacks.unfenced
+        return wanted and server.has_power_control and server.name not in self.lacks.unfenced
 
     def election_ms(self) -> int:
         """Until another server has authority, if nobody saw that the coordinator died."""
@@ -131,10 +136,15 @@ class _Cluster:
         election = 0 if self.two else self.times.give_up_ms + 2 * self.times.interval_ms
         return self.times.missed_ms + election + read_ms + ECHO_MS
 
-    def by_force_ms(self) -> int:
+    def by_agents_ms(self, server: Server) -> int:
+        """Until an off of fence agents counts: at once after an on, else once it has lasted."""
+        ms = self.by_power_ms(AGENT_READ_MS)
+        return ms if server.power_is_polled and server.bmc is None else ms + SESSION_MS
+
+    def by_force_ms(self, stop_ms: int = FORCED_STOP_MS) -> int:
         known = self.times.lost_ms + 2 * self.times.interval_ms
         start = known if self.two else max(known, self.election_ms())
-        return start + self.turn_ms() + FORCED_STOP_MS
+        return start + self.turn_ms() + stop_ms
 
     def without_proof_ms(self) -> int:
         """`takeover_without_proof`."""
@@ -145,10 +155,18 @@ class _Cluster:
     def case(self, fault: Fault, server: Server) -> Case:
         ways: list[tuple[int, str]] = []
         readable = server.bmc is not None and server.name not in self.lacks.unread
+        agents = bool(server.fences) and server.name not in self.lacks.unread
         if fault is Fault.POWER and readable:
             ways.append((self.by_power_ms(POWER_READ_MS), "BMC reads off"))
+        elif fault is Fault.POWER and agents:
+            ways.append((self.by_agents_ms(server), "fence agent reads off"))
         if fault in (Fault.FREEZE, Fault.CUT) and self.fenced(server):
-            ways.append((self.by_force_ms(), "forced stop"))
+            by_bmc = server.bmc is not None
+            ms = self.by_force_ms(FORCED_STOP_MS if by_bmc else AGENT_STOP_MS)
+            ways.append((ms, "forced stop"))
+        if fault is Fault.DARK and agents and self.fenced(server):
+            # Its outlet reads on, and is switched off: a server without power has that as well.
+            ways.append((self.by_force_ms(AGENT_STOP_MS), "forced stop by fence agent"))
         if self.bound(server):
             ways.append((self.by_lease_ms(), "lease"))
         if self.settings.cluster.takeover_without_proof:
@@ -174,12 +192,14 @@ class _Cluster:
     def _mend(self, fault: Fault, server: Server) -> str:
         mends: list[str] = []
         account = server.name in self.lacks.unfenced | self.lacks.unread
-        if account and fault is not Fault.DARK:
+        if account and fault is not Fault.DARK and server.bmc is None:
+            mends.append(f"a {server.power_by} that can be used there")
+        elif account and fault is not Fault.DARK:
             mends.append("an account that its BMC lets in, with the level OPERATOR")
         elif fault is Fault.POWER:
-            mends.append("[server.bmc]")
+            mends.append("[server.bmc] or [[fence]]")
         elif fault is not Fault.DARK and not self.fenced(server):
-            bmc = "" if server.bmc is not None else " and [server.bmc]"
+            bmc = "" if server.has_power_control else " and [server.bmc]"
             mends.append(f'[forced_stop] action = "power-off"{bmc}')
         if not self.settings.leases_armed:
             mends.append(MORE_VOTES)
@@ -245,6 +265,17 @@ class _Cluster:
             found.append(
                 f"if a server loses power within {SESSION_MS // 1000} s of a restart of its BMC, "
                 "its off proves nothing before that time is over"
+            )
+        late = [
+            server.name
+            for server in self.settings.servers
+            if server.fences and not server.power_is_polled
+        ]
+        if late:
+            found.append(
+                f"if {' or '.join(late)} loses power, off proves nothing before its fence agent "
+                f"has read it for {SESSION_MS // 1000} s: nothing reads on before (mend: poll = "
+                "true)"
             )
         arbiter = self.settings.arbiter
         count = len(self.settings.servers)

@@ -139,12 +139,19 @@ def read_forced_stop(
     if (
         stop.action is not BmcAction.NONE
         and servers
-        and all(server.bmc is None for server in servers)
+        and not any(server.has_power_control for server in servers)
     ):
         table.error(
             "action",
-            "no server has a BMC to do it",
-            "Add [server.bmc] to the servers, or leave [forced_stop] out.",
+            "no server has a BMC or a fence agent to do it",
+            "Add [server.bmc] to the servers or [[fence]], or leave [forced_stop] out.",
+        )
+    by_agents = [server.name for server in servers if server.fences and server.bmc is None]
+    if stop.action is BmcAction.NMI and by_agents:
+        table.error(
+            "action",
+            f"fence agents send no NMI, and {by_agents[0]} has no BMC",
+            'Write action = "power-off".',
         )
     if stop.action in (BmcAction.RESET, BmcAction.POWER_CYCLE, BmcAction.NMI) and len(servers) == 2:
         # A server that reboots is no longer out; of two servers, the survivor needs the other out.

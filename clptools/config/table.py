@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from clptools.config import fields
+from clptools.config import fields_of_fences as of_fences
 from clptools.config import fields_of_monitors as of_monitors
 from clptools.config import fields_of_traps as of_traps
 from clptools.config.field import Fault, Field, near
@@ -282,6 +283,8 @@ def fields_of(kind: str, table: Json, registries: Registries) -> dict[str, Field
             common, own = fields.INTERCONNECT, registries.links.get(name, ())
         case "np":
             common, own = fields.NP, registries.arbiters.get(name, ())
+        case "fence":
+            common = of_fences.FENCE
         case "server_group":
             common = fields.SERVER_GROUP
         case "group":

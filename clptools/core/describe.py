@@ -365,6 +365,7 @@ _ACTIONS: dict[type, Callable[[Any, int], str]] = {
     a.ClearTimer: lambda x, now: x.name,
     a.ReadPower: lambda x, now: x.server,
     a.Fence: _fence,
+    a.CallOffFence: lambda x, now: f"call off the order for {x.server}",
     a.HoldArbiter: lambda x, now: f"{x.name} for {_seconds(x.lease_ms)}",
     a.ReleaseArbiter: lambda x, now: x.name,
     a.RunResource: _run_resource,

@@ -100,12 +100,12 @@ def partition(me: str) -> str:
     return f"{me} is cut off from the majority"
 
 
-def still_on(timeout_ms: int, error: str, doubt: str) -> str:
-    """Why a forced stop ran out of time."""
+def still_on(means: str, timeout_ms: int, error: str, doubt: str) -> str:
+    """Why a forced stop ran out of time; `means`: what reads the power."""
     if error:
-        return f"its BMC could not be read within {seconds(timeout_ms)}: {error}"
+        return f"its {means} could not be read within {seconds(timeout_ms)}: {error}"
     if doubt:
-        return f"its BMC reads off, but {doubt}"
+        return f"its {means} reads off, but {doubt}"
     return f"still on after {seconds(timeout_ms)}"
 
 
@@ -115,7 +115,11 @@ def why_fenced(silent_ms: int, user: str) -> str:
 
 
 nmi_proves_nothing = "an NMI proves nothing"
-not_switched_on = "its BMC did not switch it on"
+
+
+def not_switched_on(means: str) -> str:
+    """Why a reset left a server off."""
+    return f"its {means} did not switch it on"
 
 
 # ---------------------------------------------------------------------- what BMCs say
@@ -135,26 +139,27 @@ def no_release(server: str, heard: bool) -> str:
     return f"no: {server} " + ("still holds it" if heard else "does not answer")
 
 
-def no_power(address: str, power: str, error: str, doubt: str) -> str:
-    """Why there is no off read that counts."""
-    if not address:
+def no_power(means: str, power: str, error: str, doubt: str) -> str:
+    """Why there is no off read that counts; `means`: what reads the power, empty: nothing."""
+    if not means:
         return "no: no BMC configured"
     if error:
-        return f"no: its BMC {address} could not be read ({error})"
+        return f"no: its {means} could not be read ({error})"
     but = f", but {doubt}" if doubt else ""
-    return f"no: its BMC {address} reads {power}{but}"
+    return f"no: its {means} reads {power}{but}"
 
 
-def no_fence(action: str, bmc: bool, text: str, to_come: bool) -> str:
-    """Why there is no forced stop.  `to_come`: this server may, in its turn."""
+def no_fence(action: str, means: str, text: str, to_come: bool) -> str:
+    """Why there is no forced stop.  `means`: what would do it; `to_come`: this server may, in its
+    turn."""
     if action == "none":
         return "no: not configured"
-    if not bmc:
+    if not means:
         return "no: no BMC is configured"
     if text == fence_under_way:
         return text
     if not text and to_come:
-        return "to come: in this server's turn, while the BMC answers"
+        return f"to come: in this server's turn, while the {means} answers"
     return f"no: {text or 'not begun'}"
 
 

@@ -51,7 +51,7 @@ class Bmcs:
         """The own BMC, by the kernel's driver where there is one."""
         self._beats: set[str] = set()
         """Servers with a heartbeat through their BMC."""
-        self._echoes = Echoes(server, on_change)
+        self.echoes = Echoes(server, on_change)
         self._guids = Guids(server, on_change)
         self._acknowledger = Acknowledger(on_change)
         self._asking: asyncio.Task[None] | None = None
@@ -76,7 +76,7 @@ class Bmcs:
             if path.type == "bmchb" and path.carrier == "timer"
             for name in path.addresses
         }
-        self._echoes.apply(settings)
+        self.echoes.apply(settings)
         self._guids.apply(settings)
         own = settings.server(self._server)
         keywords = (
@@ -130,7 +130,7 @@ class Bmcs:
 
     async def _read_power(self, server: str, asked_at: int, echo: bool) -> PowerRead:
         with contextlib.ExitStack() as stack:
-            asked = stack.enter_context(self._echoes.to(server)) if echo else None
+            asked = stack.enter_context(self.echoes.to(server)) if echo else None
             where = ""
             try:
                 client = self._client(server)

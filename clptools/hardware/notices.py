@@ -79,3 +79,18 @@ class NotAcknowledged(Notice, frozen=True):
     says = "{why}: it sends its traps again; each is acted on once"
 
     why: str
+
+
+class FenceAgentUnusable(Notice, frozen=True):
+    """A fence agent cannot be used on this server as it is configured: it proves and stops
+    nothing from here."""
+
+    entry = Entry("pm", 920, WARN)
+    about = ("me", "server")
+    says = "{me} cannot use the fence agent {fence} for {server}: {why}."
+    hint = "{what}"
+
+    server: str
+    fence: str
+    why: str
+    what: str

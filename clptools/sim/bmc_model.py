@@ -4,6 +4,9 @@ A control command is accepted and carried out a while later, or never; nothing i
 it.  A read carries its session, which outlives a lost answer.  It ends with each restart of the
 BMC, or unused for a minute: the next login is silent, the reader finds a new name in the answer.
 Right after a restart the BMC has not sensed its host yet: it says "off", or nothing.
+
+A server without a BMC may have fence agents: an outlet that keeps no session, and whose agent runs
+for a while before it does or says anything.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from clptools.core.model.events import FenceDone, PowerRead
 from clptools.core.model.words import PowerState
 
 if TYPE_CHECKING:
-    from clptools.core.model.settings import Settings
+    from clptools.core.model.settings import Server, Settings
     from clptools.sim.host import Host
     from clptools.sim.world import World
 
@@ -27,6 +30,10 @@ TIMEOUT_US = 2_000_000
 BEAT_US = 1_000_000
 IDLE_US = 60_000_000
 """A BMC closes a session that nobody used for so long (IPMI 2.0, 6.12.15)."""
+RESTART_US = 10_000_000
+"""What an outlet takes at least to answer again after a restart."""
+AGENT_US = 500_000
+"""How long a fence agent runs at least, and by how much more at most."""
 ECHO_US = 50_000
 """How long an "off" is held back for the answer to an ICMP echo."""
 
@@ -66,6 +73,8 @@ class Bmc:
     """It carries them out so much later."""
     sessionless: bool = False
     """Its protocol keeps no session."""
+    agents: str = ""
+    """It is no BMC: these fence agents read and switch it."""
     drives: str = ""
     """The server that it really belongs to, where addresses are swapped."""
     away_until: int = 0
@@ -77,6 +86,8 @@ class Bmc:
     cut_from: set[str] = field(default_factory=set)
     """Servers that cannot reach it."""
     busy_until: dict[str, int] = field(default_factory=dict)
+    called_off: dict[str, int] = field(default_factory=dict)
+    """Who ended its own fence agent, and when."""
     sessions: dict[str, Session] = field(default_factory=dict)
     logins: int = 0
 
@@ -90,22 +101,33 @@ class Bmc:
         self.cut_from.clear()
 
 
+def _agents(server: Server) -> str:
+    """The first level of its fence agents; empty: it has a BMC, or neither."""
+    if server.bmc is not None or not server.fences:
+        return ""
+    return " and ".join(fence.name for fence in server.levels[0])
+
+
 class Bmcs:
     """All BMCs, as the agents reach them."""
 
     def __init__(self, world: World, settings: Settings, rng: Random) -> None:
         self._world = world
         self._rng = rng
-        self.of = {name: Bmc(name) for name in settings.names}
-        self._at = {s.bmc.where: s.name for s in settings.servers if s.bmc is not None}
+        self.of = {s.name: Bmc(s.name, agents=_agents(s)) for s in settings.servers}
+        self._at = {
+            settings.power_at(s.name): s.name for s in settings.servers if s.has_power_control
+        }
 
     def _asked(self, asker: str, server: str) -> tuple[Bmc, str]:
         """The BMC that `asker` takes for the one of `server`, by its configuration, and where."""
-        found = self._world.hosts[asker].settings.server(server)
-        where = found.bmc.where if found is not None and found.bmc is not None else ""
+        where = self._world.hosts[asker].settings.power_at(server)
         if not where:
             return self.of[server], ""
         owner = self._at.get(where)
+        # Fence agents may be told more by a push: their outlet is the same.
+        if not owner and self.of[server].agents:
+            return self.of[server], where
         return (self.of[owner] if owner else Bmc(server, dead=True)), where
 
     def _reachable(self, asker: str, bmc: Bmc) -> bool:
@@ -122,6 +144,9 @@ class Bmcs:
         """The BMC restarts: its sessions and its timer are gone, its host runs on."""
         bmc, world = self.of[server], self._world
         bmc.sessions.clear()
+        if bmc.agents:
+            # What keeps no session is believed by this alone: nothing restarts in less.
+            away_us = max(away_us, RESTART_US)
         bmc.away_until = world.t + away_us
         bmc.blind_until = bmc.away_until + blind_us
         host = self._host(bmc)
@@ -135,7 +160,13 @@ class Bmcs:
         """Ask for power and beat; the `PowerRead` comes later."""
         (bmc, where), world = self._asked(asker, server), self._world
         begin = self._begin(asker, bmc)
-        read = PowerRead(server=server, power=PowerState.UNKNOWN, asked_at=asked_at, where=where)
+        read = PowerRead(
+            server=server,
+            power=PowerState.UNKNOWN,
+            asked_at=asked_at,
+            where=where,
+            by=bmc.agents,
+        )
         if not self._reachable(asker, bmc):
             end = begin + TIMEOUT_US
             bmc.busy_until[asker] = end
@@ -143,10 +174,12 @@ class Bmcs:
             return
         echoed = echo and self._echoes(asker, server)
         took = 2_000 + int(self._rng.random() * 10_000) + bmc.slow_us
+        if bmc.agents:
+            took = AGENT_US + int(self._rng.random() * AGENT_US) + bmc.slow_us
         end = begin + took
         bmc.busy_until[asker] = end
         # A slow answer is an old one: the BMC looked soon, and took its time to say so.
-        looked = begin + int(min(took, 10_000) * self._rng.random())
+        looked = begin + int(min(took, 2 * AGENT_US if bmc.agents else 10_000) * self._rng.random())
         world.at(looked, self._look, asker, bmc, read, end, (echo, echoed), keep)
 
     def _echoes(self, asker: str, server: str) -> bool:
@@ -194,7 +227,7 @@ class Bmcs:
         return not host.stalled and all(world.network.connected(h.name, host.name) for h in others)
 
     def _session(self, asker: str, bmc: Bmc) -> Session | None:
-        if bmc.sessionless:
+        if bmc.sessionless or bmc.agents:
             return None
         known = bmc.sessions.get(asker)
         incarnation = self._world.hosts[asker].incarnation
@@ -226,15 +259,30 @@ class Bmcs:
         (bmc, _), world = self._asked(asker, order.server), self._world
         begin = self._begin(asker, bmc)
         bmc.busy_until[asker] = begin + 20_000
-        world.at(begin, self._send, asker, order, asked_at)
+        if bmc.agents:
+            # A read that runs gives way; the agent logs in before it switches.
+            begin = world.t + int(self._rng.random() * AGENT_US)
+            bmc.busy_until[asker] = begin
+            if world.hosts[asker].now(world.t) > order.ordered_at + order.within_ms:
+                begin = world.t
+            elif begin > world.t:
+                order = replace(order, within_ms=order.within_ms + AGENT_US // 1000)
+        world.at(begin, self._send, asker, order, asked_at, world.t)
 
-    def _send(self, asker: str, order: Fence, asked_at: int) -> None:
+    def call_off(self, asker: str, server: str) -> None:
+        """Ends the fence agent that `asker` runs, if it has not switched yet."""
+        (bmc, _) = self._asked(asker, server)
+        bmc.called_off[asker] = self._world.t
+
+    def _send(self, asker: str, order: Fence, asked_at: int, begun: int = 0) -> None:
         (bmc, _), world = self._asked(asker, order.server), self._world
         sent, error, left = True, "", False
         if world.hosts[asker].node is None:
             return  # a fencer that is dead sends nothing
         if world.hosts[asker].now(world.t) > order.ordered_at + order.within_ms:
             sent, error = False, "it could not be sent in time"
+        elif bmc.called_off.get(asker, -1) >= begun:
+            sent, error = False, "it was called off"
         elif not self._reachable(asker, bmc):
             sent, error = False, "no answer"
         elif bmc.fence_fails:

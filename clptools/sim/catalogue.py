@@ -111,7 +111,7 @@ def catalogue(settings: Settings) -> tuple[Fault, ...]:
     for name in names:
         found += _made(EACH, late, (name,), s=name)
     for server in settings.servers:
-        if server.bmc is not None:
+        if server.has_power_control:
             found += _made(EACH_BMC, late, (server.name,), s=server.name)
     for one in names:
         for two in (n for n in names if n != one):
@@ -354,7 +354,7 @@ def _has(settings: Settings) -> set[str]:
         has.add("three")
     if len(settings.names) < 4:
         has.add("few")
-    if all(s.bmc is not None for s in settings.servers):
+    if all(s.has_power_control for s in settings.servers):
         has.add("bmc")
     if any(x.decides for x in settings.arbiters):
         has.add("arbiter")

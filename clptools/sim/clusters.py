@@ -8,6 +8,7 @@ weak    an arbiter that both sides can win (ping): finds a split brain, as it mu
 
 `migrate` of 1: resources migrate before the failovers of mrw1.  `prepare` of 1: a failure that mrw1
 expects plans a move into its quiet window.  `userw`: the watchdog's method.
+`fence`: a server without a BMC has a fence agent, `polled` or asked once it is `silent`.
 `ordered` of 1: each group starts after the one before.  `apart`: the first is kept apart from the
 others.
 """
@@ -23,6 +24,7 @@ from clptools.core.model.settings import (
     Arbiter,
     Bmc,
     Cluster,
+    FenceAgent,
     ForcedStop,
     Group,
     Interconnect,
@@ -124,19 +126,25 @@ def sample(
     raid: int = 0,
     ordered: int = 0,
     apart: str = "none",
+    fence: str = "none",
 ) -> Settings:
     """The settings of a sample cluster.  Raises Unknown."""
     count, bmc, kind = _parts_of(name)
     names = tuple(f"server{i + 1}" for i in range(count))
     method = userw or ("softdog" if count >= 3 or kind else "none")
     servers = tuple(
-        Server(name=n, bmc=Bmc(address=f"192.168.0.{11 + i}", user="clp") if bmc else None)
+        Server(
+            name=n,
+            bmc=Bmc(address=f"192.168.0.{11 + i}", user="clp") if bmc else None,
+            fences=_fences(i, fence),
+        )
         for i, n in enumerate(names)
     )
     interconnects = _lans(names, links, round(interval_s * 1000))
     if bmchb:
         interconnects = (*interconnects, _bmc_heartbeat(servers))
-    action = BmcAction(forced_stop or ("power-off" if bmc else "none"))
+    stops = bmc or fence != "none"
+    action = BmcAction(forced_stop or ("power-off" if stops else "none"))
     mrw1 = _bmc_monitor(names, after_recovery, final_action, bool(migrate), bool(prepare))
     monitors = _monitors(names, method, mrw1, script, final_action)
     if raid:
@@ -150,11 +158,13 @@ def sample(
             lease_ms=round(lease_s * 1000),
             self_stop_ms=round(self_stop_s * 1000),
             startup_wait_ms=round(startup_wait_s * 1000),
+            # A turn is long enough for an agent that logs in before it switches.
+            fence_delay_ms=5_000 if fence == "none" else 10_000,
         ),
         servers=servers,
         interconnects=interconnects,
         arbiters=_ARBITERS.get(kind, ()),
-        forced_stop=ForcedStop(action=action, timeout_ms=10_000),
+        forced_stop=ForcedStop(action=action, timeout_ms=10_000 if fence == "none" else 20_000),
         groups=_ordered_and_apart(tuple(made), bool(ordered), apart),
         monitors=monitors,
     )
@@ -184,6 +194,13 @@ def _ordered_and_apart(groups: tuple[Group, ...], ordered: bool, apart: str) -> 
         groups[0], exclusive_with=tuple(names[1:]), exclusive=Exclusive(apart)
     )
     return first, *groups[1:]
+
+
+def _fences(place: int, fence: str) -> tuple[FenceAgent, ...]:
+    if fence == "none":
+        return ()
+    plug = {"ip": "192.168.0.9", "plug": str(place + 1)}
+    return (FenceAgent(name="pdu1", agent="fence_apc", parameters=plug, poll=fence == "polled"),)
 
 
 def _bmc_heartbeat(servers: tuple[Server, ...]) -> Interconnect:

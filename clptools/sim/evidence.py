@@ -314,8 +314,9 @@ class Evidence:
     def _proof(self, host: Host, clique: list[Host]) -> str:
         """By what a server outside of the clique can be cleared; empty: by nothing certain."""
         world, settings = self._world, clique[0].settings
-        bmc = settings.server(host.name)
-        readable = bmc is not None and bmc.bmc is not None and host.name in self._sound_since
+        server = settings.server(host.name)
+        readable = server is not None and server.has_power_control
+        readable = readable and host.name in self._sound_since
         # A lie is no proof where it was seen, until the BMC reads on while its server is heard.
         readable = readable and not any(
             m.node.state.peers.known[host.name].bmc.lies for m in clique
@@ -328,6 +329,8 @@ class Evidence:
             known = known and self._sound_since[host.name] < off - _KNOWN_US
             # Others than these two may have had no session with its BMC before.
             keep = [name for name in settings.names if name != host.name][:2]
+            if server is None or not server.power_is_polled:
+                return "off-young"
             return "off" if known and all(m.name in keep for m in clique) else "off-young"
         if not host.os_up or (host.node is not None and host.node.state.life.newcomer):
             return ""

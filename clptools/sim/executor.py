@@ -42,6 +42,7 @@ class Executor:
             a.ClearTimer: self._clear_timer,
             a.ReadPower: lambda h, x, now: world.bmcs.read(h.name, x.server, now, x.echo, x.keep),
             a.Fence: self._fence,
+            a.CallOffFence: lambda h, x, now: world.bmcs.call_off(h.name, x.server),
             a.HoldArbiter: lambda h, x, now: world.arbiters[x.name].hold(h.name, x.lease_ms, now),
             a.ReleaseArbiter: lambda h, x, now: world.arbiters[x.name].release(h.name),
             a.RunResource: self.operations.run_resource,

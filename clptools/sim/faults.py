@@ -119,7 +119,7 @@ def _possible(kind: str, settings: Settings) -> bool:
     if kind == "arbiter":
         return settings.arbiter is not None
     if kind.startswith("bmc"):
-        return any(s.bmc is not None for s in settings.servers)
+        return any(s.has_power_control for s in settings.servers)
     if kind == "predict":
         return any(m.name == "mrw1" and m.prepare_on_stall for m in settings.monitors)
     if kind == "order":

@@ -29,7 +29,7 @@ def power_returns(d: Draw) -> list[Line]:
     back = d.at + d.rng.choice((d.rng.uniform(0.2, 3.0), d.rng.uniform(2.0, 9.0)))
     bmc = d.rng.choice(("dead", "slow 2", ""))
     lines = [(d.at, f"off {name}"), (back, f"on {name}")]
-    if bmc and any(s.bmc is not None for s in d.settings.servers):
+    if bmc and any(s.has_power_control for s in d.settings.servers):
         lines += [(d.at, f"bmc {name} {bmc}"), (back, f"bmc {name} mend")]
     return lines
 

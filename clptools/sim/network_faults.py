@@ -53,7 +53,7 @@ def switch(d: Draw) -> list[Line]:
     some = d.names if d.rng.random() < 0.6 else d.some()
     pairs = [(one, two) for one in d.names for two in d.names if one < two]
     gone = [(one, two) for one, two in pairs if one in some or two in some]
-    bmcs = [s.name for s in d.settings.servers if s.bmc is not None and s.name in some]
+    bmcs = [s.name for s in d.settings.servers if s.has_power_control and s.name in some]
     heal = d.at + d.silence()
     back = heal + d.rng.choice((0.0, 0.0, d.rng.uniform(0.0, 3.0)))
     return [

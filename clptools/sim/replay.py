@@ -43,8 +43,8 @@ _NOISE = (
 )  # fmt: skip
 """Events of which there are many; one that led to nothing is no part of a story."""
 _DONE = (
-    a.Record, a.RunResource, a.RunScript, a.Fence, a.HostAction, a.ArmDeadman, a.StandDown, a.Reply,
-    a.Stretch, a.SetService, a.Reincarnate, a.Exit,
+    a.Record, a.RunResource, a.RunScript, a.Fence, a.CallOffFence, a.HostAction, a.ArmDeadman,
+    a.StandDown, a.Reply, a.Stretch, a.SetService, a.Reincarnate, a.Exit,
 )  # fmt: skip
 
 

@@ -103,6 +103,11 @@ CLUSTER_KEYS = {
         "How strictly `failover1` is kept apart from the other groups; none.",
         *("none", "normal", "absolute"),
     ),
+    "fence": _words(
+        "What reads and stops a server besides a BMC, or without: a fence agent, which is polled, "
+        "or asked once the server is silent; none.",
+        *("none", "polled", "silent"),
+    ),
 }
 
 

@@ -38,6 +38,7 @@ STRUCTS: dict[str, type[msgspec.Struct]] = {
     "FileFault": machine.FileFault,
     "AccountFault": machine.AccountFault,
     "AgentFault": machine.AgentFault,
+    "FenceFault": machine.FenceFault,
     "Facts": machine.Facts,
     "ServerFacts": machine.ServerFacts,
     "Event": messages.EventRecord,

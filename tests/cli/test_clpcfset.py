@@ -597,3 +597,28 @@ def test_nothing_that_it_shows_is_obeyed_by_a_terminal(here: Path, clp: Clp) -> 
         shown = clp("clpcfset", "show", *path)
         assert all(c.isprintable() or c == "\n" for c in shown.out + shown.err)
     assert r"no such trap profile" in clp("clpcfset", "show", "trap_profile.b\x1b[2J").err
+
+
+def test_fence_agents_are_added_with_each_servers_plug(clp: Clp, here: Path) -> None:
+    do(
+        clp,
+        """
+        create cluster
+        add server server1
+        add server server2
+        add fence pdu1 agent=fence_apc parameters=ip=10.0.9.1
+        set fence.pdu1.parameters_on.server1=plug=1
+        set fence.pdu1.parameters_on.server2=plug=2
+        set fence.pdu1.parameters.username=clp
+        set fence.pdu1.poll=true
+        rename server server2 server9
+        """,
+    )
+    (fence,) = tomllib.loads(here.read_text())["fence"]
+    assert fence["parameters"] == {"ip": "10.0.9.1", "username": "clp"}
+    assert fence["parameters_on"] == {"server1": "plug=1", "server9": "plug=2"}
+    assert fence["poll"] is True
+    ran = clp("clpcfset", "set", "fence.pdu1.agent=fence/apc")
+    assert ran.code == 8 and "no name of a fence agent" in ran.err
+    do(clp, "del fence pdu1")
+    assert "fence" not in tomllib.loads(here.read_text())

@@ -20,7 +20,7 @@ from clptools.core.model.settings import Resource
 from clptools.resources.ocf import State
 from clptools.resources.registry import perform
 from clptools.resources.script import ScriptRunner
-from tests.resources.netns import inside, ip, wire
+from tests.namespaces import inside, ip, wire
 from tests.resources.ocf_agents import carry_out, context, health, resource
 
 T = TypeVar("T")

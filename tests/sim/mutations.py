@@ -312,6 +312,30 @@ def anysession(node: Node) -> None:
 
 
 @mutation
+def agentsatonce(node: Node) -> None:
+    """An off read of a fence agent counts whatever it read before."""
+
+    def off(p: Any, event: e.PowerRead) -> None:
+        p.bmc.on_at, p.bmc.by = event.asked_at, event.by
+        old(p, event)
+
+    old = put(node.power, "_off", off)
+
+
+@mutation
+def agentsgap(node: Node) -> None:
+    """Off reads of a fence agent are one series, whatever lies between them."""
+    first: dict[str, int] = {}
+
+    def off(p: Any, event: e.PowerRead) -> None:
+        p.bmc.off_since = first.setdefault(event.server, event.asked_at)
+        p.bmc.by = event.by
+        old(p, event)
+
+    old = put(node.power, "_off", off)
+
+
+@mutation
 def believesliars(node: Node) -> None:
     """A BMC that read off of a server that lived is proof all the same."""
     put(node.power, "answered", lambda server, p, echo: None)
@@ -1252,6 +1276,12 @@ def neverstarts(node: Node) -> None:
             x for x in actions if not (isinstance(x, a.RunResource) and x.op == "start")
         ],
     )
+
+
+@mutation
+def nocalloff(node: Node) -> None:
+    """A fence agent goes on, though its order is not wanted any more."""
+    amend(node, lambda now, actions: [x for x in actions if not isinstance(x, a.CallOffFence)])
 
 
 @mutation

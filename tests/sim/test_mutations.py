@@ -34,6 +34,8 @@ UNSAFE = [
     ("offwhileheard", "s01-one-false-off"),
     ("noecho", "s01-false-off-while-the-agent-is-paused"),
     ("anysession", "s01b-bmc-restarts-with-the-shared-port"),
+    ("agentsatonce", "f03-outlet-that-has-not-sensed-its-server"),
+    ("agentsgap", "f06-outlet-that-restarts-again-and-again"),
     ("oldaddress", "s22-on-of-another-bmc"),
     ("latewords", "s07-late-confirm-down"),
     ("staywords", "s07-word-of-a-server-that-stood-still"),
@@ -110,6 +112,7 @@ NEEDLESS = [
 """(guard, schedule): without it the group is out of service for longer."""
 
 TOLD = [
+    ("nocalloff", "f07-order-to-a-fence-agent-is-called-off"),
     ("oldrequests", "late-requests"),
     ("oldforwards", "late-requests-of-others"),
     ("dropatonce", "p17-standby-powered-on"),

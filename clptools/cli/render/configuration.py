@@ -21,6 +21,7 @@ from clptools.config.quiet_window import in_text
 from clptools.core.model.options import WatchdogOptions, read
 from clptools.core.model.settings import (
     Arbiter,
+    FenceAgent,
     Group,
     Interconnect,
     Monitor,
@@ -199,6 +200,7 @@ def _server_lines(settings: Settings, server: Server, index: int, detail: bool) 
         if detail:
             yield "BMC Port Number", str(server.bmc.port)
             yield "BMC User Name", server.bmc.user
+    yield "Fence Agent", ", ".join(fence.name for fence in server.fences)
     if detail:
         groups = [g.name for g in settings.server_groups if server.name in g.servers]
         yield "Server Groups", ", ".join(groups)
@@ -240,6 +242,19 @@ def _fencing(settings: Settings, detail: bool) -> Iterator[Section]:
     yield from _arbiters(settings, detail)
     if settings.forced_stop.action != "none":
         yield "ForcedStop", "forced_stop", _forced_stop_lines(settings)
+    fences = {(f.name, s.name): f for s in settings.servers for f in s.fences}
+    for index, ((name, server), fence) in enumerate(sorted(fences.items())):
+        yield f"Fence{index}", name, _fence_lines(fence, server, detail)
+
+
+def _fence_lines(fence: FenceAgent, server: str, detail: bool) -> Lines:
+    yield "Agent", fence.agent
+    yield "Server", server
+    yield "Order", str(fence.order)
+    yield from fence.parameters.items()
+    if detail:
+        yield "Poll", _onoff(fence.poll)
+        yield "Timeout", str(fence.timeout_ms)
 
 
 def _server_groups(settings: Settings, detail: bool) -> Iterator[Section]:

@@ -109,7 +109,8 @@ def fencing_map(view: StatusJson) -> str:
     lines = [FENCING_HEADER, *_np_lines(view), "", "  [forced stop]", RULE]
     for index, server in enumerate(view["servers"]):
         bmc = server["bmc"]
-        lines.append(cells(f"server{index}", "-" if bmc is None else "xo"[bmc["reachable"]]))
+        known = bmc is not None and bmc.get("asked", True)
+        lines.append(cells(f"server{index}", "xo"[bmc["reachable"]] if bmc and known else "-"))
     return page(lines)
 
 

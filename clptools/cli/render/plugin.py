@@ -106,8 +106,9 @@ def _told(view: StatusJson) -> Iterator[str]:
         if events:
             yield f"{server['name']}: {events[0]['meaning']}"
         bmc = server["bmc"]
-        if bmc is not None and not bmc["reachable"]:
-            yield f"BMC of {server['name']} unreachable"
+        if bmc is not None and bmc.get("asked", True) and not bmc["reachable"]:
+            what = "BMC" if bmc["address"] else "fence agent"
+            yield f"{what} of {server['name']} unreachable"
         for path in server["heartbeats"]:
             if path["status"] in ("Caution", "Error"):
                 yield f"{path['name']} is {path['status']} on {server['name']}"

@@ -398,8 +398,8 @@ class Membership:
         step = self.step
         by_all = not self.peers.lacks()
         server = step.settings.server(step.me)
-        without_bmc = server is None or server.bmc is None
-        by_time = step.life.member and (without_bmc or step.now >= step.times.boot_ms)
+        unread = server is None or not server.has_power_control
+        by_time = step.life.member and (unread or step.now >= step.times.boot_ms)
         if not (by_all or (by_time and not self.revision.hears_newer())):
             return
         step.life.newcomer = False

@@ -11,6 +11,10 @@ yet, and some BMCs stay wrong.  So an "off" counts only
 - from a BMC that does not lie.  It lies if its server answers a heartbeat that was sent after the
   BMC had answered off; then nothing it says is proof until it reads on while its server is heard.
 
+A fence agent is a power control without sessions: what it reads counts by the third of these
+rules, or once it has read off for 60 s without a gap.  Each question runs a program and may take
+seconds, so it is asked once its server is silent; with `poll`, every 5 s before that.
+
 A BMC has few sessions, often four.  So two servers keep one with it: the coordinator and the server
 listed first, which all servers know alike.  The others look at it once a minute, and ask as those
 two do while its server is not heard.
@@ -24,7 +28,7 @@ from clptools.core.model.actions import ReadPower
 from clptools.core.model.cluster_state import BmcState, PeerState
 from clptools.core.model.events import PowerRead
 from clptools.core.model.messages import Echo
-from clptools.core.model.settings import Settings
+from clptools.core.model.settings import Server, Settings
 from clptools.core.model.timing import NEVER
 from clptools.core.model.words import BmcAction, PowerState
 from clptools.core.notices import cluster as notices
@@ -34,6 +38,10 @@ SESSION_MS = 60_000
 """A session this old is of a BMC that knows its host."""
 ON_LASTS_MS = 10_000
 """Without sessions: no BMC restarts, and answers again, within this."""
+_AGENTS_MS = 5_000
+"""Between two questions to fence agents: an "on" must not be older than `ON_LASTS_MS`."""
+_AGENTS_OFTEN_MS = 70_000
+"""For so long they are asked as often as a BMC is, once a server is silent."""
 _READ_STUCK_MS = 60_000
 _MEND_MS = 5_000
 """A BMC that starts refuses logins, too."""
@@ -66,7 +74,7 @@ class Power:
         p = self.peers.get(event.server)
         if p is None and event.server != step.me:
             return
-        if event.where and event.where != step.settings.bmc_at(event.server):
+        if event.where and event.where != step.settings.power_at(event.server):
             return  # asked before a push changed the address, or after one that is still to come
         bmc = self.peers.own_bmc if p is None else p.bmc
         bmc.asked_at = NEVER
@@ -85,6 +93,8 @@ class Power:
         if event.power == PowerState.UNKNOWN:
             bmc.answers_since = NEVER
         else:
+            if event.asked_at - bmc.at > ON_LASTS_MS:
+                bmc.off_since = NEVER  # in such a gap it may have restarted
             bmc.at = step.now
             if bmc.answers_since == NEVER:
                 bmc.answers_since = step.now
@@ -94,7 +104,7 @@ class Power:
         elif event.power == PowerState.ON:
             self._on(p, event)
         if event.power != PowerState.UNKNOWN:
-            bmc.session = event.session
+            bmc.session, bmc.by = event.session, event.by
         # Repeated "on" reads of a server that is heard affect no decision.
         heard = step.now - p.heard_at <= step.times.missed_ms
         if not heard or event.power == PowerState.OFF or self.peers.is_out(event.server):
@@ -108,7 +118,7 @@ class Power:
         """
         step = self.step
         for name in step.settings.names:
-            if before.bmc_at(name) == step.settings.bmc_at(name):
+            if before.power_at(name) == step.settings.power_at(name):
                 continue
             p = self.peers.get(name)
             if p is None:
@@ -157,15 +167,18 @@ class Power:
     def _on(self, p: PeerState, event: PowerRead) -> None:
         step, bmc = self.step, p.bmc
         bmc.on_at = step.now
-        bmc.off_at = NEVER
+        bmc.off_at = bmc.off_since = NEVER
         if bmc.lies and self._heard(p):
             bmc.lies = False
-            step.notice(notices.BmcTruthful(event.server))
+            step.notice(notices.BmcTruthful(event.server, self._means(event.server)))
 
     def _off(self, p: PeerState, event: PowerRead) -> None:
         step, bmc = self.step, p.bmc
-        if event.session != bmc.session:
-            bmc.on_at = NEVER  # another session: what the one before had read is not its word
+        if event.session != bmc.session or event.by != bmc.by:
+            # Another session, or other agents: what the one before had read is not its word.
+            bmc.on_at = bmc.off_since = NEVER
+        if bmc.off_since == NEVER:
+            bmc.off_since = event.asked_at
         bmc.off_at = step.now
         bmc.off_asked_at = event.asked_at
         bmc.off_seen_at = step.now
@@ -176,7 +189,13 @@ class Power:
         p.off_asked_at = max(p.off_asked_at, event.asked_at)
         p.on_told = False
         if fresh:
-            step.notice(notices.ServerReadsOff(event.server))
+            means = f"fence agent {event.by}" if event.by else "BMC"
+            step.notice(notices.ServerReadsOff(event.server, means))
+
+    def _means(self, name: str) -> str:
+        """What reads its power, in words."""
+        server = self.step.settings.server(name)
+        return (server.power_by if server is not None else "") or "BMC"
 
     def _doubtful(self, p: PeerState, event: PowerRead) -> str:
         """Why this "off" proves nothing; empty: it does."""
@@ -189,7 +208,8 @@ class Power:
             return say.off_by_a_liar
         if not event.session:
             fresh = bmc.on_at != NEVER and event.asked_at - bmc.on_at <= ON_LASTS_MS
-            return "" if fresh else say.off_without_on
+            lasting = bool(event.by) and event.asked_at - bmc.off_since >= SESSION_MS
+            return "" if fresh or lasting else say.off_without_on
         if bmc.on_at != NEVER or event.asked_at - event.session_at >= SESSION_MS:
             return ""
         return say.off_in_young_session
@@ -204,7 +224,9 @@ class Power:
         if bmc.lies or bmc.off_at == NEVER or not lived:
             return
         bmc.lies = True
-        self.step.notice(notices.BmcLies(server))
+        means = self._means(server)
+        key, what = ("[[fence]]", "outlet") if bmc.by else ("[server.bmc]", "BMC")
+        self.step.notice(notices.BmcLies(server, means, key, what))
         self.step.changed(Change.DECISIONS)
 
     def _heard(self, p: PeerState) -> bool:
@@ -217,9 +239,11 @@ class Power:
         step = self.step
         now = step.now
         for server in step.settings.servers:
-            if server.bmc is None:
-                continue
             p = self.peers.get(server.name)
+            if server.bmc is None:
+                if server.fences and p is not None and self._agents_due(server, p, coordinator):
+                    self.ask(server.name)
+                continue
             bmc = self.peers.own_bmc if p is None else p.bmc
             if bmc.asked_at != NEVER and now - bmc.asked_at < _READ_STUCK_MS:
                 continue
@@ -232,6 +256,23 @@ class Power:
             if now >= bmc.next_at - early_ms:
                 self.ask(server.name, keep)
 
+    def _agents_due(self, server: Server, p: PeerState, coordinator: str) -> bool:
+        """Whether fence agents alone read its power, and are to be asked now."""
+        bmc, now = p.bmc, self.step.now
+        if p.fence.ordered_at != NEVER:
+            return False  # many devices take one login at a time, and the order comes first
+        if bmc.asked_at != NEVER and now - bmc.asked_at < _READ_STUCK_MS + server.order_ms:
+            return False
+        often = p.fence.since != NEVER
+        if not often and not self._sought(server.name, p):
+            kept = self.step.me in self._keepers(server.name, coordinator)
+            # One that lied is proof again once it reads on while its server is heard.
+            if not (bmc.lies or (server.power_is_polled and kept)):
+                return False
+        elif not self.peers.is_out(server.name):
+            often = often or now - p.any_heard_at <= _AGENTS_OFTEN_MS
+        return now - bmc.began_at >= (self.interval_ms() if often else _AGENTS_MS)
+
     def _keepers(self, server: str, coordinator: str) -> tuple[str, ...]:
         """The servers that keep a session with a BMC: the coordinator, and the one listed first."""
         listed = self.step.settings.names
@@ -242,6 +283,10 @@ class Power:
         """Whether its BMC is to be asked in short turns: we keep a session, or it is not heard."""
         sought = p.fence.since != NEVER or self.peers.is_out(server)
         return sought or not self._heard(p) or self.step.me in self._keepers(server, coordinator)
+
+    def _sought(self, server: str, p: PeerState) -> bool:
+        """Whether its power matters now, whatever it costs to read."""
+        return self._silent(p) or p.fence.since != NEVER or self.peers.is_out(server)
 
     def _silent(self, p: PeerState | None) -> bool:
         """Whether a server misses two beats, on every path and by every incarnation."""
@@ -258,7 +303,11 @@ class Power:
         bmc.asked_at = bmc.began_at = now
         turn_ms = self._own_ms() if p is None else self.interval_ms()
         bmc.next_at = now + (turn_ms if keep or p is None else _READ_RARELY_MS)
-        self.step.do(ReadPower(server=name, echo=self._silent(p), keep=keep))
+        server = self.step.settings.server(name)
+        agents = False
+        if p is not None and server is not None and server.fences:
+            agents = server.bmc is None or self._sought(name, p)
+        self.step.do(ReadPower(server=name, echo=self._silent(p), keep=keep, agents=agents))
 
     def _own_ms(self) -> int:
         """The interval for our own BMC: its reading shows whether the others see our beat there."""
@@ -333,4 +382,4 @@ class Power:
         """Whether the configuration lets us stop that server by its BMC."""
         server = self.step.settings.server(name)
         stops = self.step.settings.forced_stop.action != BmcAction.NONE
-        return stops and server is not None and server.bmc is not None
+        return stops and server is not None and server.has_power_control

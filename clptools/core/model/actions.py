@@ -77,6 +77,8 @@ class ReadPower(ActionBase, tag="read-power", frozen=True, kw_only=True):
     question, and an "off" is told once 50 ms have shown that no answer comes."""
     keep: bool = True
     """The session stays open; else it ends with the answer, as a BMC has few."""
+    agents: bool = False
+    """Fence agents are asked as well where no BMC answers, also those without `poll`."""
 
 
 class Fence(ActionBase, tag="fence", frozen=True, kw_only=True):
@@ -91,6 +93,13 @@ class Fence(ActionBase, tag="fence", frozen=True, kw_only=True):
     ordered_at: int
     """`now` of the decision, from which `within_ms` counts: a machine may stand still since."""
     within_ms: int = 500
+
+
+class CallOffFence(ActionBase, tag="call-off-fence", frozen=True, kw_only=True):
+    """End fence agents that carry out an order for that server: they log in for seconds, and it is
+    not wanted any more.  Nothing answers but the order itself."""
+
+    server: str
 
 
 class HoldArbiter(ActionBase, tag="hold-arbiter", frozen=True, kw_only=True):
@@ -270,6 +279,7 @@ Action = (
     | ClearTimer
     | ReadPower
     | Fence
+    | CallOffFence
     | HoldArbiter
     | ReleaseArbiter
     | RunResource

@@ -43,6 +43,10 @@ class BmcState(msgspec.Struct):
     """When that was asked."""
     off_seen_at: int = NEVER
     """When it last answered off at all, whatever it read since."""
+    by: str = ""
+    """The fence agents that answered last; empty: the BMC did."""
+    off_since: int = NEVER
+    """Fence agents: when the first off was asked of those that came without a gap or an on."""
     answers_since: int = NEVER
     """Since when every question was answered."""
     doubt: str = ""

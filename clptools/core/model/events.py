@@ -114,6 +114,8 @@ class PowerRead(EventBase, tag="power-read", frozen=True, kw_only=True):
     itself."""
     lacks: str = ""
     """What our account may not do there, though it may read."""
+    by: str = ""
+    """The fence agents that answered, or did not; empty: the BMC."""
 
 
 class FenceDone(EventBase, tag="fence-done", frozen=True, kw_only=True):

@@ -32,6 +32,18 @@ class AgentFault(msgspec.Struct, frozen=True, kw_only=True):
     """`error`, `warning` or `note`."""
 
 
+class FenceFault(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a `[[fence]]` cannot be used on a machine, and the mend."""
+
+    fence: str
+    server: str
+    """Whose power it is to control."""
+    key: str
+    """The key of the configuration at fault, as `parameters.ip`."""
+    text: str
+    mend: str = ""
+
+
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """One machine."""
 
@@ -51,6 +63,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """Unit of a `service` resource -> the enabled unit that starts it at boot."""
     bmc: dict[str, AccountFault] = {}
     """Server -> what is wrong with our account at its BMC, from whoever asked that."""
+    fences: tuple[FenceFault, ...] = ()
+    """Fence agents that cannot be used here as they are configured."""
     power_key: str = ""
     """What logind does when the power button is pressed; empty: it does not run, or nothing."""
     unechoed: frozenset[str] = frozenset()

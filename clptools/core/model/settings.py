@@ -67,11 +67,60 @@ class Bmc(Frozen, frozen=True, kw_only=True):
         return f"{self.address}:{self.port}"
 
 
+class FenceAgent(Frozen, frozen=True, kw_only=True):
+    """`[[fence]]`: a fence agent as it is installed, with what it is told of one server."""
+
+    name: str
+    agent: str
+    """File name of the program: `fence_apc_snmp`."""
+    parameters: dict[str, str] = {}
+    """As the agent reads them, those of this server (`parameters_on`) included."""
+    password_file: str = ""
+    """Empty: it needs no password."""
+    order: int = 1
+    """The server's agents of one order are a level: all of them are switched, then all read."""
+    poll: bool = False
+    """Its `status` is read at intervals, not only once its server is silent."""
+    timeout_ms: int = 30_000
+    """Of one run."""
+
+
 class Server(Frozen, frozen=True, kw_only=True):
     """One configured server."""
 
     name: str
     bmc: Bmc | None = None
+    fences: tuple[FenceAgent, ...] = ()
+    """By `order`."""
+
+    @property
+    def has_power_control(self) -> bool:
+        """Whether its power can be read and switched: by its BMC, or by fence agents."""
+        return self.bmc is not None or bool(self.fences)
+
+    @property
+    def power_is_polled(self) -> bool:
+        """Whether its power is read while it is heard."""
+        return self.bmc is not None or any(fence.poll for fence in self.fences)
+
+    @property
+    def power_by(self) -> str:
+        """What reads and switches its power, in words; empty: nothing does."""
+        if self.bmc is not None:
+            return "BMC"
+        names = " and ".join(fence.name for fence in self.fences)
+        return f"fence agent {names}" if names else ""
+
+    @property
+    def levels(self) -> tuple[tuple[FenceAgent, ...], ...]:
+        """Its fence agents, those of one order together."""
+        orders = sorted({fence.order for fence in self.fences})
+        return tuple(tuple(f for f in self.fences if f.order == order) for order in orders)
+
+    @property
+    def order_ms(self) -> int:
+        """How long fence agents may take over one order; 0: there are none."""
+        return max((sum(f.timeout_ms for f in level) for level in self.levels), default=0)
 
 
 class Interconnect(Frozen, frozen=True, kw_only=True):
@@ -374,9 +423,10 @@ class Settings(Frozen, frozen=True, kw_only=True, dict=True):
     def voters(self) -> int:
         """Servers, arbiter and lengths as one number: equal where votes are counted equally.
 
-        Includes who has a BMC: after a boot a server without one is admitted by its `member` bit.
+        Includes whose power can be read: after a boot a server of which nothing can be read is
+        admitted by its `member` bit.
         """
-        servers = [(s.name, s.bmc is not None) for s in self.servers]
+        servers = [(s.name, s.has_power_control) for s in self.servers]
         what = msgspec.msgpack.encode((servers, self.arbiter, self.cluster.lengths))
         return int.from_bytes(blake2b(what, digest_size=6).digest(), "big")
 
@@ -389,10 +439,18 @@ class Settings(Frozen, frozen=True, kw_only=True, dict=True):
         found = (path.addresses.get(name, "") for path in self.interconnects if path.is_lan)
         return tuple(dict.fromkeys(filter(None, found)))
 
-    def bmc_at(self, name: str) -> str:
-        """Where that server's BMC is asked; empty: it has none."""
+    def power_at(self, name: str) -> str:
+        """What that server's power is asked of: its BMC's address, its fence agents as they are
+        configured; empty: nothing."""
         found = self.server(name)
-        return "" if found is None or found.bmc is None else found.bmc.where
+        if found is None:
+            return ""
+        where = "" if found.bmc is None else found.bmc.where
+        if not found.fences:
+            return where
+        told = [(f.name, f.agent, f.order, sorted(f.parameters.items())) for f in found.fences]
+        digest = blake2b(msgspec.msgpack.encode(told), digest_size=6).hexdigest()
+        return f"{where} fence {digest}".strip()
 
     def group(self, name: str) -> Group | None:
         """The group of that name, or None."""

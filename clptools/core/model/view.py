@@ -42,7 +42,7 @@ class ArbiterView(View, frozen=True, kw_only=True):
 
 
 class BmcView(View, frozen=True, kw_only=True):
-    """A server's BMC as the others reach it."""
+    """A server's BMC, or its fence agents, as the others reach them."""
 
     address: str = ""
     power: str = "unknown"
@@ -56,6 +56,10 @@ class BmcView(View, frozen=True, kw_only=True):
     """What our account may not do there, though it may read."""
     mend: str = ""
     """What a person can do about `error` or `lacks`."""
+    agents: tuple[str, ...] = ()
+    """Its fence agents; without `address` they alone read and switch its power."""
+    asked: bool = True
+    """Not asked: fence agents without `poll` read it only once its server is silent."""
 
 
 class OpenEventView(View, frozen=True, kw_only=True):

@@ -36,9 +36,10 @@ class ServerReadsOff(Notice, frozen=True):
 
     entry = Entry("nm", 2, WARN)
     about = ("server",)
-    says = "The BMC of {server} read power off."
+    says = "The {means} of {server} read power off."
 
     server: str
+    means: str = "BMC"
 
 
 class ServerLost(Notice, frozen=True):
@@ -193,12 +194,15 @@ class BmcLies(Notice, frozen=True):
     entry = Entry("nm", 3, WARN)
     about = ("server",)
     says = (
-        "The BMC of {server} read off while {server} was heard: it is no proof until it reads on "
-        "while {server} is heard."
+        "The {means} of {server} read off while {server} was heard: it is no proof until it reads "
+        "on while {server} is heard."
     )
-    hint = "Check that [[server.bmc]] of {server} names its own BMC."
+    hint = "Check that {key} of {server} names its own {what}."
 
     server: str
+    means: str = "BMC"
+    key: str = "[server.bmc]"
+    what: str = "BMC"
 
 
 class BmcTruthful(Notice, frozen=True):
@@ -206,9 +210,10 @@ class BmcTruthful(Notice, frozen=True):
 
     entry = Entry("nm", 3, INFO)
     about = ("server",)
-    says = "The BMC of {server} reads on while {server} is heard: what it says counts again."
+    says = "The {means} of {server} reads on while {server} is heard: what it says counts again."
 
     server: str
+    means: str = "BMC"
 
 
 class BmcRefuses(Notice, frozen=True):

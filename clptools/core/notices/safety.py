@@ -47,11 +47,12 @@ class ForcedStopBegins(Notice, frozen=True):
         by="action",
     )
     about = ("server", "me")
-    says = "{me} forces {server} to stop by its BMC ({action}): {why}."
+    says = "{me} forces {server} to stop by its {means} ({action}): {why}."
 
     server: str
     action: str
     why: str
+    means: str = "BMC"
 
 
 class ForcedStopDone(Notice, frozen=True):
@@ -59,9 +60,10 @@ class ForcedStopDone(Notice, frozen=True):
 
     entry = Entry("rc", 404, INFO)
     about = ("server", "me")
-    says = "{server} was stopped by its BMC (power-off), and read back."
+    says = "{server} was stopped by its {means} (power-off), and read back."
 
     server: str
+    means: str = "BMC"
 
 
 class ForcedStopNotNeeded(Notice, frozen=True):
@@ -69,9 +71,10 @@ class ForcedStopNotNeeded(Notice, frozen=True):
 
     entry = Entry("rc", 404, INFO)
     about = ("server", "me")
-    says = "{server} was already off: its BMC said so."
+    says = "{server} was already off: its {means} said so."
 
     server: str
+    means: str = "BMC"
 
 
 class ForcedStopFailed(Notice, frozen=True):

@@ -120,7 +120,7 @@ class DurableState:
                 self.peers[name].contact = Contact.LEFT
                 self.peers[name].left = True
         for name, asked_at in durable.off.items():
-            at = step.settings.bmc_at(name)
+            at = step.settings.power_at(name)
             # An agent may end between a push that changed the address and its first step with it.
             if name in self.peers and durable.off_at.get(name, at) == at:
                 self.peers[name].off_asked_at = asked_at
@@ -197,7 +197,7 @@ class DurableState:
             turns_before=tuple(self.revision.state.turns_before),
             off={n: p.off_asked_at for n, p in self.peers.items() if p.off_asked_at != NEVER},
             off_at={
-                n: settings.bmc_at(n) for n, p in self.peers.items() if p.off_asked_at != NEVER
+                n: settings.power_at(n) for n, p in self.peers.items() if p.off_asked_at != NEVER
             },
             monitors=tuple(
                 MonitorMemory(

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from clptools.core.model.view import (
+    BmcView,
     ConditionView,
     GroupView,
     MonitorOnServerView,
@@ -489,8 +490,13 @@ def _server_state(teller: Teller, server: ServerView) -> str:
     bmc = server.bmc
     if bmc is not None and server.status not in _TAKES_PART and (bmc.reachable or bmc.error):
         said = f"reads {bmc.power}" if bmc.reachable else f"could not be read ({bmc.error})"
-        words.append(f"its BMC {bmc.address} {said}")
+        words.append(f"{_power_control(bmc)} {said}")
     return f"{listed(words)}."
+
+
+def _power_control(bmc: BmcView) -> str:
+    """What reads and switches a server's power."""
+    return f"its BMC {bmc.address}" if bmc.address else f"its fence agent {listed(bmc.agents)}"
 
 
 def _cut_off_from(status: StatusView, server: ServerView) -> list[str]:
@@ -529,7 +535,9 @@ def _server_then(status: StatusView, server: ServerView) -> tuple[str, ...]:
     bmc = server.bmc
     if bmc is not None and bmc.mend:
         what = "cannot be asked from here" if bmc.error else "cannot stop it"
-        lines.append(f"Its BMC {bmc.address} {what} ({bmc.error or bmc.lacks}). {bmc.mend}")
+        control = _power_control(bmc)
+        why = bmc.error or bmc.lacks
+        lines.append(f"{control[0].upper()}{control[1:]} {what} ({why}). {bmc.mend}")
     for condition in server.conditions:
         lines += _condition(server, condition)
     if server.status in _TAKES_PART:

@@ -40,6 +40,8 @@ from clptools.core.report.own_status import OwnStatus, group_word
 from clptools.core.safety.clearance import Clearance
 from clptools.core.step import Step
 
+_READ_LASTS_MS = 15_000
+"""What fence agents said is shown for so long: with `poll` they are asked every 5 s."""
 _IDLE = ("Offline", "Unused", "Suspend")
 
 
@@ -201,13 +203,16 @@ class Status:
     def _bmc(self, name: str) -> BmcView | None:
         step = self.step
         server = step.settings.server(name)
-        if server is None or server.bmc is None:
+        if server is None or not server.has_power_control:
             return None
         p = self.peers.get(name)
         bmc = self.peers.own_bmc if p is None else p.bmc
-        reachable = bmc.at != NEVER and not bmc.error
+        asked = server.bmc is not None or bool(bmc.error) or step.now - bmc.at <= _READ_LASTS_MS
+        reachable = bmc.at != NEVER and not bmc.error and asked
         return BmcView(
-            address=server.bmc.address,
+            address=server.bmc.address if server.bmc is not None else "",
+            agents=tuple(fence.name for fence in server.fences),
+            asked=asked,
             power=bmc.power,
             reachable=reachable,
             can_prove=reachable and p is not None,

@@ -80,7 +80,7 @@ class Vouching:
         for name in self.peers:
             if name != request.down and self.peers.hears(name):
                 self.forwarding.ask(name, look, pending)
-        if self._has_bmc(request.down):
+        if self._has_power_control(request.down):
             self.power.ask(request.down)
         return None
 
@@ -116,18 +116,23 @@ class Vouching:
             return f"{name} is heard."
         if self.peers.is_refused(name):
             return f"{self.peers.why_refused(name)}."
-        if not self._has_bmc(name):
+        if not self._has_power_control(name):
             return ""
         if bmc.power == PowerState.ON and not bmc.error:
             ago = say.seconds(step.now - bmc.at)
-            return f"its BMC read on {ago} ago."
+            return f"its {self._means(name)} read on {ago} ago."
         if bmc.beat_at != NEVER and step.now - bmc.beat_at <= _BEAT_FRESH_MS:
             return "its heartbeat in its BMC goes on."
         return ""
 
-    def _has_bmc(self, name: str) -> bool:
+    def _has_power_control(self, name: str) -> bool:
         server = self.step.settings.server(name)
-        return server is not None and server.bmc is not None
+        return server is not None and server.has_power_control
+
+    def _means(self, name: str) -> str:
+        """What reads and switches its power, in words."""
+        server = self.step.settings.server(name)
+        return (server.power_by if server is not None else "") or "BMC"
 
     def _looked(self, pending: Pending, request: ConfirmDown) -> Outcome | None:
         """Decides once every server has answered, or had the time to."""
@@ -138,7 +143,7 @@ class Vouching:
         if self.peers.hears(request.down):
             return self._is_heard(request.down)
         asked = any(x.asks_for == pending.id for x in self.forwarding.state.pending.values())
-        reading = self._has_bmc(request.down) and p.bmc.asked_at != NEVER
+        reading = self._has_power_control(request.down) and p.bmc.asked_at != NEVER
         if (asked or reading) and step.now - pending.since <= _ASK_MS:
             return None
         for number in [
@@ -172,7 +177,7 @@ class Vouching:
     # ------------------------------------------------------------------ clpforcestop
 
     def force_stop(self, pending: Pending) -> Outcome | None:
-        """Powers a server off by its BMC."""
+        """Powers a server off by its BMC, or its fence agents."""
         step = self.step
         request = pending.request
         assert isinstance(request, ForceStop)
@@ -182,8 +187,8 @@ class Vouching:
             return Outcome(code=REFUSED, text=text, hint="Shut it down: clpstdn, or clpdown")
         if p is None:
             return self.forwarding.no_server(request.down)
-        if not self._has_bmc(request.down):
-            text = f"{request.down} has no BMC in the configuration."
+        if not self._has_power_control(request.down):
+            text = f"{request.down} has no BMC and no fence agent in the configuration."
             hint = f"Switch it off by hand, then: clpnode confirm-down {request.down} --yes"
             return Outcome(code=REFUSED, text=text, hint=hint)
         proven = self.peers.out_reason(request.down) == "power off"
@@ -227,7 +232,9 @@ class Vouching:
         if p.fence.since != NEVER:
             return None
         if p.off_asked_at >= pending.since:
-            return Outcome(text=f"{request.down} was powered off, and its BMC reads off.")
-        text = f"{request.down} was not stopped: {p.fence.text or 'its BMC does not read off'}."
+            means = self._means(request.down)
+            return Outcome(text=f"{request.down} was powered off, and its {means} reads off.")
+        why = p.fence.text or f"its {self._means(request.down)} does not read off"
+        text = f"{request.down} was not stopped: {why}."
         hint = f"Switch it off by hand, then: clpnode confirm-down {request.down} --yes"
         return Outcome(code=FAILED, text=text, hint=hint)

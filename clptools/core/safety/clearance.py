@@ -128,16 +128,16 @@ class Clearance:
         since = self.since(group, server)
         settings = step.settings
         configured = settings.server(server)
+        by = configured.power_by if configured is not None else ""
         bmc = configured.bmc if configured is not None else None
+        means = f"{by} {bmc.address}" if bmc is not None and not p.bmc.by else by
         clears_at = self.lease_clears_at(p, since)
         return {
             "released": say.no_release(server, self.peers.hears(server)),
-            "power off": say.no_power(
-                bmc.address if bmc else "", p.bmc.power, p.bmc.error, p.bmc.doubt
-            ),
+            "power off": say.no_power(means, p.bmc.power, p.bmc.error, p.bmc.doubt),
             "forced stop": say.no_fence(
                 settings.forced_stop.action,
-                bmc is not None,
+                by,
                 p.fence.text,
                 self.fencing.may_begin(),
             ),

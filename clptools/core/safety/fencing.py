@@ -33,7 +33,7 @@ from clptools.core.cluster.power import Power
 from clptools.core.cluster.revision import Revision
 from clptools.core.cluster.shared_policy import SharedPolicy
 from clptools.core.model import timing
-from clptools.core.model.actions import Fence
+from clptools.core.model.actions import CallOffFence, Fence
 from clptools.core.model.cluster_state import ForcedStopState, PeerState
 from clptools.core.model.events import FenceDone
 from clptools.core.model.group_state import Runs
@@ -79,7 +79,7 @@ class StopFailed(msgspec.Struct, frozen=True):
 
 
 class Fencing:
-    """Powers off by BMC the servers that cannot be cleared otherwise."""
+    """Powers off by BMC, or fence agent, the servers that cannot be cleared otherwise."""
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ class Fencing:
         failed: list[StopFailed] = []
         for server in step.settings.servers:
             p = self.peers.get(server.name)
-            if p is None or server.bmc is None:
+            if p is None or not server.has_power_control:
                 continue
             if p.fence.since != NEVER:
                 ended = self._end(server.name, p)
@@ -151,7 +151,9 @@ class Fencing:
     def _order(self, name: str, p: PeerState, stake: Stake) -> None:
         """Gives the next order, if it may leave now."""
         step, fence = self.step, p.fence
-        if fence.ordered_at != NEVER and step.now - fence.ordered_at < _ORDER_STUCK_MS:
+        server = step.settings.server(name)
+        stuck_ms = _ORDER_STUCK_MS + (server.order_ms if server is not None else 0)
+        if fence.ordered_at != NEVER and step.now - fence.ordered_at < stuck_ms:
             return
         if step.now < fence.again_at:
             return
@@ -176,7 +178,9 @@ class Fencing:
         if bmc.power != PowerState.ON or (self.peers.is_out(name) and not p.fence.wanted_by):
             return False
         steady = bmc.answers_since != NEVER and step.now - bmc.answers_since >= _STEADY_MS
-        if not steady or step.now - bmc.at > _STEADY_MS:
+        # A fence agent that takes seconds to answer has the next answer as late.
+        late_ms = bmc.latency_ms if bmc.by else 0
+        if not steady or step.now - bmc.at > _STEADY_MS + late_ms:
             return False
         if p.fence.wanted_by:
             return True  # a person wants it off, heard or not
@@ -201,7 +205,12 @@ class Fencing:
             word = BmcAction.POWER_OFF
         p.fence = ForcedStopState(since=step.now, wanted_by=user, text=say.fence_under_way)
         why = say.why_fenced(step.now - p.heard_at, user)
-        step.notice(notices.ForcedStopBegins(name, word, why))
+        step.notice(notices.ForcedStopBegins(name, word, why, self._means(name)))
+
+    def _means(self, name: str) -> str:
+        """What stops it, in words."""
+        server = self.step.settings.server(name)
+        return (server.power_by if server is not None else "") or "BMC"
 
     def _end(self, name: str, p: PeerState) -> StopFailed | None:
         """Ends a forced stop that is through, not wanted any more, or over its time."""
@@ -212,12 +221,12 @@ class Fencing:
         else:
             off = self.peers.is_out(name)
         if off and self.peers.out_reason(name) != "power off":
-            self._over(p, "", 0)  # another proof came first
+            self._over(name, p, "", 0)  # another proof came first
         elif off:
             sent = fence.sent_at != NEVER
-            self._over(p, say.fence_done, step.times.boot_ms)
+            self._over(name, p, say.fence_done, step.times.boot_ms)
             ended = notices.ForcedStopDone if sent else notices.ForcedStopNotNeeded
-            step.notice(ended(name))
+            step.notice(ended(name, self._means(name)))
             two = len(step.settings.servers) == 2
             again = forced.action in (BmcAction.RESET, BmcAction.POWER_CYCLE) and not (
                 two or fence.wanted_by
@@ -233,7 +242,7 @@ class Fencing:
                 )
         elif not fence.wanted_by and not p.lost:
             called_off = notices.ForcedStopCalledOff(name)
-            self._over(p, called_off.told(), 0)
+            self._over(name, p, called_off.told(), 0)
             step.notice(called_off)
         elif step.now - fence.since >= forced.timeout_ms:
             return self._failed(name, p, fence)
@@ -242,13 +251,17 @@ class Fencing:
     def _failed(self, name: str, p: PeerState, fence: ForcedStopState) -> StopFailed:
         step = self.step
         why = fence.text if fence.text != say.fence_under_way else ""
-        why = why or say.still_on(step.settings.forced_stop.timeout_ms, p.bmc.error, p.bmc.doubt)
-        self._over(p, why, _RETRY_MS)
+        timeout_ms = step.settings.forced_stop.timeout_ms
+        why = why or say.still_on(self._means(name), timeout_ms, p.bmc.error, p.bmc.doubt)
+        self._over(name, p, why, _RETRY_MS)
         step.changed(Change.DECISIONS)
         return StopFailed(name, why)
 
-    def _over(self, p: PeerState, text: str, pause_ms: int) -> None:
+    def _over(self, name: str, p: PeerState, text: str, pause_ms: int) -> None:
         """Ends a forced stop; no other begins within `pause_ms`: that server may boot now."""
+        server = self.step.settings.server(name)
+        if p.fence.ordered_at != NEVER and server is not None and server.fences:
+            self.step.do(CallOffFence(server=name))
         p.fence = ForcedStopState(text=text, retry_at=self.step.now + pause_ms)
         self.step.changed(Change.DECISIONS)
 
@@ -260,7 +273,7 @@ class Fencing:
         p = self.peers.get(event.server)
         if p is None or event.action == BmcOrder.POWER_ON:
             if p is not None and not event.sent:
-                why = event.error or say.not_switched_on
+                why = event.error or say.not_switched_on(self._means(event.server))
                 step.notice(notices.ForcedStopStaysOff(event.server, why))
             return None
         p.fence.ordered_at = NEVER

@@ -1,0 +1,162 @@
+"""The keys of `[[fence]]`."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+
+from clptools.config.field import (
+    BOOLEAN,
+    MAX_NAME_BYTES,
+    NAME,
+    PATH,
+    Fault,
+    Field,
+    Kind,
+    integer,
+    list_of,
+    seconds,
+    text,
+    toml_type,
+)
+from clptools.core.model.settings import Option
+
+_PARAMETER = re.compile(r"[A-Za-z][A-Za-z0-9_-]*", re.ASCII)
+_AGENT = re.compile(r"fence_[a-z0-9_]{1,50}", re.ASCII)
+_VALUE = text(max_bytes=1024)
+
+
+def _agent(value: object) -> Option | Fault:
+    if not isinstance(value, str):
+        return Fault(text=f"must be text in quotes, not {toml_type(value)}")
+    if not _AGENT.fullmatch(value):
+        return Fault(
+            text="no name of a fence agent", hint='Write it as in /usr/sbin: "fence_apc_snmp".'
+        )
+    return value
+
+
+def _value(value: object) -> str | Fault:
+    """As the agent reads it from its standard input."""
+    if isinstance(value, bool):
+        return "1" if value else "0"
+    got = _VALUE(str(value) if isinstance(value, (int, float)) else value)
+    if isinstance(got, Fault):
+        return got
+    found = str(got)
+    if found != found.strip() or found[:1] in ('"', "'"):
+        return Fault(text="agents strip blanks and quotes at its ends")
+    return found
+
+
+def _parameters(value: object) -> dict[str, str] | Fault:
+    if isinstance(value, str):  # of a command line
+        pairs = [pair.partition("=") for pair in value.split(",") if pair.strip()]
+        if not all(equals for _, equals, _ in pairs):
+            return Fault(text="must be a table", hint='Write { plug = "…" }.')
+        value = {name.strip(): found.strip() for name, _, found in pairs}
+    if not isinstance(value, dict):
+        return Fault(text=f"must be a table, not {toml_type(value)}", hint='Write { plug = "…" }.')
+    found: dict[str, str] = {}
+    for name, one in value.items():
+        if not _PARAMETER.fullmatch(name) or len(name) > MAX_NAME_BYTES:
+            return Fault(text="is no name of a parameter", at=(name,))
+        got = _value(one)
+        if isinstance(got, Fault):
+            return Fault(text=got.text, hint=got.hint, at=(name,))
+        found[name] = got
+    return found
+
+
+def _parameters_on(value: object) -> Option | Fault:
+    """Each server's parameters as lines `name=value`."""
+    if not isinstance(value, dict):
+        return Fault(
+            text=f"must be a table, not {toml_type(value)}",
+            hint='Write { server1 = { plug = "…" } }.',
+        )
+    found: dict[str, str] = {}
+    for server, one in value.items():
+        got = _parameters(one)
+        if isinstance(got, Fault):
+            return Fault(text=got.text, hint=got.hint, at=(server, *got.at))
+        found[server] = "\n".join(f"{name}={value}" for name, value in got.items())
+    return found
+
+
+AGENT = Kind(name="name of an agent", read=_agent)
+PARAMETERS = Kind(
+    name="table of an agent's parameters", read=lambda v: _parameters(v), empty={}, shape="table"
+)
+PARAMETERS_ON = Kind(
+    name="table of server to a table of parameters",
+    read=_parameters_on,
+    by_server=True,
+    empty={},
+    shape="table",
+)
+
+
+def lines_of(parameters: str) -> dict[str, str]:
+    """One server's parameters, as `PARAMETERS_ON` reads them."""
+    pairs = (line.partition("=") for line in parameters.split("\n") if line)
+    return {name: value for name, _, value in pairs}
+
+
+_fence = partial(Field, section="fence")
+
+FENCE = (
+    _fence(name="name", parse=NAME, required=True, help="Name."),
+    _fence(
+        name="agent",
+        parse=AGENT,
+        required=True,
+        help="Fence agent as it is installed in /usr/sbin, such as fence_apc_snmp: off, on and "
+        "status, never reboot. Agents that cut storage or a network, and not power, are refused: "
+        "their off proves nothing.",
+    ),
+    _fence(
+        name="servers",
+        parse=list_of(NAME, at_least=1),
+        help="Servers whose power it controls; left out: all.",
+    ),
+    _fence(
+        name="parameters",
+        parse=PARAMETERS,
+        help="What the agent is told on its standard input, by its own names (fence_… -o "
+        "metadata): ip, username, plug, …; action and passwords are refused.",
+    ),
+    _fence(
+        name="parameters_on",
+        parse=PARAMETERS_ON,
+        help="Those of single servers: { server1 = { plug = 1 }, server2 = { plug = 2 } }.",
+    ),
+    _fence(
+        name="password_file",
+        parse=PATH,
+        help="File with its password (or apikey, secret_key, token) alone, of mode 0400, on every "
+        "server: it goes to the agent's standard input.",
+    ),
+    _fence(
+        name="order",
+        parse=integer(1, 99),
+        default=1,
+        help="Levels, lower first: the next one is tried once one failed; a BMC comes before all "
+        "of them. Equal order: one level, as two power supplies have two outlets; all of it is "
+        "switched off, and proof is that all of it reads off.",
+    ),
+    _fence(
+        name="poll",
+        parse=BOOLEAN,
+        default=False,
+        help="Read status every 5 s: the agent runs each time, so only for one that is cheap. "
+        "Without it status is read only once the server is silent; then its off is proof once it "
+        "was read for 60 s, or after the agent's own on.",
+    ),
+    _fence(
+        name="timeout",
+        parse=seconds(1, 300),
+        default=30,
+        help="How long one run of the agent may take; then it is killed with all that it started.",
+    ),
+)
