@@ -60,7 +60,6 @@ CARRIED_OUT = {
     "StartWaits": "tests/real/test_faults.py",
     "AgentUnfit": "tests/agent/test_resource_agents.py",
     "RunsUnheld": "tests/agent/test_resource_agents.py",
-    "FenceAgentUnusable": "tests/hardware/test_power_control.py",
 }
 """Code of a notice -> file of the test or scenario, or `file::test`."""
 
@@ -74,6 +73,7 @@ NOT_HERE = {
     "DiskHangs": "it only looks",
     "LinkNotOpen": "it only looks",
     "IpmiServiceMissing": "it needs a server with a BMC and its kernel modules",
+    "FenceAgentUnusable": "it installs a package, or changes the configuration",
     "IpmiDeviceSilent": "it is tried again by itself",
 }
 
