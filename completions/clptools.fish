@@ -410,7 +410,7 @@ complete -c clprsc -l version -d 'Show the version and exit.'
 
 complete -c clpsim -f
 complete -c clpsim -l config -r -F -d 'Rehearse this configuration.'
-complete -c clpsim -l sample -x -d 'Rehearse a sample cluster: 3bmc, 5lease, ..., large.'
+complete -c clpsim -l sample -x -d 'Rehearse a sample cluster: 3bmc, 5lease, ..., large; `KEY=VALUE` words may follow, as in scenarios: \'3lease fence=polled\'.'
 complete -c clpsim -l seed -x -d 'Run this seed alone.'
 complete -c clpsim -l seeds -x -d 'Run the seeds from A to B.'
 complete -c clpsim -l hours -x -d 'Simulated hours of each run.'

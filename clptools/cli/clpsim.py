@@ -53,7 +53,10 @@ COMMAND = Command(
     options=(
         Option("--config", metavar="FILE", help="Rehearse this configuration.", complete="file"),
         Option(
-            "--sample", metavar="NAME", help="Rehearse a sample cluster: 3bmc, 5lease, ..., large."
+            "--sample",
+            metavar="NAME",
+            help="Rehearse a sample cluster: 3bmc, 5lease, ..., large; `KEY=VALUE` words may "
+            "follow, as in scenarios: '3lease fence=polled'.",
         ),
         Option("--seed", metavar="N", help="Run this seed alone.", whole=True),
         Option("--seeds", metavar="A:B", help="Run the seeds from A to B."),
@@ -212,14 +215,16 @@ def settings_of(args: Args) -> Settings | None:
     from clptools import paths
     from clptools.config.load import load
     from clptools.registries import registries
-    from clptools.sim.clusters import Unknown, sample
+    from clptools.sim.clusters import Unknown
+    from clptools.sim.scenario import sample_of
+    from clptools.sim.words import BadLine
 
     if args.text("sample") == _LARGE:
         return None
     if args.given("sample"):
         try:
-            return sample(args.text("sample"))
-        except Unknown as error:
+            return sample_of(args.text("sample"))
+        except (BadLine, Unknown) as error:
             raise ClpError(
                 ExitCode.USAGE, f"--sample {error}; {_LARGE} is 7 to 32 servers in turn."
             ) from None

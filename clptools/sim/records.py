@@ -55,6 +55,8 @@ class Counts:
             self._cleared(host, event)
         if not any(type(x) is a.Record or type(x) is a.RunScript for x in actions):
             return ""
+        if host.run_fails and any(type(x) is a.Persist for x in actions):
+            return ""  # the agent ends before it does any of it
         told = {(x.code, name) for x in actions if type(x) is a.Record for name in x.subjects}
         scripts = [x for x in actions if type(x) is a.RunScript]
         now = host.now(self._world.t)

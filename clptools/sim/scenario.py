@@ -331,6 +331,18 @@ def make_world(
     return world
 
 
+def sample_of(text: str) -> Settings:
+    """A sample cluster by its name, with `KEY=VALUE` words behind it: `3lease fence=polled`.
+
+    Raises BadLine, Unknown.
+    """
+    name, *words = text.split() or [""]
+    for word in words:
+        if word.partition("=")[0] not in CLUSTER_KEYS:
+            raise Unknown(f"{word}: no such keyword; known: {', '.join(CLUSTER_KEYS)}")
+    return configure(name, dict(word.partition("=")[::2] for word in words))
+
+
 def configure(name: str, options: dict[str, str]) -> Settings:
     """A sample cluster with `KEY=VALUE` words as its keywords.  Raises BadLine, Unknown."""
     values = {key: CLUSTER_KEYS[key].read(key, word) for key, word in options.items()}

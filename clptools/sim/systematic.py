@@ -25,10 +25,9 @@ from clptools.core.node import Node
 from clptools.sim.breaks import strike
 from clptools.sim.catalogue import Fault, Story, catalogue, comes_between, is_seen, stories, touches
 from clptools.sim.children import Broken, Children, Outcome
-from clptools.sim.clusters import Unknown
 from clptools.sim.host import SECOND, Host, MakeNode
 from clptools.sim.repair import needs_help
-from clptools.sim.scenario import CLUSTER_KEYS, HANDED, WORLD_KEYS, configure, make_world, settle
+from clptools.sim.scenario import HANDED, make_world, sample_of, settle
 from clptools.sim.verbs import perform
 
 QUIET_US = SECOND
@@ -37,8 +36,8 @@ _MANY = 4
 """Of so many servers, faults meet those that matter just then, the others being like them."""
 PAIRS_EACH = 4
 """Where not all pairs are played: so many with each first fault that is."""
-_SHORT = "boot=4 interval_s=0.5 timeout_s=2.0 lease_s=2.5 self_stop_s=4.0"
-"""Short lengths for sample clusters, in about the proportions of the defaults."""
+_LENGTHS = "interval_s=0.5 timeout_s=2.0 lease_s=2.5 self_stop_s=4.0"
+"""Short ones for sample clusters, in about the proportions of the defaults."""
 ORDERED = "3bmc groups=3 ordered=1 apart=normal"
 """Groups that start and stop after each other, and one that is kept apart."""
 SAMPLES = ("2bmc", "2bmcstrong", "3bmc", "3lease", "5bmc", ORDERED)
@@ -105,13 +104,8 @@ def sample_task(name: str, **options: Any) -> Task:
 
     Raises Unknown, and BadLine for a word that is none.
     """
-    plain, *more = name.split() or [""]
-    for word in more:
-        if word.partition("=")[0] not in CLUSTER_KEYS:
-            raise Unknown(f"{word}: no such keyword; known: {', '.join(CLUSTER_KEYS)}")
-    words = dict(word.partition("=")[::2] for word in (*_SHORT.split(), *more))
-    settings = configure(plain, {k: v for k, v in words.items() if k not in WORLD_KEYS})
-    return Task(settings=settings, cluster=f"{name} {_SHORT} steady=1", **options)
+    given = f"{name} {_LENGTHS}"
+    return Task(settings=sample_of(given), cluster=f"{given} boot=4 steady=1", **options)
 
 
 def own_task(settings: Settings, **options: Any) -> Task:

@@ -35,9 +35,7 @@ def test_a_variant_declares_the_keys_of_its_registry(
     info = {field.name: field for field in msgspec.structs.fields(declared)}
     names = {field.option for field in own}
     own = tuple(
-        f
-        for f in own
-        if f.parse.within or f.name.removesuffix(ON_SERVERS) not in names - {f.name}
+        f for f in own if f.parse.within or f.name.removesuffix(ON_SERVERS) not in names - {f.name}
     )
     assert set(info) == {field.option for field in own}
     for field in own:
