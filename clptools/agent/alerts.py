@@ -50,9 +50,9 @@ to resume."""
 ENDS = Kinds(groups.GroupOnline)
 """The good end of trouble: passed on after it, whatever the level, once a group."""
 TROUBLE_MS = 3_600_000
-"""A group that comes online so long after trouble was told is told as well."""
+"""A group that comes online within this time after reported trouble is reported as well."""
 SOON_MS = 5_000
-"""The word of another server's trouble may come so long after its end here."""
+"""The word of another server's trouble may come this long after its end here."""
 
 OWN = Kinds(AlertsWait)
 """Never passed on itself."""
@@ -91,7 +91,7 @@ class Alerts:
         self._online: dict[str, tuple[int, EventRecord]] = {}
         """What came online here, by the subject of its record, and was not told."""
         self._told: set[str] = set()
-        """What was told to be online since the last trouble."""
+        """What was reported to be online since the last trouble."""
 
     def apply(self, cluster: str, alert: Alert) -> None:
         """Take a configuration; what is queued for the former destinations is dropped."""

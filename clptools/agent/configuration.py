@@ -248,7 +248,7 @@ def hashes(config: ConfigFiles) -> dict[str, str]:
 def put_in_force(push: str, config: ConfigFiles) -> Kept:
     """Replace the configuration by the staged one.
 
-    It is on the disk when this returns: servers that join are told only once all others have it.
+    It is on the disk when this returns: servers that join get it only once all others have it.
 
     Returns:
         Where the edits are kept that nobody pushed.

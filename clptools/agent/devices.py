@@ -54,13 +54,13 @@ class Bmcs(Protocol):
         """One control command, in time or never."""
 
     def call_off(self, server: str) -> None:
-        """End fence agents that carry one out for that server."""
+        """End fence agents that carry out an order for that server."""
 
     async def arm_deadman(self, action: str, deadline_ms: int) -> HostActionDone:
         """Make our own BMC act at the deadline unless it is told otherwise."""
 
     async def stand_down(self) -> str:
-        """Call that off; returns what was in the way, or nothing."""
+        """Disarm the dead-man; returns why that failed, or nothing."""
 
 
 class Arbiters(Protocol):
@@ -93,7 +93,7 @@ class Monitors(Protocol):
         """Begin or end its rounds."""
 
     def fault(self, monitor: str, on: bool) -> None:
-        """Dummy failure."""
+        """Begin or end a simulated failure (`clpmonctrl`)."""
 
 
 class Host(Protocol):
@@ -120,7 +120,7 @@ class Devices:
 
 
 class NoBmcs:
-    """No server has a BMC that can be reached."""
+    """No BMC is configured."""
 
     async def read_power(
         self,

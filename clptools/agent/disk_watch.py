@@ -54,7 +54,7 @@ class FilesKept:
         not_made: Callable[[str], Notice],
         made: Notice,
     ) -> None:
-        """`remake` raises OSError or ClpError if a file cannot be made; each is told once."""
+        """`remake` raises OSError or ClpError if a file cannot be made; each is reported once."""
         told = ""
         while True:
             await asyncio.sleep(every_s)

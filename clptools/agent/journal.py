@@ -1,10 +1,10 @@
 """Keeps every event that the core was given, and never holds up the loop.
 
-Events are encoded at once and written by the agent's disk thread: every second or two, soon
-after one that is no heartbeat, and at once where a caller waits for `durable()`.  Callers that
-wait at the same time share one fdatasync, so a storm of INFORMs is no storm of syncs.  A disk that
-takes nothing costs a counter and one alert; the journal goes on in a new segment, with a fresh
-snapshot of the core, as soon as the disk does.
+Events are encoded at once and written by the agent's disk thread: within two seconds, or within
+50 ms after an event that is neither a heartbeat nor a timer, and at once where a caller waits for
+`durable()`.  Callers that wait at the same time share one fdatasync, so a storm of INFORMs is no
+storm of syncs.  While the disk takes nothing, events are counted as lost and one alert is given;
+the journal goes on in a new segment, with a fresh snapshot of the core, as soon as the disk does.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _MOST_SEGMENTS = 2_000
 
 
 class _Part:
-    """Bytes for one segment: the one at hand, or with a `head` a new one."""
+    """Bytes for one segment: the current segment, or a new one if `head` is set."""
 
     def __init__(self, head: bytes = b"") -> None:
         self.head = head
@@ -42,7 +42,7 @@ class _Part:
 
 
 class Journal:
-    """The journal of one incarnation; `append` from the loop, everything else behind it."""
+    """The journal of one incarnation: the loop appends, the disk thread does the rest."""
 
     def __init__(
         self,
@@ -163,7 +163,7 @@ class Journal:
                 waiter.set_exception(OSError(error.errno, error.strerror, self._files.folder))
 
     def _break_off(self, why: str) -> None:
-        """What is lost cannot be replayed, so a new segment follows, after a while."""
+        """Replay cannot pass a gap, so a new segment is begun, 5 s later at the earliest."""
         if not self._blocked_until:
             self._alert(JournalUnwritten(why, self._files.folder))
         self._fresh = True

@@ -27,7 +27,7 @@ Usage: clpnode [--help] [--version]
        clpnode confirm-down SERVER --yes [--force] [--json]
 
 The node agent of this server, in the foreground: it starts the cluster service unless
-clpcl -t stopped it since the last boot, and works with the shared secret alone until a first
+clpcl -t stopped it since the last boot, and needs only the shared secret until the first
 configuration is pushed.  SIGTERM moves or stops this server's groups first; with the cluster
 suspended it leaves them running.
 
@@ -41,11 +41,13 @@ suspended it leaves them running.
   --version   the version
 
 Files: {config}, {authkey}.  CLP_ROOT=DIR prefixes every path, CLP_SERVER=NAME names the node.
-Exit status: 0 ended as asked, 1 failed, 2 wrong usage, 4 not permitted, 6 another agent of this
-server runs, or has its heartbeat address (nothing was started or stopped), 8 configuration invalid.
+Exit status: 0 ended as asked, 1 failed, 2 wrong usage, 3 no agent runs here (confirm-down),
+4 not permitted, 6 refused (confirm-down), or another agent of this server runs or has its heartbeat
+address (nothing was started or stopped), 8 configuration invalid.
 """
 
 _MIN_KEY_BYTES = 16
+_MAX_KEY_BYTES = 4096
 _PATIENCE_S = 60
 
 
@@ -152,10 +154,12 @@ def _authkey() -> bytes:
                 f"{path}: mode {mode:04o} lets others read the shared secret",
                 f"chmod 0400 {path}; and make a new one (clpcfctrl --keygen) if others used it",
             )
-        key = file.read(4097)
-    if not _MIN_KEY_BYTES <= len(key) <= 4096:
+        key = file.read(_MAX_KEY_BYTES + 1)
+    if not _MIN_KEY_BYTES <= len(key) <= _MAX_KEY_BYTES:
         raise ClpError(
-            ExitCode.FAILED, f"{path}: {len(key)} bytes are no shared secret of clptools", mend
+            ExitCode.FAILED,
+            f"{path}: {len(key)} bytes: a shared secret has {_MIN_KEY_BYTES} to {_MAX_KEY_BYTES}",
+            mend,
         )
     return key
 

@@ -441,7 +441,10 @@ class OutsideDenied(Notice, frozen=True):
 
     entry = Entry("trnsv", 1, ERROR)
     about = ("me",)
-    says = "A notification ({what}) came from outside, by {who}, but it was denied: {why}."
+    says = (
+        "A notification ({what}) came from outside the cluster, sent by {who}, but it was denied: "
+        "{why}."
+    )
 
     what: str
     who: str
@@ -454,7 +457,7 @@ class KnockDenied(Notice, frozen=True):
     entry = Entry("trnsv", 1, ERROR)
     about = ("me",)
     says = (
-        "A notification came from outside, by {address}, but it was denied: {why}"
+        "A notification came from outside the cluster, sent by {address}, but it was denied: {why}"
         "[ (and {others} others before)]."
     )
 

@@ -248,7 +248,7 @@ class Pushes:
     async def _prepare_all(
         self, push: str, files: ConfigFiles, servers: list[str]
     ) -> Outcome | None:
-        """None: all have it aside.
+        """Returns None once every server has it staged.
 
         The first server is asked alone: of two pushes at once, one finds the other there and goes
         no further.
@@ -335,7 +335,10 @@ class Pushes:
         timeout_s: float,
         here: Callable[[M], Awaitable[Outcome]] | None = None,
     ) -> list[tuple[str, Outcome]]:
-        """What all others of `servers` answered, then what `here` says, if we are one."""
+        """What all others of `servers` answered, then what `here` answered, if this server is one.
+
+        Without `here`, this server is left out.
+        """
         names = list(servers)
 
         async def there(server: str) -> tuple[str, Outcome]:

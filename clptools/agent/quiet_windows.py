@@ -1,7 +1,7 @@
-"""When the quiet windows of monitors are, by this host's wall clock: told to the core as events.
+"""Tells the core, as events, when quiet windows open and close by the wall clock.
 
-The core knows no wall clock.  It is told when the present or next window begins and ends, on the
-clock that counts from boot, and is told again as soon as the wall clock says otherwise.
+The core knows no wall clock.  An event says when the present or next window begins and ends, on
+the clock that counts from boot; another follows as soon as the wall clock says otherwise.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from clptools.core.model.settings import Monitor, QuietWindow, Settings
 LOOK_S = 5.0
 """How soon a jump of the wall clock is noticed."""
 _SAME_MS = 2_000
-"""By less the two clocks drift apart while nobody sets either."""
+"""The two clocks drift apart by less than this unless one is set."""
 _DAYS = 9
-"""So far ahead is looked: a week, and a window over midnight."""
+"""How many days ahead we look: a week, and a window over midnight."""
 
 Span = tuple[float, float]
 """Begin and end, in seconds since 1970."""

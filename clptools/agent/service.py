@@ -1,4 +1,5 @@
-"""The cluster service of this agent: its core with loop and journal, and fitting the rest to it.
+"""The cluster service of this agent: its core how it is started and replaced, and adapting
+everything around it.
 
 There is none before the first configuration; after `clpcl -t` and a start another core follows in
 the same agent.
@@ -27,6 +28,7 @@ from clptools.agent.records import Records
 from clptools.agent.store import Store
 from clptools.agent.surroundings import Surroundings
 from clptools.config import history
+from clptools.core import replies
 from clptools.core.cluster.timeout_ratio import stretched
 from clptools.core.model.events import (
     AgentStarted,
@@ -51,8 +53,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _LOOK_S = 5.0
-_CLOCK_S = 1.0
 """How often the configuration on the disk is compared with the one in force."""
+_CLOCK_S = 1.0
+"""How often the wall clock is checked for steps."""
 
 
 class Owner(Protocol):
@@ -112,7 +115,7 @@ class Core:
         await self.journal.durable()
 
     def counters(self) -> dict[str, dict[str, int]]:
-        """Door -> reason -> count."""
+        """Component -> counter -> count."""
         loop = self.loop
         return {
             "loop": {
@@ -126,7 +129,7 @@ class Core:
 
 
 class Service:
-    """The core that runs now, if there is a configuration, and how it comes and goes."""
+    """The core that runs now, if there is a configuration, and how it is started and replaced."""
 
     def __init__(
         self,
@@ -273,7 +276,7 @@ class Service:
     def unready(self, settings: Settings, server: str, vouched: bool) -> str:
         """Why these settings may not be put in force without a server; empty: they may."""
         if self.core is None:
-            return "it is not proven down"
+            return replies.NOT_PROVEN_DOWN
         return self.core.node.revision.unready(settings, server, vouched)
 
     def reached(self, before: tuple[str, ...] | None, asker: str) -> bool:
@@ -310,7 +313,10 @@ class Service:
                 ) from None
 
     def out_of_the_cluster(self, by: str, revision: int) -> None:
-        """A push took this server out: its configuration is gone, its core acts no more."""
+        """A push took this server out of the cluster: its configuration is gone.
+
+        The core is stopped already: `PushReceiver.removed` refuses while the service runs.
+        """
         name = self.core.settings.cluster.name if self.core is not None else ""
         taken = notices.TakenOut(by, name, revision)
         self.taken_out = taken.sentence(self.server)
@@ -338,7 +344,7 @@ class Service:
         self.core.put(SettingsChanged(settings=self.core.stretched.without_communities()))
 
     async def watch_windows(self) -> None:
-        """Tell the core when the quiet windows of monitors are, by the wall clock."""
+        """Tell the core when the quiet windows of monitors open and close, by the wall clock."""
 
         def tell(event: Event) -> None:
             if self.core is not None:
@@ -347,7 +353,7 @@ class Service:
         await self._quiet.watch(self.settings_in_force, tell)
 
     async def watch_clock(self) -> None:
-        """Say that the wall clock was set: people compare the times of records."""
+        """Report that the wall clock was set: people compare the times of records."""
         steps = clock.WallSteps()
         while True:
             await asyncio.sleep(_CLOCK_S)
@@ -359,7 +365,9 @@ class Service:
                 self._owner.note(notices.ClockSet(which, round(abs(by_s) * 1000), was, became))
 
     def found_edit(self, edit: str, when: str = "") -> None:
-        """Say once that `clp.toml` is not what is in force, and for as long as it is not.
+        """Report once that `clp.toml` differs from what is in force.
+
+        It is shown as a condition for as long as it differs.
 
         `when`: the local time at which it was last written.
         """
@@ -405,5 +413,5 @@ class Service:
 
 
 def with_stops(settings: Settings) -> list[str]:
-    """The groups of which something can be stopped."""
+    """Groups that have at least one resource."""
     return [group.name for group in settings.groups if group.resources]

@@ -29,7 +29,7 @@ from clptools.registries import registries
 from clptools.reports import Report
 
 DISK_S = 15.0
-"""A disk that hangs is told of before the server that asks gives up (`push.PREPARE_TIMEOUT_S`)."""
+"""A disk that hangs is reported before the server that asks gives up (`push.PREPARE_TIMEOUT_S`)."""
 MAX_FILES = 2_000
 MAX_BYTES = 12 * 1024 * 1024
 MAX_NAME, MAX_PATH = 200, 1000

@@ -40,7 +40,7 @@ class Limits(NamedTuple):
     connections_of_readers: int = 96
     """Of all these together: the other places are always root's."""
     refused: int = 16
-    """So many at a time are told why they are refused; the rest is only hung up on."""
+    """This many at a time learn why they are refused; the rest are only hung up on."""
     refused_s: float = 1.0
     """How long a refused caller's call is waited for before it is answered."""
     idle_s: float = 300.0

@@ -285,7 +285,7 @@ async def get_metrics(
 
 
 async def request(backend: Backend, asked: RequestCall, caller: Caller, more: bool) -> Replies:
-    """`Request`.  The work goes on when the caller hangs up; only its progress is told no more."""
+    """`Request`.  The work goes on when the caller hangs up; its progress is not reported then."""
     lines: asyncio.Queue[str | None] = asyncio.Queue(PROGRESS_KEPT)
 
     def progress(text: str) -> None:

@@ -1,4 +1,5 @@
-"""The arbiters of this server, as the agent uses them: by name, one call at a time each."""
+"""The arbiters of this server, as the agent uses them: by name; each is called by one
+caller at a time."""
 
 from __future__ import annotations
 
@@ -62,7 +63,7 @@ class Arbiters:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def apply(self, settings: Settings) -> None:
-        """Know the arbiters of `settings`; one that is unchanged keeps what it holds."""
+        """Take over the arbiters of `settings`; one that is unchanged keeps what it holds."""
         names = settings.names
         wanted: dict[str, tuple[Arbiter, ArbiterContext]] = {}
         for arbiter in settings.arbiters:

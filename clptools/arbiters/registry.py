@@ -24,7 +24,7 @@ VARIANTS: dict[str, str] = {
     "etcd": "clptools.arbiters.etcd",
 }
 
-_URL = Field(section="np", name="url", parse=URL, required=True, help="Which address is asked.")
+_URL = Field(section="np", name="url", parse=URL, required=True, help="The address to ask.")
 _CA = Field(
     section="np",
     name="ca",

@@ -40,7 +40,7 @@ ADD = {
     "trap": "PROFILE [NAME]",
     "snmpsrv": "HOST PORT v1|v2c COMMUNITY",
 }
-"""Word -> the words that follow; objects also take KEY=VALUE behind them."""
+"""Word -> the words that follow; objects also take KEY=VALUE after them."""
 DEL = {
     "device": "SERVER [TYPE] ID",
     "rscdep": "TYPE NAME DEPENDS-ON",

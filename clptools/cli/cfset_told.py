@@ -184,7 +184,7 @@ def object_in(root: Node, section: str, type: str, name: str) -> Node:
 
 
 def set_place(siblings: list[Node], node: Node, tag: str, place: int) -> None:
-    """Sets a place; an object that has it already moves back, with those behind it."""
+    """Sets a place; an object that has it already moves back, with those after it."""
     if node.value(tag) == str(place):
         return
     taken = place

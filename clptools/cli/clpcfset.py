@@ -138,7 +138,7 @@ MAIN = "clp.toml"
 def run(args: Args) -> Answer:
     from clptools.cli.cfset_session import opened
 
-    # A script with the line ends of Windows leaves a return behind each last word.
+    # A script with the line ends of Windows leaves a return after each last word.
     verb, *words = (word.removesuffix("\r") for word in args.words or ("",))
     path = args.text("file") or os.path.join(args.text("dir"), MAIN)
     if args.given("file") and args.given("dir"):

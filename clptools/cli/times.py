@@ -22,7 +22,7 @@ _EPOCH = re.compile(r"@?(\d{9,11}(?:\.\d+)?)")
 
 
 def instant(text: str, option: str, now: float, zone: tzinfo | None = None) -> float:
-    """Seconds since 1970 of a time that was written behind `option`.
+    """Seconds since 1970 of a time that was written after `option`.
 
     `zone`: of times that name none; that of this server.  Raises ClpError (USAGE), one line.
     """

@@ -38,7 +38,7 @@ RIVALS = {
 """Other programs that act on BMC events or watchdogs (hardware guide 2.2.2)."""
 
 CLOCK_S = 2.0
-"""Clocks that are further apart are told of."""
+"""Clocks that are further apart are reported."""
 
 MOST_SHOWN = 12
 """A hint lists no more devices than this."""

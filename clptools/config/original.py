@@ -40,7 +40,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     key: str = ""
     """The key that it sets; empty: none."""
     unit: int = 0
-    """It is a number, and so many of it are one here (1,000 for milliseconds); 0: it is text."""
+    """How many of its units make one of ours (1,000 for milliseconds); 0: it is text."""
     codes: Mapping[str, str] = {}
     """It is a code -> the word for it here."""
     why_not: Mapping[str, str] = {}
@@ -51,7 +51,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """Why it is not carried, where it sets no key."""
     grade: Grade = Grade.LOST
     by_server: bool = False
-    """A value of a single server sets the key with `_on` behind its name."""
+    """A value of a single server sets the key with `_on` after its name."""
 
     def read(self, value: str) -> Any:
         """The key's value.  Raises NotCarried."""

@@ -51,9 +51,9 @@ def _keep_column(trivia: Any, wider: int) -> None:
 
 
 def _comma_at_the_end(statements: str, path: Path, wanted: int) -> str:
-    """Adds a comma behind the last item of a list with comments that is to get more items.
+    """Adds a comma after the last item of a list with comments that is to get more items.
 
-    tomlkit puts new ones behind the comment of the last one, and no comma between (0.15.2).
+    tomlkit puts new ones after the comment of the last one, and no comma between (0.15.2).
     """
     values = Lines(statements).values
     start, end = values.get(path, (0, 0))

@@ -50,7 +50,7 @@ class Remark(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     hint: str = ""
     first: bool = False
-    """It is told before all else."""
+    """It is reported before all else."""
 
 
 class Translation(msgspec.Struct, frozen=True, kw_only=True):

@@ -53,7 +53,7 @@ def span(ms: int) -> str:
 
 
 def failure(text: str, timed_out: bool) -> str:
-    """Why an operation or a script did not end well, behind a colon."""
+    """Why an operation or a script did not end well, after a colon."""
     if timed_out:
         return "it did not end in time" + (f" ({text})" if text else "")
     return text.rstrip(".") or "it failed"
@@ -356,7 +356,7 @@ def reporter(server: str, source: str, from_bmc: bool) -> str:
 
 
 def no_taker(server: str, again: int) -> tuple[str, ...]:
-    """Why nothing follows from it; `again`: how often it came since it was told last."""
+    """Why nothing follows from it; `again`: how often it came since it was last reported."""
     why = f"No message receive monitor of {server} takes it, so nothing follows."
     return (why, f"It has come {_times(again)} since that was said last.") if again else (why,)
 

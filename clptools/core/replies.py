@@ -258,7 +258,7 @@ NOT_PROVEN_DOWN = "it is not proven down"
 def votes_by_the_one_before(server: str) -> str:
     return (
         f"servers, arbiters, leases or BMCs change, so {server} must have left, or a person must "
-        "vouch that it is down: it may boot, and vote by those of before"
+        "vouch that it is down: it may boot with the old configuration and vote by it"
     )
 
 

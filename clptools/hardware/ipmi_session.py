@@ -25,7 +25,7 @@ _ANSWER_MS, _ANSWER_MOST_MS = 1_000, 6_000
 """How long the answer to a command that leaves only once is waited for; a slow BMC takes longer."""
 _TRIES_MS = (300, 450, 600)
 """An answer is lost if it has not come by then, and the question is put again: the first time and
-each further one.  After so many tries the BMC has lost the session, or is slow."""
+each further one.  After this many tries the BMC has lost the session, or is slow."""
 _TRY_MOST_MS = 5_000
 """For a BMC that is known to be slow."""
 _PROBE_MS, _PROBE_MOST_MS = 250, 500

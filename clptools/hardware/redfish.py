@@ -71,7 +71,7 @@ class RedfishPower:
     async def read(
         self, *, patience_s: float = PATIENCE_S, leaving: Callable[[], None] = lambda: None
     ) -> Reading:
-        """The power, and the connection in which it was told.
+        """The power, and the connection in which it was read.
 
         `leaving` is called as the question leaves.  Raises BmcError.
         """

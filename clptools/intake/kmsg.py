@@ -228,7 +228,7 @@ class Kmsg:
 
 
 def line_of(rest: bytes) -> Line:
-    """The text and the device of a record, from behind its prefix.
+    """The text and the device of a record; `rest` is what follows its prefix.
 
     Continuation lines begin with a space and are `KEY=value`; bytes that are not printable come
     as `\\x0a` and stay so.

@@ -329,7 +329,7 @@ class Drops:
 
 
 def _program(family: int, results: dict[str, int], other: int) -> bytes:
-    """Returns the result of a datagram's source, `other` for any that has none."""
+    """A BPF program that returns the result listed for the source address, else `other`."""
     steps: list[bytes] = []
     for source, result in list(results.items())[:_MOST_ADDRESSES]:
         try:

@@ -18,7 +18,7 @@ BURST = 200
 REPEAT_MS = 10_000
 """In a storm, one trap of each fault passes in this time; its beginning always passes."""
 FAULTS = 512
-"""At most so many new faults pass in a storm within two such times; servers have fewer sensors."""
+"""The most new faults that pass in a storm within two such times; servers have fewer sensors."""
 GRAVE = 4_096
 """Fatal faults remembered in addition: any number of them passes, but memory is bounded."""
 ENDS, ENDS_BURST = 1, 10

@@ -1,7 +1,7 @@
 """Redfish events of one BMC on their way to the core: news or known, judged, made durable.
 
 An event may come by the stream, by a push and from the log: it counts once.  What cannot be made
-durable is forgotten, so that it counts when it is told again.
+durable is forgotten, so that it counts when it is reported again.
 """
 
 from __future__ import annotations
@@ -220,7 +220,7 @@ class RedfishDelivery:
             for event in events:
                 await self._owner.deliver(event)
         except OSError:
-            # It is told again: pushed by the BMC, or read from its log.
+            # It is reported again: pushed by the BMC, or read from its log.
             self.seen.forget(told)
             self._counters.undelivered += 1
             return False

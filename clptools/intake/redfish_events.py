@@ -37,7 +37,7 @@ _ARGS = 4
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
-    """One event as it was told."""
+    """One event as it was reported."""
 
     message: str
     """`REGISTRY.MESSAGE`, without the version; or what stood there."""

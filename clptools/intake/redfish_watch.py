@@ -105,7 +105,7 @@ class BmcWatch:
         self._read: set[str] = set()
         """Those that were read before."""
         self._looked = asyncio.Event()
-        """What the log has was remembered, or cannot be: what is told from now on is news."""
+        """What the log has was remembered, or cannot be: what is reported from now on is news."""
         self._log_read_at = 0.0
         self._known = Known(bmc.where, self._loop.time())
         self._owed: dict[str, float] = {}

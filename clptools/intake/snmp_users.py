@@ -1,6 +1,6 @@
 """The SNMPv3 users of the trap receiver: whose keys can be used, and the security made of them.
 
-Keys lie in files that an administrator may write later, so what cannot be used is told once and
+Keys lie in files that an administrator may write later, so what cannot be used is reported once and
 read again every few seconds.
 """
 

@@ -235,7 +235,7 @@ class TrapReceiver:
         """Judges what waits of the same sensor first, as a fault must not overtake the end of an
         earlier one, nor an end its fault.
 
-        False: that are too many for one turn of the loop.  They come next, and the datagram after
+        False: there are too many for one turn of the loop.  They come next, and the datagram after
         them; its socket is not read until then.
         """
         if self._waiting.count_of(sensor) > FEW:

@@ -296,7 +296,7 @@ class WaitingQueue(Generic[Item]):
         return len(self._of.get(sensor, ()))
 
     def hurry(self, sensor: bytes, item: Item) -> None:
-        """Takes one that may not wait, behind those that wait of its sensor: their turn is next."""
+        """Takes one that may not wait, after those that wait of its sensor: their turn is next."""
         self._of[sensor].append(item)
         self._of.move_to_end(sensor, last=False)
         self.hurried.add(sensor)

@@ -26,12 +26,12 @@ _MESSAGE_BYTES = 65536
 SPACING_S = 0.2
 """Between two looks: a server of many containers changes its links all the time."""
 POLL_S = 10.0
-"""It looks this often although nothing was told: the kernel drops what is not read in time."""
+"""It looks this often although nothing was reported: the kernel drops what is not read in time."""
 RETRY_S = 1.0
 PATIENCE_S = 10.0
 """How long an address may be impossible to put back: a link that bounces comes back."""
 TOLD_AGAIN_S = 60.0
-"""An address that is taken away again and again is told of this often."""
+"""An address that is taken away again and again is reported this often."""
 
 
 class Taken(ClpError):

@@ -152,7 +152,7 @@ def is_seen(action: a.Action) -> bool:
 
 
 def touches(fault: Fault, server: str, action: a.Action) -> bool:
-    """Whether an action of that server goes otherwise when the fault comes right before it."""
+    """Whether a fault right before an action of that server changes how the action turns out."""
     met = not fault.servers or server in fault.servers
     kind = fault.kind
     match action:
@@ -195,7 +195,7 @@ def comes_between(fault: Fault, server: str) -> bool:
     """Whether it is played when a step of that server is through.
 
     What does nothing but to a certain kind of action comes right before that; and a clock that
-    goes otherwise or a watchdog that is gone matters only later on, so it is enough that its own
+    is wrong or a watchdog that is gone matters only later on, so it is enough that its own
     server's steps end.
     """
     if fault.kind in ("clock", "guard"):

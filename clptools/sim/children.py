@@ -19,7 +19,7 @@ import msgspec
 LONGEST_S = 120
 """Seconds of processor time after which a copy is ended: it hangs."""
 KEPT = 20
-"""How many schedules of one story that break the same promise are told."""
+"""How many schedules of one story that break the same promise are reported."""
 
 
 class Broken(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +62,7 @@ class Outcome(msgspec.Struct, kw_only=True):
 
 
 class Children:
-    """The copies of one process, at most so many at a time."""
+    """The copies of one process, at most `limit` at a time."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit

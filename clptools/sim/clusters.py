@@ -171,7 +171,7 @@ def sample(
 
 
 def _ordered_and_apart(groups: tuple[Group, ...], ordered: bool, apart: str) -> tuple[Group, ...]:
-    """`ordered`: each group starts after the one before and stops after the one behind it.
+    """`ordered`: each group starts after the one before and stops after the next one has.
 
     `apart`: how strictly the first group is kept apart from all others.
     """

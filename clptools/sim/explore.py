@@ -122,7 +122,7 @@ def shorten(
 ) -> tuple[tuple[Line, ...], Run]:
     """A seed's schedule without the lines that its first broken promise does not need.
 
-    Takes up to `tries` runs; the story of the last one is told.
+    Takes up to `tries` runs; the story of the last one is printed.
     """
     lines = tuple(schedule(plan.settings, seed, plan.seconds, kinds_of(plan.faults)))
     whole = run_seed(plan, seed)
@@ -144,7 +144,7 @@ def shorten(
 
 
 def shrink(lines: tuple[Line, ...], fails: Fails, tries: int = 150) -> tuple[Line, ...]:
-    """The shortest schedule found in so many runs; `lines` itself is known to fail."""
+    """The shortest schedule found in `tries` runs; `lines` itself is known to fail."""
     left = tries
     size = max(1, len(lines) // 2)
     while left > 0:

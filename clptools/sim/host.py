@@ -61,7 +61,7 @@ class Watchdog:
 
 @dataclass(slots=True)
 class Trigger:
-    """Something that happens right after so many more actions of a kind."""
+    """Something that happens right after a number of further actions of a kind."""
 
     action: str
     """The action's tag: `fence`, `run-resource`, ..."""
@@ -191,7 +191,7 @@ class Host:
         self.backlog: list[tuple[str, Any]] = []
         self.unfinished: list[Action] = []
         self.stop_after: tuple[int, str, int] | None = None
-        """Interrupt the next list of actions after so many: (count, how, pause in us)."""
+        """Interrupt the next list of actions after a number of them: (count, how, pause in us)."""
         self.upon: list[Trigger] = []
         self.timers: dict[str, int] = {}
         self.armed: dict[str, int] = {}

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from clptools.faults import ClpError, ExitCode
-from clptools.sim.bmc import SimulatedBmc
+from clptools.sim.demo_bmc import SimulatedBmc
 
 TRAP_PORT_OFFSET = 1
 BMC_PORT_OFFSET = 2

@@ -251,7 +251,7 @@ class Delivery:
         self._sniffed[sender, to] = deque(maxlen=_SNIFFED)
 
     def replay(self, sender: str, to: str, rate: float, seconds: float) -> None:
-        """What was recorded arrives again and again, so many a second."""
+        """What was recorded arrives again and again, `rate` beats a second."""
         recorded = list(self._sniffed.get((sender, to), ()))
         for i in range(int(rate * seconds) if recorded else 0):
             when = self._world.t + round(i * SECOND / rate)

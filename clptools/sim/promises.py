@@ -1,4 +1,4 @@
-"""The promises that the simulator checks, how a broken one is told, and how long groups were away.
+"""The promises that the simulator checks, how it reports broken ones, how long groups were away.
 
 The one source of their sentences: `clpsim` prints them, `docs/rules.md` lists them.
 """

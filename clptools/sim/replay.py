@@ -146,7 +146,7 @@ def replay(segments: Iterable[Segment]) -> Iterator[Step | Difference | LeftOut]
             for entry in read(segment.data)[1]:
                 yield _step(node, head, entry)
         except (Damaged, *UNDECODABLE) as error:
-            node = None  # the next segment goes on behind what is missing here
+            node = None  # the next segment goes on after what is missing here
             text = str(error)
             if not isinstance(error, Damaged):
                 text = f"the state in its head is damaged, or of another version ({error})"

@@ -1,7 +1,7 @@
 """Revisions of the configuration while the cluster runs, distributed as `clpcfctrl --push` does.
 
 A push is prepared on every server of the new configuration, and put in force on all or on none;
-only the last word to put it in force may be lost on the way.  Servers that join are told once
+only the last word to put it in force may be lost on the way.  Servers that join get it once
 the others have it.  It goes on without servers that are proven down; these fetch it when they are
 back.  The settings that the world began
 with say all there is: a revision leaves something of them out, or takes it in again.

@@ -12,7 +12,7 @@
     ----
     ...
 
-A blank line ends the expected text.  What is wrong with a file is told as `BadLine`, with the
+A blank line ends the expected text.  What is wrong with a file is reported as `BadLine`, with the
 number of its line.
 """
 
@@ -332,7 +332,7 @@ def make_world(
 
 
 def sample_of(text: str) -> Settings:
-    """A sample cluster by its name, with `KEY=VALUE` words behind it: `3lease fence=polled`.
+    """A sample cluster by its name, with `KEY=VALUE` words after it: `3lease fence=polled`.
 
     Raises BadLine, Unknown.
     """

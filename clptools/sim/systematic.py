@@ -1,10 +1,10 @@
 """Every single fault, or every pair of a short list, at every place of every story.
 
-A place is between two actions of a step that did more than say the usual, or in a quiet time, one,
-two, four, ... seconds after the last news.  There the world is copied (`children.py`); the copy
-gets the fault, lives through the rest of the story, is mended and must settle, all promises being
-checked.  Places are left out where a fault makes no other difference than a moment before
-(`_Explorer._new`) or at the next one (`catalogue.touches`).
+A place is between two actions of a step that did more than routine sending, or in a quiet time,
+one, two, four, ... seconds after the last news.  There the world is copied (`children.py`); the
+copy gets the fault, lives through the rest of the story, is mended and must settle, all promises
+being checked.  A place is skipped where the fault would have the same effect as at the place just
+before (`_Explorer._new`) or at the next one (`catalogue.touches`).
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from clptools.sim.scenario import HANDED, make_world, sample_of, settle
 from clptools.sim.verbs import perform
 
 QUIET_US = SECOND
-"""How soon there is a place where nothing happens."""
+"""Least time between two places in a quiet period."""
 _MANY = 4
-"""Of so many servers, faults meet those that matter just then, the others being like them."""
+"""From this many servers on, faults hit only those that matter just then; the rest are alike."""
 PAIRS_EACH = 4
-"""Where not all pairs are played: so many with each first fault that is."""
+"""Where not all pairs are played: how many second faults are played with each first fault."""
 _LENGTHS = "interval_s=0.5 timeout_s=2.0 lease_s=2.5 self_stop_s=4.0"
 """Short ones for sample clusters, in about the proportions of the defaults."""
 ORDERED = "3bmc groups=3 ordered=1 apart=normal"
@@ -60,7 +60,8 @@ _NEWS = (
     a.Exit,
 )
 """A step with one of these did more than the usual beats, timers and questions."""
-_RENEWED: dict[str, Any] = {"lease_until": 0, "off": {}}  # written again while all is as it was
+_RENEWED: dict[str, Any] = {"lease_until": 0, "off": {}}
+"""Fields that are rewritten though nothing changed."""
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +72,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     """The scenarios' line that makes this cluster, without its first word."""
     pairs: bool = False
     most: int = 0
-    """At most about so many schedules, evenly spread; 0: all."""
+    """About this many schedules at most, evenly spread; 0: all."""
     jobs: int = 1
     only: tuple[str, ...] = ()
     """Names of stories; none: all."""
@@ -100,7 +101,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def sample_task(name: str, **options: Any) -> Task:
-    """A sample cluster, with short lengths: its name, and `KEY=VALUE` words behind it.
+    """A sample cluster, with short lengths: its name, and `KEY=VALUE` words after it.
 
     Raises Unknown, and BadLine for a word that is none.
     """
@@ -210,7 +211,7 @@ class _Explorer:
         return report
 
     def _choose(self, most: int) -> None:
-        """Choose so many of the schedules that there are: a copy runs ahead and counts them."""
+        """Choose `most` of the schedules that there are: a copy runs ahead and counts them."""
         if self._children.fork():
             self.is_copy = self._counts_only = True
             self._parent = self._children
@@ -337,7 +338,7 @@ class _Explorer:
                 return
 
     def _beyond(self, fault: Fault) -> bool:
-        """Whether the promises do not reach so far.
+        """Whether this fault is outside what the promises cover.
 
         A BMC that says "off" of a server that runs, in a session that lives, is believed where the
         server is silent on every path, its kernel too: nothing is left that could say otherwise.
@@ -353,7 +354,7 @@ class _Explorer:
         )
 
     def _new(self, number: int, fault: Fault) -> bool:
-        """Whether it may go otherwise than when it was played a moment ago at this instant."""
+        """Whether it may turn out differently from when it was last played at this instant."""
         before = self._played.get(number)
         return before is None or any(touches(fault, s, x) for s, x in self._instant[before:])
 

@@ -83,7 +83,7 @@ def _alias_of(world: World, word: str) -> str | None:
 
 
 def _later(number: int) -> Perform:
-    """Carries out a line when its time has come; a fault of it is told of the line it is from."""
+    """Carries out a line when its time has come; a fault in it names the line."""
 
     def run(world: World, line: str) -> object:
         try:

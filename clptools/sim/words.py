@@ -1,6 +1,6 @@
 """A verb, and the words of its line, read one by one, each checked as it is read.
 
-What does not fit is told as `BadLine`, never as an error of Python: scenario files are written
+What does not fit is reported as `BadLine`, never as an error of Python: scenario files are written
 by people.
 """
 

@@ -118,7 +118,7 @@ def script(name: str) -> TransactionScript:
     return TransactionScript(script=name, timeout_s=5, user="anna")
 
 
-CAME = "came from outside, by anna (clprexec, 10.0.0.9)"
+CAME = "came from outside the cluster, sent by anna (clprexec, 10.0.0.9)"
 
 
 def test_a_script_is_on_record_before_it_runs_and_when_it_is_done(bench: Bench) -> None:
@@ -160,7 +160,7 @@ def test_a_failover_is_told_at_its_first_step_and_at_its_end(bench: Bench) -> No
     bench.core.steps = ["server1 stops failover1."]
     assert bench.ask(failover).code == 0
     assert [(event_id, text.split(" by ")[0]) for event_id, _, text in bench.told] == [
-        (10, "A notification (failover failover1) came from outside,"),
+        (10, "A notification (failover failover1) came from outside the cluster, sent"),
         (30, "Action (failover failover1)"),
     ]
 
@@ -214,7 +214,8 @@ async def test_who_has_no_key_is_told_and_cannot_fill_the_log(
     assert bench.kinds == [KnockDenied.code()] * 2
     first, later = (text for _, _, text in bench.told)
     denied = "but it was denied: it has no key"
-    assert first == f"A notification came from outside, by 10.0.1.0, {denied}."
+    assert first == f"A notification came from outside the cluster, sent by 10.0.1.0, {denied}."
     assert later == (
-        f"A notification came from outside, by 10.0.1.7, {denied} (and 999 others before)."
+        f"A notification came from outside the cluster, sent by 10.0.1.7, {denied} "
+        "(and 999 others before)."
     )

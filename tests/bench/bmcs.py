@@ -14,7 +14,7 @@ from clptools.faults import ClpError
 from clptools.hardware import power
 from clptools.hardware.ipmi import BmcClient
 from clptools.hardware.ipmi_requests import BmcError
-from clptools.sim.bmc import SimulatedBmc
+from clptools.sim.demo_bmc import SimulatedBmc
 from tests.bench.report import Row, Section, spread
 from tests.hardware.bmc_sim import client_of, simulated
 from tests.hardware.quirks.server import quirky

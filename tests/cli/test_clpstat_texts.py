@@ -200,7 +200,7 @@ def test_open_hardware_events_and_what_was_refused() -> None:
         "                     ago, last 2.0 s ago)\n"
         "server3: no open hardware events\n"
         "  Traps  not known: server3: no path\n"
-        "Close one that never deasserts:\n"
+        "To close an event whose end the hardware never reports:\n"
         "  clpmonctrl --acknowledge -m mrw1 --event 4711 -h server2\n"
     )
     assert hardware({"schema": 1, "servers": []}, 0.0) == "No server is configured.\n"

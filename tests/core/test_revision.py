@@ -427,7 +427,7 @@ def test_a_push_without_a_server_needs_it_gone_or_off_and_voting_alike() -> None
     assert unready(alike, "server2", False) == ""
     for vouched in (False, True):
         why = unready(other, "server2", vouched)
-        assert "it may boot, and vote by those of before" in why
+        assert "it may boot with the old configuration and vote by it" in why
     me.node.state.peers.known["server2"].confirmed = "anna"
     assert unready(other, "server2", False) == ""
 

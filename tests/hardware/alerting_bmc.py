@@ -21,7 +21,7 @@ from typing import Any
 
 from clptools.hardware.alerts import plain
 from clptools.intake.rehearsal import PetEvent, build_pet_trap
-from clptools.sim.bmc import SimulatedBmc
+from clptools.sim.demo_bmc import SimulatedBmc
 from tests.conftest import LIMIT_S, free_port
 from tests.hardware.bmc_sim import PASSWORD
 
@@ -171,7 +171,7 @@ def serve(settings: dict[str, Any]) -> None:
     from pyghmi.ipmi.bmc import Bmc
     from pyghmi.ipmi.private.serversession import ServerSession
 
-    from clptools.sim.bmc_server import _refuse_what_it_cannot
+    from clptools.sim.demo_bmc_server import _refuse_what_it_cannot
 
     _refuse_what_it_cannot(ServerSession)
     memory = Memory(tuple(settings["quirks"]))

@@ -20,7 +20,7 @@ from clptools.hardware import power
 from clptools.hardware.ipmi import BmcClient, IpmiProcesses
 from clptools.hardware.ipmi_requests import BmcError
 from clptools.hardware.power import Reading
-from clptools.sim.bmc import IPMI_SIM, SimulatedBmc
+from clptools.sim.demo_bmc import IPMI_SIM, SimulatedBmc
 from tests.conftest import LIMIT_S, free_port
 from tests.hardware.relay import Relay, relay_to
 

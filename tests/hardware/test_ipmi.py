@@ -16,7 +16,7 @@ from clptools.core.model.settings import Bmc
 from clptools.faults import ClpError
 from clptools.hardware.ipmi import BmcClient, IpmiProcesses, read_password
 from clptools.hardware.ipmi_requests import APP, CHASSIS, BmcError
-from clptools.sim.bmc import IPMI_SIM, PYGHMI
+from clptools.sim.demo_bmc import IPMI_SIM, PYGHMI
 from tests.conftest import LIMIT_S, free_port
 from tests.hardware.bmc_sim import (
     PASSWORD,

@@ -24,7 +24,7 @@ from clptools.hardware.ipmi import BmcClient
 from clptools.hardware.ipmi_device import LocalIpmi
 from clptools.hardware.ipmi_requests import BmcError
 from clptools.hardware.notices import BmcIsOurs, BmcsAreOne, EchoesForbidden
-from clptools.sim.bmc import IPMI_SIM, PYGHMI, SimulatedBmc
+from clptools.sim.demo_bmc import IPMI_SIM, PYGHMI, SimulatedBmc
 from tests.conftest import LIMIT_S
 from tests.hardware.bmc_sim import (
     PASSWORD,

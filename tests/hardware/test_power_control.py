@@ -26,7 +26,7 @@ from clptools.hardware import fence_agents
 from clptools.hardware.bmcs import Bmcs
 from clptools.hardware.notices import FenceAgentUnusable
 from clptools.hardware.power_control import PowerControl
-from clptools.sim.bmc import SimulatedBmc
+from clptools.sim.demo_bmc import SimulatedBmc
 from tests.conftest import until
 from tests.hardware.bmc_sim import PASSWORD, password_file, simulated
 from tests.hardware.fence_fakes import Fake, root

@@ -14,7 +14,7 @@ from clptools.agent.clock import boot_ms
 from clptools.core.model.words import PowerState
 from clptools.hardware import power
 from clptools.hardware.ipmi_requests import BmcError
-from clptools.sim.bmc import IPMI_SIM, PYGHMI
+from clptools.sim.demo_bmc import IPMI_SIM, PYGHMI
 from tests.conftest import LIMIT_S
 from tests.hardware.bmc_sim import PASSWORD, relayed, simulated, until_read
 from tests.hardware.relay import Relay

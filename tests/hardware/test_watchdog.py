@@ -20,7 +20,7 @@ from clptools.hardware.watchdog import OwnTimer, State
 from clptools.links.bmc import BmcHeartbeat
 from clptools.links.notices import BmcTakesBeats, BmcTakesNoBeats
 from clptools.monitors.userw import Watchdog
-from clptools.sim.bmc import SimulatedBmc
+from clptools.sim.demo_bmc import SimulatedBmc
 from tests.conftest import LIMIT_S
 from tests.hardware.bmc_sim import client_of, ipmitool, simulated
 from tests.hardware.quirks.server import quirky

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 
-from clptools.sim.bmc import SimulatedBmc
+from clptools.sim.demo_bmc import SimulatedBmc
 
 PASSWORD = "s3cret-Pass"
 

@@ -28,7 +28,7 @@ from sushy_tools.emulator import main as emulator
 from sushy_tools.emulator.resources.systems import fakedriver
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
-from clptools.sim.bmc import SimulatedBmc
+from clptools.sim.demo_bmc import SimulatedBmc
 from tests.conftest import LIMIT_S
 
 EVENTS = "/redfish/v1/EventService"

@@ -17,7 +17,7 @@ from clptools.core.report.facts import facts, seconds
 from clptools.core.report.presence import LOST, Presence, about
 
 QUIET_S = 60.0
-"""An incident ends where nothing is told for so long."""
+"""An incident ends when nothing is reported for this long."""
 MOST_MARKS = 150
 MOST_LANES = 12
 """Of servers, and of groups, that nothing happened to."""

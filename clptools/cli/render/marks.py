@@ -46,7 +46,7 @@ GRAVE = Kinds(
     safety.ForcedStopFailed,
     safety.LeaseEnded,
 )
-"""What makes an incident, beside all that is told as an error."""
+"""What makes an incident, beside all that is reported as an error."""
 
 _KINDS: tuple[tuple[Kind, Kinds], ...] = (
     (

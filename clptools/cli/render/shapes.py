@@ -1,6 +1,6 @@
 """What a picture of an incident is drawn with: shapes, patterns, and what they mean.
 
-All is told by shape, pattern and number; colour only doubles it.
+All is shown by shape, pattern and number; colour only doubles it.
 """
 
 from __future__ import annotations

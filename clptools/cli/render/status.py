@@ -109,7 +109,7 @@ def notes(view: StatusJson, now: float | None = None, columns: int = 80) -> list
 
 
 def _notes(view: StatusJson, now: float) -> Iterator[tuple[str, str]]:
-    """Each as a sentence, and the command that ends it."""
+    """Each as a sentence, and the command to type next."""
     cluster = view["cluster"]
     if cluster["status"] == "Stopped":
         return
@@ -158,7 +158,7 @@ def ratio_end(cluster: ClusterJson, now: float) -> str:
 
 
 def reasons(view: StatusJson, columns: int = 80, *, mends: bool = True) -> Iterator[str]:
-    """Why servers are Caution, behind the layout: what is not well on each, and the mend."""
+    """Why servers are at Caution, printed below the layout, and the remedy."""
     for server in view["servers"]:
         # Older agents do not send them.
         for condition in server.get("conditions") or ():
@@ -182,7 +182,7 @@ def where(group: GroupJson) -> str:
 
 
 def word(value: str, comment: str = "") -> str:
-    """A status word in its padded field, and the comment behind it."""
+    """A status word in its padded field, and the comment after it."""
     return pad(clean(value), STATUS_COLUMNS) + clean(comment)
 
 
@@ -267,9 +267,9 @@ def hardware(view: HardwareJson, now: float, columns: int = 80) -> str:
             text = f"{whose}: {bmc['fault']}.{' ' if bmc['mend'] else ''}{bmc['mend']}"
             lines += wrap(clean(text), columns, " " * 9, first="  BMC    ")
         for condition in server.get("conditions") or ():
-            lines += wrap(condition_text(condition), columns, " " * 9, first="  Here   ")
+            lines += wrap(condition_text(condition), columns, " " * 9, first="  Server ")
     if closable:
-        lines.append("Close one that never deasserts:")
+        lines.append("To close an event whose end the hardware never reports:")
         lines.append(f"  clpmonctrl --acknowledge {clean(closable)}")
     return "\n".join(lines) + "\n" if lines else "No server is configured.\n"
 

@@ -2,7 +2,7 @@
 
 The distance of two marks grows with the logarithm of the time between them, so that tenths of a
 second and minutes are both seen; a long incident goes on in the next strip.  No two marks share a
-column, so nothing overlaps.  All is told by shapes, patterns and numbers: colour only doubles it.
+column, so nothing overlaps.  All is shown by shapes, patterns and numbers: colour only doubles it.
 """
 
 from __future__ import annotations

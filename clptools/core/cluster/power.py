@@ -7,13 +7,14 @@ yet, and some BMCs stay wrong.  So an "off" counts only
 - if its server had been silent for two beats when the BMC was asked, and is silent still: the
   kernel, too, which an ICMP echo asks together with the question;
 - in a session in which it read on before, or that is 60 s old: a BMC that restarted has lost its
-  sessions.  Where the protocol keeps none, within 10 s of an "on": none restarts in less;
+  sessions.  Where a protocol keeps none, within 10 s of an "on": no BMC restarts in less;
 - from a BMC that does not lie.  It lies if its server answers a heartbeat that was sent after the
   BMC had answered off; then nothing it says is proof until it reads on while its server is heard.
 
-A fence agent is a power control without sessions: what it reads counts by the third of these
-rules, or once it has read off for 60 s without a gap.  Each question runs a program and may take
-seconds, so it is asked once its server is silent; with `poll`, every 5 s before that.
+A fence agent is a power control without sessions: an "off" counts within 10 s of an "on", as above
+where a protocol keeps no session, or once it has read off for 60 s without a gap.  Each question
+runs a program and may take seconds, so it is asked once its server is silent; with `poll`, every
+5 s before that.
 
 A BMC has few sessions, often four.  So two servers keep one with it: the coordinator and the server
 listed first, which all servers know alike.  The others look at it once a minute, and ask as those

@@ -34,11 +34,11 @@ OFFER_MS = 60_000
 
 
 def joining(names: Iterable[str], known: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
-    """Which of the servers of a push are told last, once all others have it on their disks.
+    """Which servers of a push get it last, once all others have it on their disks.
 
     `known`: for each server, the servers of the configuration it has (none: `()`).  Those that
-    no other server's configuration names come into the cluster.  Were one of them told and an
-    older server not, the older one could boot, find that all it knows of are off, and rule
+    no other server's configuration names come into the cluster.  If one of them had it and an
+    older server did not, the older one could boot, find that all it knows of are off, and rule
     beside it.  A server that is alone with its configuration is the cluster they come to.
     """
     configured = [name for name, servers in known.items() if servers]

@@ -306,7 +306,7 @@ class Lifecycle:
     def lost(self, event: ResourceLost) -> None:
         """A resource is gone: it is stopped with what depends on it, and both start again.
 
-        While the cluster is suspended nothing is mended; it is told again and again until then.
+        While the cluster is suspended nothing is mended; it is reported again and again until then.
         """
         name, resource = event.group, event.resource
         run = self.groups.runs.get(name)

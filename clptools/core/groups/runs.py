@@ -29,7 +29,7 @@ _LONGEST_PAUSE_MS = 600_000
 
 
 def pause_ms(times: int) -> int:
-    """The pause after so many failures: 30 s, 60 s, ... up to 10 min."""
+    """The pause after this many failures: 30 s, 60 s, ... up to 10 min."""
     return min(_FIRST_PAUSE_MS << min(times, 8), _LONGEST_PAUSE_MS)
 
 

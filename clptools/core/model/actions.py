@@ -74,7 +74,7 @@ class ReadPower(ActionBase, tag="read-power", frozen=True, kw_only=True):
     server: str
     echo: bool = False
     """Its heartbeats are missed: one ICMP echo goes out on every LAN interconnect with the
-    question, and an "off" is told once 50 ms have shown that no answer comes."""
+    question, and an "off" is reported once 50 ms have shown that no answer comes."""
     keep: bool = True
     """The session stays open; else it ends with the answer, as a BMC has few."""
     agents: bool = False

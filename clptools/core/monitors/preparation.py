@@ -1,8 +1,8 @@
 """The server to which a planned move goes is made ready for it, as soon as it is planned.
 
-Each resource with a `prepare` script runs it there: it fetches images, warms caches, mounts
-nothing and starts nothing.  It is no operation on the resource: no start or stop waits for it,
-and how it ends is told and changes nothing.
+Each resource with a `prepare` script runs it there: it may fetch images or warm caches; it must not
+mount or start anything.  It is no operation on the resource: no start or stop waits for it, and its
+result is reported and has no other effect.
 """
 
 from __future__ import annotations

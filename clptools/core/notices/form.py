@@ -18,7 +18,8 @@ all else stands in the class, so whoever explains, mails, filters or documents i
 In `says` and `hint`, `{name}` is a fact (`{me}`: the server that tells it), several names become
 `a, b and c`, and `[ ... ]` is left out where one of its facts is empty; `[[` and `]]` are brackets.
 After a colon: `s` seconds of milliseconds, `whole` the same without tenths, `span` in the largest
-unit, `then` in order, `end` without the full stop, `one|more` by number, or by yes and no.
+unit, `then` in order, `end` without the full stop; `one|more`: singular or plural by number, or by
+true or false.
 """
 
 from __future__ import annotations
@@ -79,9 +80,9 @@ class Notice(msgspec.Struct, frozen=True):
     about: ClassVar[tuple[str, ...]]
     """The facts that name its subjects: servers, groups, monitors whose story it belongs to."""
     says: ClassVar[str]
-    """One plain sentence in the past tense, or few."""
+    """One plain sentence, or a few."""
     hint: ClassVar[str] = ""
-    """What mends it, where that can be said; told behind the sentence."""
+    """What mends it, where that can be said; added after the sentence."""
 
     @classmethod
     def code(cls) -> str:
@@ -107,7 +108,7 @@ class Notice(msgspec.Struct, frozen=True):
         return _filled(self.hint, self.facts(me))
 
     def told(self, me: str = "") -> str:
-        """Both, as they are told."""
+        """Sentence and hint together."""
         return " ".join(filter(None, (self.sentence(me), self.mend(me))))
 
     def subjects(self, me: str) -> tuple[str, ...]:

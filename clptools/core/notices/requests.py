@@ -24,7 +24,7 @@ class ServiceStopped(Notice, frozen=True):
 
 
 class CannotLeave(Notice, frozen=True):
-    """A server goes on, since leaving with a group that is not off would let it start twice."""
+    """A server stays: leaving while a group may still run here would let it start elsewhere too."""
 
     entry = Entry("pm", 944, ERROR)
     about = ("me", "groups")
@@ -34,7 +34,7 @@ class CannotLeave(Notice, frozen=True):
 
 
 class AskedLate(Notice, frozen=True):
-    """An agent that stood still finds a request that whoever asked may have given up."""
+    """An agent that had stalled refuses a request whose sender may no longer want it."""
 
     entry = Entry("nm", 934, WARN)
     about = ("me",)
@@ -46,11 +46,11 @@ class AskedLate(Notice, frozen=True):
 
 
 class OutsideAccepted(Notice, frozen=True):
-    """A program outside of the cluster asked for something (`clprexec`)."""
+    """A program outside the cluster asked for something (`clprexec`)."""
 
     entry = Entry("trnsv", 10, INFO)
     about = ("me", "monitors")
-    says = "A notification ({what}) came from outside, by {who}."
+    says = "A notification ({what}) came from outside the cluster, sent by {who}."
 
     what: str
     who: str

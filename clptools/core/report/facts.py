@@ -89,7 +89,7 @@ def _number(kind: type[Notice], module: str) -> int:
 
 @cache
 def _sentence(kind: type[Notice]) -> re.Pattern[str]:
-    """The sentence of a notice, and its mend behind it where it has one."""
+    """The sentence of a notice, and its hint after it where it has one."""
     return re.compile(pattern(kind).pattern + ("(?: .*)?" if kind.hint else ""))
 
 

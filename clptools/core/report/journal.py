@@ -78,7 +78,7 @@ def read(data: bytes) -> tuple[Head, Iterator[Entry]]:
     """The head and events of a segment; a last record that was cut short is left out.
 
     Raises BadJournal when not even the head can be read: Unfinished when there is none, Damaged
-    when it is spoilt.  The iterator raises Damaged behind the last event that can be read.
+    when it is spoilt.  The iterator raises Damaged after the last event that can be read.
     """
     # A file that a power loss caught growing can end in zeros; what was written never does.
     data = data.rstrip(b"\0")

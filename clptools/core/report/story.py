@@ -99,7 +99,7 @@ class Teller(msgspec.Struct, frozen=True, kw_only=True):
         return [r for r in self.records if not wanted.isdisjoint(r.subjects)]
 
     def step(self, record: Recorded) -> Step:
-        """A record as a step, its evidence behind it, its hardware event named."""
+        """A record as a step, its evidence after it, its hardware event named."""
         return Step(
             time=record.time,
             server=record.server,

@@ -334,7 +334,7 @@ class Fencing:
                 yield p.beat
 
     def _later(self, rounds: int, p: PeerState, revision: InForce) -> bool:
-        """Whether it has been silent for so many rounds of turns beyond the time-out."""
+        """Whether it has been silent for that many rounds of turns beyond the time-out."""
         round_ms = self._places(revision) * self._turn_ms(revision)
         silent_ms = self.step.now - max(p.heard_at, p.any_heard_at) - revision.lost_ms
         return silent_ms >= rounds * round_ms

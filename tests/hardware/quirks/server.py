@@ -14,8 +14,8 @@ from typing import Any
 
 import msgspec
 
-from clptools.sim.bmc import PYGHMI, SimulatedBmc
-from clptools.sim.bmc_server import ServerSettings, server_of
+from clptools.sim.demo_bmc import PYGHMI, SimulatedBmc
+from clptools.sim.demo_bmc_server import ServerSettings, server_of
 from tests.conftest import free_port
 from tests.hardware.bmc_sim import PASSWORD, free_address
 
@@ -144,7 +144,7 @@ def serve(settings: ServerSettings, name: str, options: dict[str, float]) -> Non
             self.mute_login = status is None
             if status:
                 return bytearray([request[0], status, 0, 0]) + request[4:8]
-            # The server class of `bmc_server` refuses SHA-256; some BMCs just take it.
+            # The server class of `demo_bmc_server` refuses SHA-256; some BMCs just take it.
             taken = bytearray(request)
             if getattr(self, "takes_all", False):
                 taken[12] = 1

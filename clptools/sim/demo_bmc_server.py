@@ -1,6 +1,6 @@
 """The stand-in for `ipmi_sim`: pyghmi's BMC server class with chassis control and watchdog.
 
-Run by `clptools.sim.bmc.SimulatedBmc` as a process of its own, with a JSON file of settings.
+Run by `clptools.sim.demo_bmc.SimulatedBmc` as a process of its own, with a JSON file of settings.
 """
 
 from __future__ import annotations

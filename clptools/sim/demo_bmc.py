@@ -176,7 +176,7 @@ class SimulatedBmc:
         """The program that is the BMC; it runs in the folder."""
         return {
             IPMI_SIM: ["ipmi_sim", "-n", "-c", "lan.conf", "-f", "mc.emu", "-s", "state"],
-            PYGHMI: [sys.executable, "-P", "-m", "clptools.sim.bmc_server", "server.json"],
+            PYGHMI: [sys.executable, "-P", "-m", "clptools.sim.demo_bmc_server", "server.json"],
         }[self.kind]
 
     def _start_bmc(self, timeout_s: float) -> None:
