@@ -49,6 +49,14 @@ class LevelOrder(msgspec.Struct, frozen=True, kw_only=True):
     """It was done, or may have been."""
 
 
+class _Order:
+    """One that waits or runs."""
+
+    def __init__(self, fence: FenceAgent) -> None:
+        self.fence = fence
+        self.called_off = False
+
+
 class _Device:
     """One `[[fence]]`: whoever wants to run its agent."""
 
@@ -60,8 +68,7 @@ class _Device:
         self.reads = False
         """What runs is a read."""
         self.busy = False
-        self.orders = 0
-        """That wait or run."""
+        self.orders: list[_Order] = []
 
 
 class FenceAgents:
@@ -117,8 +124,10 @@ class FenceAgents:
         return found, names
 
     def call_off(self, fence: FenceAgent) -> None:
-        """Ends an order that runs for that server: it is not wanted any more."""
+        """Ends an order that runs or waits for that server: it is not wanted any more."""
         device = self._device(fence)
+        for order in device.orders:
+            order.called_off = order.called_off or order.fence == fence
         if device.running is not None and not device.reads and device.for_whom == fence:
             device.running.give_way("it was called off")
 
@@ -176,7 +185,8 @@ class FenceAgents:
 
     async def _order(self, fence: FenceAgent, action: AgentAction, until_ms: int) -> LevelOrder:
         device = self._device(fence)
-        device.orders += 1
+        mine = _Order(fence)
+        device.orders.append(mine)
         try:
             way = asyncio.get_running_loop().call_later(
                 max(0, until_ms - _GIVE_WAY_MS - self._now_ms()) / 1000, _give_way, device
@@ -187,6 +197,8 @@ class FenceAgents:
                         limit.reschedule(None)
                         if self._now_ms() > until_ms:
                             raise TimeoutError
+                        if mine.called_off:
+                            return LevelOrder(error=f"{fence.name}: it was called off")
                         ended = await self._run(device, fence, action)
             finally:
                 way.cancel()
@@ -195,7 +207,7 @@ class FenceAgents:
         except ClpError as fault:
             return LevelOrder(error=f"{fence.name}: {fault.message}")
         finally:
-            device.orders -= 1
+            device.orders.remove(mine)
             async with device.free:
                 device.free.notify_all()
         if ended.status != 0:
@@ -236,7 +248,7 @@ def _give_way(device: _Device) -> None:
 
 
 def _said(fence: FenceAgent, ended: Ended) -> str:
-    return f"{fence.name}: {ended.said or 'it contradicts itself'}"
+    return f"{fence.name}: {ended.said or 'its exit status and its words do not agree'}"
 
 
 def _path(agent: str) -> str:

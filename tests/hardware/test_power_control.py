@@ -220,6 +220,26 @@ async def test_an_order_is_called_off_while_its_agent_logs_in(root: Path) -> Non
         assert (await it.read()).power is PowerState.ON
 
 
+async def test_an_order_that_waits_is_called_off_and_never_begins(root: Path) -> None:
+    hold = """if [ "$action" = off ]; then touch "$here/begun"
+while [ ! -e "$here/go" ]; do sleep 0.05; done; fi"""
+    fake = Fake(root, "fence_pdu", hold)
+    waits = fake.fence(parameters={"ip": "192.0.2.1", "plug": "2"}, timeout_ms=300_000)
+    async with controlled(fake.fence(timeout_ms=300_000)) as it:
+        first = asyncio.ensure_future(it.order())
+        await until((fake.here / "begun").exists)
+        agents = it.control._agents
+        order = agents.order((waits,), off=True, until_ms=now_ms() + 300_000)
+        second = asyncio.ensure_future(order)
+        await until(lambda: len(agents._device(waits).orders) == 2)
+        agents.call_off(waits)
+        (fake.here / "go").touch()
+        assert (await first).sent
+        done = await second
+        assert (done.sent, done.error) == (False, "pdu: it was called off")
+    assert fake.actions() == ["action=off"]
+
+
 async def test_without_poll_it_is_asked_only_when_that_is_wanted(root: Path) -> None:
     fake = Fake(root, "fence_pdu")
     async with controlled(fake.fence()) as it:
