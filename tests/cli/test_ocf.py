@@ -48,6 +48,26 @@ def test_a_new_resource_begins_with_what_its_agent_advises(clp: Clp, config: Pat
     assert clp("clpcfchk", str(config)).code == 0
 
 
+def test_a_parameter_of_one_server_is_set_and_taken_out_by_command(clp: Clp, config: Path) -> None:
+    where = ("-x", str(config.parent))
+    assert (
+        clp("clpcfset", "add", "resource", "g", "ocf", "r", "agent=ocf:test:mine", *where).code == 0
+    )
+    key = "resource.r.parameters_on.server1"
+    assert clp("clpcfset", "set", f"{key}.device=a,b=c", f"{key}.port=81", *where).code == 0
+    (resource,) = tomllib.loads(config.read_text())["group"][0]["resource"]
+    assert resource["parameters_on"] == {"server1": {"device": "a,b=c", "port": "81"}}
+    assert clp("clpcfset", "show", f"{key}.port", *where).out.strip() == "81"
+    assert clp("clpcfset", "unset", f"{key}.port", *where).code == 0
+    (resource,) = tomllib.loads(config.read_text())["group"][0]["resource"]
+    assert resource["parameters_on"] == {"server1": {"device": "a,b=c"}}
+    assert clp("clpcfset", "unset", f"{key}.device", *where).code == 0
+    (resource,) = tomllib.loads(config.read_text())["group"][0]["resource"]
+    assert not resource.get("parameters_on")
+    ran = clp("clpcfset", "set", "resource.r.parameters_on.server9.port=81", *where)
+    assert ran.code == 5 and "server9: no such server." in ran.err
+
+
 def test_a_server_is_followed_when_it_is_renamed(clp: Clp, config: Path) -> None:
     with open(config, "a") as file:
         file.write(
