@@ -196,7 +196,7 @@ def on_server(
     }
 
 
-_SECRET = re.compile(r"(?i)passw|secret|token")
+_SECRET = re.compile(r"(?i)passw|passphrase|pass$|pwd$|secret|token|credential|communit|api_?key")
 
 
 def is_secret(parameter: str) -> bool:
