@@ -12,7 +12,7 @@ import pytest
 from clptools.common import agent_files
 from tests.cli.conftest import Clp
 from tests.config.sample import TWO
-from tests.resources.ocf_agents import actions, make_agent
+from tests.resources.ocf_agents import META, actions, make_agent
 
 GROUP = '[[group]]\nname = "g"\n'
 
@@ -46,6 +46,15 @@ def test_a_new_resource_begins_with_what_its_agent_advises(clp: Clp, config: Pat
     (resource,) = tomllib.loads(config.read_text())["group"][0]["resource"]
     assert resource["parameters"] == {"device": "/dev/x", "port": "81"}
     assert clp("clpcfchk", str(config)).code == 0
+
+
+def test_times_that_cannot_be_are_not_taken_over(clp: Clp, config: Path) -> None:
+    make_agent(config.parents[2], "odd", "exit 0", META.replace("60s", "999999999"))
+    words = ("add", "resource", "g", "ocf", "r", "agent=ocf:test:odd", "-x", str(config.parent))
+    ran = clp("clpcfset", *words)
+    assert ran.code == 0 and "advises timeout = 1e+09, which cannot be" in ran.out
+    (resource,) = tomllib.loads(config.read_text())["group"][0]["resource"]
+    assert "timeout" not in resource and resource["stop_timeout"] == 40
 
 
 def test_a_parameter_of_one_server_is_set_and_taken_out_by_command(clp: Clp, config: Path) -> None:
