@@ -145,3 +145,9 @@ def test_it_is_shown_without_what_nobody_should_see(clp: Clp, config: Path) -> N
     (resource,) = json.loads(ran.out)["resources"]
     assert resource["options"]["parameters"] == {"device": "/dev/x", "passwd": "(not shown)"}
     assert "sesame" not in ran.out
+    # A group has its resources in it.
+    ran = clp("clpstat", "--grp", "--json")
+    (group,) = json.loads(ran.out)["groups"]
+    assert group["resources"][0]["options"]["parameters"]["passwd"] == "(not shown)"
+    assert "sesame" not in ran.out
+    assert "sesame" not in clp("clpstat", "--grp", "--detail").out
