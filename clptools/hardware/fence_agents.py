@@ -83,11 +83,14 @@ class FenceAgents:
         self._devices: dict[str, _Device] = {}
         self._secrets: dict[str, str] = {}
         """Fence agent -> the parameter that takes its password."""
+        self._off: list[Level] = []
+        """Those that read off when last asked."""
         self._told: set[FenceAgentUnusable] = set()
         self._looking: asyncio.Task[None] | None = None
 
     def apply(self, settings: Settings) -> None:
         """Looks at the agents of `settings`, and tells what of them cannot be used here."""
+        self._off.clear()
         if self._looking is not None:
             self._looking.cancel()
             self._looking = None
@@ -132,7 +135,30 @@ class FenceAgents:
             device.running.give_way("it was called off")
 
     async def read(self, level: Level, leaving: Callable[[], None]) -> LevelRead:
-        """The power by all agents of one level; `leaving` is called as the first is asked."""
+        """The power by all agents of one level; `leaving` is called as the first is asked.
+
+        An off that follows anything else is read once more: some agents take what they cannot
+        parse, or a state in between, for off.
+        """
+        found = await self._read(level, leaving)
+        was_off = level in self._off
+        if found.power is PowerState.OFF and not was_off:
+            again = await self._read(level, lambda: None)
+            found = msgspec.structs.replace(
+                again,
+                asked_at=found.asked_at,
+                latency_ms=again.asked_at + again.latency_ms - found.asked_at,
+            )
+            if again.power is PowerState.ON:
+                error = f"{level[0].name}: it read off, and then on"
+                found = msgspec.structs.replace(found, power=PowerState.UNKNOWN, error=error)
+        if was_off and level in self._off:
+            self._off.remove(level)
+        if found.power is PowerState.OFF:
+            self._off.append(level)
+        return found
+
+    async def _read(self, level: Level, leaving: Callable[[], None]) -> LevelRead:
         asked: list[int] = []
 
         def begun() -> None:
