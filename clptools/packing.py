@@ -18,7 +18,9 @@ from typing import Any, BinaryIO
 from clptools.config.lines import Lines, Path
 from clptools.paths import config_dir, data_dir, log_dir
 
-_SECRET = re.compile(r"communit|passw|passphrase|secret|credential|token", re.IGNORECASE)
+_SECRET = re.compile(
+    r"communit|passw|passphrase|pass\b|pwd\b|secret|credential|token|api_?key", re.IGNORECASE
+)
 """In the name of a key: its value is a secret, or says where one lies."""
 _CREDENTIALS = re.compile(r":\S*@")
 """In a value: a URL with a user and his password."""

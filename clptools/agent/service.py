@@ -14,6 +14,8 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor as Worker
 from typing import TYPE_CHECKING, Any, Protocol
 
+import msgspec
+
 from clptools import paths
 from clptools.agent import clock, configuration, notices
 from clptools.agent.alerts import Alerts
@@ -27,6 +29,7 @@ from clptools.agent.quiet_windows import QuietWindows
 from clptools.agent.records import Records
 from clptools.agent.store import Store
 from clptools.agent.surroundings import Surroundings
+from clptools.common import ocf
 from clptools.config import history
 from clptools.core import replies
 from clptools.core.cluster.timeout_ratio import stretched
@@ -36,7 +39,7 @@ from clptools.core.model.events import (
     SettingsChanged,
     SettingsOffered,
 )
-from clptools.core.model.settings import Pushed, Settings
+from clptools.core.model.settings import Pushed, Resource, Settings
 from clptools.core.model.view import StatusView
 from clptools.core.monitors.status import grave_classes
 from clptools.core.node import Node
@@ -166,7 +169,7 @@ class Service:
     def begin(self, settings: Settings) -> None:
         """Begin a core."""
         incarnation = secrets.token_hex(8)
-        node = Node(settings.without_communities(), self.server, incarnation, secrets.randbits(32))
+        node = Node(without_secrets(settings), self.server, incarnation, secrets.randbits(32))
 
         def head(number: int) -> Head:
             return Head(
@@ -260,7 +263,7 @@ class Service:
         if core is not None:
             core.ratio = ratio
             self._apply_times(core)
-            changed = core.stretched.without_communities()
+            changed = without_secrets(core.stretched)
             core.put(SettingsChanged(settings=changed, stretch=True))
 
     # A push
@@ -304,7 +307,7 @@ class Service:
     async def offered(self, settings: Settings) -> None:
         """A configuration is prepared here: returns when the core knows of it."""
         if self.core is not None:
-            offer = SettingsOffered(settings=settings.without_communities())
+            offer = SettingsOffered(settings=without_secrets(settings))
             try:
                 await self.core.loop.stepped(offer)
             except OSError as error:
@@ -341,7 +344,7 @@ class Service:
         self._edit = ""
         self._note_edit(self.core)
         self._apply(self.core)
-        self.core.put(SettingsChanged(settings=self.core.stretched.without_communities()))
+        self.core.put(SettingsChanged(settings=without_secrets(self.core.stretched)))
 
     async def watch_windows(self) -> None:
         """Tell the core when the quiet windows of monitors open and close, by the wall clock."""
@@ -410,6 +413,23 @@ class Service:
             newer = (s.name for s in self.core.view().servers if s.revision > ours and not s.local)
             for server in newer:
                 await pushes.catch_up(server)
+
+
+def without_secrets(settings: Settings) -> Settings:
+    """What the core is given: the journal keeps it, and never secrets."""
+
+    def shown(resource: Resource) -> Resource:
+        if resource.type != "ocf":
+            return resource
+        return msgspec.structs.replace(resource, options=ocf.without_secrets(resource.options))
+
+    return msgspec.structs.replace(
+        settings.without_communities(),
+        groups=tuple(
+            msgspec.structs.replace(group, resources=tuple(map(shown, group.resources)))
+            for group in settings.groups
+        ),
+    )
 
 
 def with_stops(settings: Settings) -> list[str]:

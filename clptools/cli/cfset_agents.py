@@ -39,7 +39,10 @@ def offer(session: Session, found: Found) -> Offer | None:
     made = _offer(found, metadata)
     path = path_of(found)
     for key, value in made.keys.items():
-        session.config.set(f"{path}.{key}", f"{value:g}")
+        try:
+            session.config.set(f"{path}.{key}", f"{value:g}")
+        except ClpError:
+            session.note(f"{agent} advises {key} = {value:g}, which cannot be: set it yourself.")
     where = f" -x {session.folder}" if session.folder else ""
     for one in made.lacks:
         what = f" ({one.shortdesc})" if one.shortdesc else ""

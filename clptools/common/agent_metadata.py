@@ -16,7 +16,7 @@ from xml.parsers import expat
 
 import msgspec
 
-from clptools.faults import ClpError, ExitCode
+from clptools.faults import ClpError, ExitCode, plain
 
 MAX_BYTES = 512 * 1024
 """The largest of the 224 agents of Debian 12 that print any prints 13 KiB."""
@@ -290,4 +290,6 @@ def _is_true(text: str) -> bool:
 
 
 def _cut(text: str) -> str:
+    """As it may be shown: short, and with nothing that a terminal would obey."""
+    text = plain(text)
     return text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 1]}…"

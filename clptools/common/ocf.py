@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from enum import IntEnum, StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -21,6 +21,8 @@ from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:
     from clptools.common.agent_metadata import Metadata
+
+T = TypeVar("T")
 
 OCF_ROOT = "/usr/lib/ocf"
 _AGENTS = f"{OCF_ROOT}/resource.d"
@@ -196,12 +198,26 @@ def on_server(
     }
 
 
-_SECRET = re.compile(r"(?i)passw|secret|token")
+_SECRET = re.compile(r"(?i)passw|passphrase|pass$|pwd$|secret|token|credential|communit|api_?key")
 
 
 def is_secret(parameter: str) -> bool:
     """Whether a parameter's name says that nobody should see its value."""
     return _SECRET.search(parameter) is not None
+
+
+def without_secrets(options: Mapping[str, T]) -> dict[str, T | dict[str, str]]:
+    """A resource's options, with every secret among its parameters blanked."""
+    blanked = {
+        key: {
+            # Those of single servers go by `SERVER/NAME`.
+            name: "(not shown)" if is_secret(name.rpartition("/")[2]) else str(value)
+            for name, value in found.items()
+        }
+        for key in ("parameters", "parameters_on")
+        if isinstance(found := options.get(key), dict)
+    }
+    return {**options, **blanked}
 
 
 def parameters_shown(options: Mapping[str, object]) -> dict[str, str]:

@@ -73,6 +73,8 @@ class Place(NamedTuple):
     table: Json
     field: Field
     entry: str
+    part: str
+    """Of an entry that is a table: which of it; empty: all."""
     label: str
     """`monitor mrw1: recovery.`"""
     owner: Found | None
@@ -84,7 +86,10 @@ class Place(NamedTuple):
         value = self.table.get(self.field.name)
         if not self.entry:
             return value
-        return value.get(self.entry) if isinstance(value, dict) else None
+        entry = value.get(self.entry) if isinstance(value, dict) else None
+        if not self.part:
+            return entry
+        return entry.get(self.part) if isinstance(entry, dict) else None
 
 
 def kind_of(word: str) -> str:
@@ -214,9 +219,12 @@ class Configuration:
         field = known[name]
         if entry and "table" not in field.parse.shape:
             raise ClpError(ExitCode.USAGE, f"{label}{name} is no table: it has no {entry}.")
+        part = ""
+        if entry and field.parse.has_tables:
+            entry, _, part = entry.partition(".")
         if entry and field.parse.by_server:
             self.find("server", entry)
-        return Place(table, field, entry, label, owner, inner)
+        return Place(table, field, entry, part, label, owner, inner)
 
     # -- changing ------------------------------------------------------------------------
 
@@ -241,7 +249,15 @@ class Configuration:
             if isinstance(before, list):
                 text = f"{place.label}{key} is a list: {place.entry} has no value in it."
                 raise ClpError(ExitCode.INVALID_CONFIG, text, f"Set the whole: {key}=A=…,B=…")
-            value = {**(before if isinstance(before, dict) else {}), place.entry: value}
+            whole = before if isinstance(before, dict) else {}
+            if place.part:
+                entry = whole.get(place.entry, {})
+                if not isinstance(entry, dict):
+                    text = f"{place.label}{key}.{place.entry} is written as text."
+                    mend = f"Set the whole: {key}.{place.entry}=A=…,B=…"
+                    raise ClpError(ExitCode.INVALID_CONFIG, text, mend)
+                value = {**entry, place.part: value}
+            value = {**whole, place.entry: value}
             checked(place.label, place.field, value)
         place.table[key] = checked(place.label, place.field, value)
 
@@ -261,7 +277,14 @@ class Configuration:
             return False
         key = place.field.name
         if place.entry:
-            rest = {k: v for k, v in place.table[key].items() if k != place.entry}
+            rest = dict(place.table[key])
+            left = (
+                {k: v for k, v in rest.pop(place.entry).items() if k != place.part}
+                if (place.part)
+                else {}
+            )
+            if left:
+                rest[place.entry] = left
             place.table[key] = rest
             if rest:
                 return True

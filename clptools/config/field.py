@@ -47,6 +47,8 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     """A table's keys are server names; the loader checks them."""
     within: bool = False
     """It is read from tables by server, into one whose keys are `SERVER/NAME`."""
+    has_tables: bool = False
+    """What each server has is a table."""
     shape: str = "text"
     """How it stands in the file: `text`, `number`, `boolean`, `list`, `numbers`, `table`, or
     `text or table`."""
@@ -323,7 +325,9 @@ def on_each(item: Kind) -> Kind:
         return found
 
     name = f"table of server to {item.name}"
-    return Kind(name=name, read=read, empty={}, by_server=True, within=True, shape="table")
+    return Kind(
+        name=name, read=read, empty={}, by_server=True, within=True, has_tables=True, shape="table"
+    )
 
 
 def per_server(item: Kind) -> Kind:

@@ -92,6 +92,7 @@ PARAMETERS_ON = Kind(
     name="table of server to a table of parameters",
     read=_parameters_on,
     by_server=True,
+    has_tables=True,
     empty={},
     shape="table",
 )

@@ -5,7 +5,7 @@ So the action is one of an enumeration, stands last, and nothing else may name o
 on the command line would switch the standard input off; there is none, and so no password either.
 
     off, on   0: done ("Success: Already OFF": nothing was sent)   else: not done, or not seen
-    status    0: on   2: off   else: not known
+    status    0 and "Status: ON": on   2 and "Status: OFF": off   else: not known
 
 Its children may leave its process group (pexpect gives each a session of its own).  What a run
 started is found by its descent, and by a token in its environment, and killed with it.
@@ -47,6 +47,8 @@ _GRACE_S = 0.2
 """From TERM to KILL, where a read gives way to an order."""
 _SWEEPS = 5
 _STATUS_OFF = 2
+_STATUS = re.compile(r"STATUS: (ON|OFF)\b")
+"""What a `status` prints (`fence_action`)."""
 _TOKEN = "CLP_FENCE_RUN"
 _STAMP = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+ (?:[A-Z]+: )?")
 """Before each line that `fencing.py` logs."""
@@ -74,11 +76,12 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def power(self) -> PowerState:
-        """What a `status` says; an agent that contradicts itself says nothing."""
-        told = self.output.upper()
-        if self.status == 0 and "STATUS: OFF" not in told:
+        """What a `status` says, both by its exit status and in words; else it says nothing."""
+        said = set(_STATUS.findall(self.output.upper()))
+        if self.status == 0 and said == {"ON"}:
             return PowerState.ON
-        if self.status == _STATUS_OFF and "STATUS: ON" not in told:
+        # Shells and interpreters end with 2 as well: a file that is not there, a wrong line in it.
+        if self.status == _STATUS_OFF and said == {"OFF"}:
             return PowerState.OFF
         return PowerState.UNKNOWN
 
@@ -274,8 +277,12 @@ class Run:
         return plain(_STAMP.sub("", last)[:_SHOWN])
 
     def _shown(self, data: bytes) -> str:
-        text = data.decode("utf-8", "replace")
-        return text.replace(self._secret, "***") if self._secret else text
+        text, secret = data.decode("utf-8", "replace"), self._secret
+        if len(data) >= _TAIL:
+            # Of a secret at the cut only the end is left.
+            ends = (secret[at:] for at in range(1, len(secret)))
+            text = text.removeprefix(next(filter(text.startswith, ends), ""))
+        return text.replace(secret, "***") if secret else text
 
 
 async def run(

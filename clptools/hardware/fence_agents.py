@@ -49,6 +49,14 @@ class LevelOrder(msgspec.Struct, frozen=True, kw_only=True):
     """It was done, or may have been."""
 
 
+class _Order:
+    """One that waits or runs."""
+
+    def __init__(self, fence: FenceAgent) -> None:
+        self.fence = fence
+        self.called_off = False
+
+
 class _Device:
     """One `[[fence]]`: whoever wants to run its agent."""
 
@@ -60,8 +68,7 @@ class _Device:
         self.reads = False
         """What runs is a read."""
         self.busy = False
-        self.orders = 0
-        """That wait or run."""
+        self.orders: list[_Order] = []
 
 
 class FenceAgents:
@@ -76,11 +83,14 @@ class FenceAgents:
         self._devices: dict[str, _Device] = {}
         self._secrets: dict[str, str] = {}
         """Fence agent -> the parameter that takes its password."""
+        self._off: list[Level] = []
+        """Those that read off when last asked."""
         self._told: set[FenceAgentUnusable] = set()
         self._looking: asyncio.Task[None] | None = None
 
     def apply(self, settings: Settings) -> None:
         """Looks at the agents of `settings`, and tells what of them cannot be used here."""
+        self._off.clear()
         if self._looking is not None:
             self._looking.cancel()
             self._looking = None
@@ -117,13 +127,38 @@ class FenceAgents:
         return found, names
 
     def call_off(self, fence: FenceAgent) -> None:
-        """Ends an order that runs for that server: it is not wanted any more."""
+        """Ends an order that runs or waits for that server: it is not wanted any more."""
         device = self._device(fence)
+        for order in device.orders:
+            order.called_off = order.called_off or order.fence == fence
         if device.running is not None and not device.reads and device.for_whom == fence:
             device.running.give_way("it was called off")
 
     async def read(self, level: Level, leaving: Callable[[], None]) -> LevelRead:
-        """The power by all agents of one level; `leaving` is called as the first is asked."""
+        """The power by all agents of one level; `leaving` is called as the first is asked.
+
+        An off that follows anything else is read once more: some agents take what they cannot
+        parse, or a state in between, for off.
+        """
+        found = await self._read(level, leaving)
+        was_off = level in self._off
+        if found.power is PowerState.OFF and not was_off:
+            again = await self._read(level, lambda: None)
+            found = msgspec.structs.replace(
+                again,
+                asked_at=found.asked_at,
+                latency_ms=again.asked_at + again.latency_ms - found.asked_at,
+            )
+            if again.power is PowerState.ON:
+                error = f"{level[0].name}: it read off, and then on"
+                found = msgspec.structs.replace(found, power=PowerState.UNKNOWN, error=error)
+        if was_off and level in self._off:
+            self._off.remove(level)
+        if found.power is PowerState.OFF:
+            self._off.append(level)
+        return found
+
+    async def _read(self, level: Level, leaving: Callable[[], None]) -> LevelRead:
         asked: list[int] = []
 
         def begun() -> None:
@@ -176,7 +211,8 @@ class FenceAgents:
 
     async def _order(self, fence: FenceAgent, action: AgentAction, until_ms: int) -> LevelOrder:
         device = self._device(fence)
-        device.orders += 1
+        mine = _Order(fence)
+        device.orders.append(mine)
         try:
             way = asyncio.get_running_loop().call_later(
                 max(0, until_ms - _GIVE_WAY_MS - self._now_ms()) / 1000, _give_way, device
@@ -187,6 +223,8 @@ class FenceAgents:
                         limit.reschedule(None)
                         if self._now_ms() > until_ms:
                             raise TimeoutError
+                        if mine.called_off:
+                            return LevelOrder(error=f"{fence.name}: it was called off")
                         ended = await self._run(device, fence, action)
             finally:
                 way.cancel()
@@ -195,7 +233,7 @@ class FenceAgents:
         except ClpError as fault:
             return LevelOrder(error=f"{fence.name}: {fault.message}")
         finally:
-            device.orders -= 1
+            device.orders.remove(mine)
             async with device.free:
                 device.free.notify_all()
         if ended.status != 0:
@@ -236,7 +274,7 @@ def _give_way(device: _Device) -> None:
 
 
 def _said(fence: FenceAgent, ended: Ended) -> str:
-    return f"{fence.name}: {ended.said or 'it contradicts itself'}"
+    return f"{fence.name}: {ended.said or 'its exit status and its words do not agree'}"
 
 
 def _path(agent: str) -> str:

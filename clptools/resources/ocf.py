@@ -42,6 +42,8 @@ from clptools.resources.script import (
 
 TOOLS = os.path.join(os.path.dirname(__file__), "pacemaker_tools")
 """Stand-ins for Pacemaker's commands; the README there says what they do."""
+_NO_SECRETS = ("true", "false", "yes", "no", "on", "off")
+"""Values of parameters that only speak of a secret (`check_passwd_use_empty`)."""
 MEND_SECRET = "Write the value of the parameter into it, mode 0400."
 
 
@@ -82,11 +84,23 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
 async def start(resource: Resource, context: ResourceContext) -> ResourceOutcome:
     """Run the agent's start; what fails and is to be tried again is stopped first."""
     agent = _Agent(resource, context)
+    script = await agent.script("start", resource.start_timeout_ms)
+    was_marked = _is_marked(context.group, resource.name)
     _mark(context.group, resource.name)
-    result = await agent.run("start", resource.start_timeout_ms)
+    try:
+        result = await context.run(script)
+    except ClpError:
+        if not was_marked:
+            _unmark(context.group, resource.name)  # it did not begin
+        raise
     if result.exit_status == Status.SUCCESS:
         return ResourceOutcome(ok=True, text=f"{agent.name} has started it")
     outcome = agent.failure("start", result)
+    # Agents whose software is absent often fail their stop, too.
+    absent = result.exit_status == Status.NOT_INSTALLED and not was_marked
+    if absent and await agent.cannot_run(resource.stop_timeout_ms):
+        _unmark(context.group, resource.name)
+        return outcome
     # Otherwise its stop is what the group's own stop begins with.
     if resource.start_retries and not result.superseded:
         stopped = await agent.run("stop", resource.stop_timeout_ms)
@@ -97,8 +111,9 @@ async def start(resource: Resource, context: ResourceContext) -> ResourceOutcome
 
 async def stop(resource: Resource, context: ResourceContext) -> ResourceOutcome:
     """Run the agent's stop; whatever is not a success means that it may be active."""
-    agent = _Agent(resource, context)
-    if not _is_marked(context.group, resource.name):
+    is_marked = _is_marked(context.group, resource.name)
+    agent = _Agent(resource, context, needs_secrets=is_marked)
+    if not is_marked:
         # A purge: it was not started since the boot, as far as is known.
         reason = await agent.cannot_run(resource.stop_timeout_ms)
         if reason:
@@ -134,7 +149,11 @@ async def _monitored(
     agent = _Agent(resource, context)
     if is_under_way(context.server, agent.place):
         return Health(state=State.UNKNOWN)
-    result = await agent.run("monitor", timeout_ms, interval_ms=interval_ms, depth=depth)
+    script = await agent.script("monitor", timeout_ms, interval_ms=interval_ms, depth=depth)
+    # It would end the script of an operation that began meanwhile.
+    if is_under_way(context.server, agent.place):
+        return Health(state=State.UNKNOWN)
+    result = await context.run(script)
     status = result.exit_status
     if result.superseded:
         return Health(state=State.UNKNOWN)
@@ -154,7 +173,10 @@ async def _monitored(
 class _Agent:
     """The agent of one resource, called for one operation."""
 
-    def __init__(self, resource: Resource, context: ResourceContext) -> None:
+    def __init__(
+        self, resource: Resource, context: ResourceContext, *, needs_secrets: bool = True
+    ) -> None:
+        """Without `needs_secrets` it is called even if they cannot be read."""
         self._resource = resource
         self._context = context
         self._options = read(Options, resource.options)
@@ -162,24 +184,30 @@ class _Agent:
         self._given = ocf.on_server(
             self._options.parameters, self._options.parameters_on, context.server
         )
+        self._needs_secrets = needs_secrets
         self.name = str(self._agent)
         self.place = f"{context.group}/{resource.name}"
 
-    async def run(
-        self, action: str, timeout_ms: int, *, interval_ms: int = 0, depth: int = 0
-    ) -> ScriptResult:
+    async def run(self, action: str, timeout_ms: int) -> ScriptResult:
         """Call it.  Raises ClpError: it is not there, may not be run, or lacks a secret."""
+        return await self._context.run(await self.script(action, timeout_ms))
+
+    async def script(
+        self, action: str, timeout_ms: int, *, interval_ms: int = 0, depth: int = 0
+    ) -> Script:
+        """How it is called.  Raises ClpError: it is not there, or lacks a secret."""
         path = ocf.checked(self._agent)
         refused = ocf.refusal(self._agent, self._given)
         if refused is not None:
             raise ClpError(
                 ExitCode.REFUSED, f"{self.name} cannot work here: {refused[0]}", refused[1]
             )
+        secrets = await self._secrets()
         call = Call(
             agent=self._agent,
             instance=self._resource.name,
             action=action,
-            parameters=await self._parameters(),
+            parameters=self._given | secrets,
             timeout_ms=timeout_ms,
             interval_ms=interval_ms,
             depth=depth,
@@ -187,18 +215,22 @@ class _Agent:
             tools=TOOLS,
         )
         ocf.make_state_folder()
-        return await self._context.run(
-            Script(
-                name=self.place,
-                path=path,
-                arguments=(action,),
-                timeout_ms=timeout_ms,
-                environment=script_environment(self._resource, self._context),
-                variables=ocf.environment(call),
-                label=action,
-                quiet=action == "monitor",
-                grace_ms=FORCED_GRACE_MS if self._context.forced else GRACE_MS,
-            )
+        given = {
+            name: value
+            for name, value in self._given.items()
+            if ocf.is_secret(name) and value.lower() not in _NO_SECRETS
+        }
+        return Script(
+            name=self.place,
+            path=path,
+            arguments=(action,),
+            timeout_ms=timeout_ms,
+            environment=script_environment(self._resource, self._context),
+            variables=ocf.environment(call),
+            secrets=tuple((given | secrets).values()),
+            label=action,
+            quiet=action == "monitor",
+            grace_ms=FORCED_GRACE_MS if self._context.forced else GRACE_MS,
         )
 
     async def cannot_run(self, timeout_ms: int) -> str:
@@ -242,12 +274,18 @@ class _Agent:
                 return "; it can start on no server until that is mended"
         return ""
 
-    async def _parameters(self) -> dict[str, str]:
+    async def _secrets(self) -> dict[str, str]:
         files = self._options.parameters_from
         if not files:
-            return self._given
-        # A disk may hang, and must not hold the loop.
-        return self._given | await asyncio.to_thread(_secrets, files)
+            return {}
+        try:
+            # A disk may hang, and must not hold the loop.
+            return await asyncio.to_thread(_secrets, files)
+        except ClpError as fault:
+            if self._needs_secrets:
+                raise
+            self._context.log(f"{self._resource.name}: {fault.message}: called without it")
+            return {}
 
 
 def _secrets(files: dict[str, str]) -> dict[str, str]:
@@ -273,11 +311,10 @@ def _mark_file(group: str, resource: str) -> str:
 
 
 def _mark(group: str, resource: str) -> None:
+    """Raises OSError: without it a later stop could believe that nothing runs."""
     file = _mark_file(group, resource)
-    # Without it a later stop asks first whether the software is there.
-    with contextlib.suppress(OSError):
-        os.makedirs(os.path.dirname(file), 0o755, exist_ok=True)
-        os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
+    os.makedirs(os.path.dirname(file), 0o755, exist_ok=True)
+    os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
 
 
 def _is_marked(group: str, resource: str) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 import fcntl
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 MAX_LINE = 1_000
 MAX_LINES = 1_000
@@ -14,13 +14,22 @@ MAX_LINES = 1_000
 TAIL_LINES = 20
 CHUNK = 65_536
 FLOOD_PAUSE_S = 0.01
+HIDDEN = b"***"
+"""Stands where a secret was."""
 
 
 class Output:
-    """Splits a stream of bytes into clean lines; feed it, then `finish()`."""
+    """Splits a stream of bytes into clean lines; feed it, then `finish()`.
 
-    def __init__(self, log: Callable[[str], None]) -> None:
+    No line shows any of `secrets`: a program may repeat what it was given.
+    """
+
+    def __init__(self, log: Callable[[str], None], secrets: Iterable[str] = ()) -> None:
         self._log = log
+        lines = {line.strip().encode() for secret in secrets for line in secret.splitlines()}
+        self._secrets = sorted(lines - {b""}, key=len, reverse=True)
+        self._held = max(map(len, self._secrets), default=0)
+        """An endless line is cut so long before its end, where a secret may have begun."""
         self._rest = b""
         self._count = 0
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
@@ -37,13 +46,16 @@ class Output:
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes."""
+        data = self._rest + data
+        for secret in self._secrets:
+            data = data.replace(secret, HIDDEN)
         if self.flooded:
             data = data[-TAIL_LINES * 80 :]
-        *lines, rest = (self._rest + data).split(b"\n")
+        *lines, rest = data.split(b"\n")
         for line in lines:
             self._line(line)
         # An endless line is cut.
-        while len(rest) > MAX_LINE:
+        while len(rest) > MAX_LINE + self._held:
             self._line(rest[:MAX_LINE])
             rest = rest[MAX_LINE:]
         self._rest = rest
@@ -75,9 +87,9 @@ class OutputPipe:
     Once the script ended, the pipe no longer blocks either: output beyond its room is lost.
     """
 
-    def __init__(self, log: Callable[[str], None]) -> None:
+    def __init__(self, log: Callable[[str], None], secrets: Iterable[str] = ()) -> None:
         """Raises OSError: no more files may be open."""
-        self.output = Output(log)
+        self.output = Output(log, secrets)
         self._loop = asyncio.get_running_loop()
         self._reader, writer = os.pipe()
         self.writer = -1

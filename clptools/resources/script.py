@@ -56,6 +56,8 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     """Further variables, which go before ours (`PATH`): of a program that is not the operator's."""
     label: str = ""
     """Begins each of its lines in the log: which action of a program it is."""
+    secrets: tuple[str, ...] = ()
+    """What it is given and may repeat; none of it shows in the log or in its result."""
     quiet: bool = False
     """It is run again and again: its lines go to the log only if it fails, and it gets no place
     of its own."""
@@ -238,7 +240,8 @@ class ScriptRunner:
         name, label = script.name, f"{script.label}: " if script.label else ""
         try:
             pipe = OutputPipe(
-                lambda line: None if script.quiet else self._log(name, f"{label}{line}")
+                lambda line: None if script.quiet else self._log(name, f"{label}{line}"),
+                script.secrets,
             )
         except OSError as fault:
             self._forget_entry(entry)

@@ -618,6 +618,18 @@ def test_fence_agents_are_added_with_each_servers_plug(clp: Clp, here: Path) -> 
     assert fence["parameters"] == {"ip": "10.0.9.1", "username": "clp"}
     assert fence["parameters_on"] == {"server1": "plug=1", "server9": "plug=2"}
     assert fence["poll"] is True
+    ran = clp("clpcfset", "set", "fence.pdu1.parameters_on.server1.plug=3")
+    assert ran.code == 8 and "parameters_on.server1 is written as text" in ran.err
+    do(
+        clp,
+        """
+        unset fence.pdu1.parameters_on
+        set fence.pdu1.parameters_on.server1.plug=3
+        set fence.pdu1.parameters_on.server1.ip=10.0.9.2
+        """,
+    )
+    (fence,) = tomllib.loads(here.read_text())["fence"]
+    assert fence["parameters_on"] == {"server1": {"plug": "3", "ip": "10.0.9.2"}}
     ran = clp("clpcfset", "set", "fence.pdu1.agent=fence/apc")
     assert ran.code == 8 and "no name of a fence agent" in ran.err
     do(clp, "del fence pdu1")

@@ -12,7 +12,7 @@ import pytest
 from clptools.common import agent_files
 from tests.cli.conftest import Clp
 from tests.config.sample import TWO
-from tests.resources.ocf_agents import actions, make_agent
+from tests.resources.ocf_agents import META, actions, make_agent
 
 GROUP = '[[group]]\nname = "g"\n'
 
@@ -46,6 +46,35 @@ def test_a_new_resource_begins_with_what_its_agent_advises(clp: Clp, config: Pat
     (resource,) = tomllib.loads(config.read_text())["group"][0]["resource"]
     assert resource["parameters"] == {"device": "/dev/x", "port": "81"}
     assert clp("clpcfchk", str(config)).code == 0
+
+
+def test_times_that_cannot_be_are_not_taken_over(clp: Clp, config: Path) -> None:
+    make_agent(config.parents[2], "odd", "exit 0", META.replace("60s", "999999999"))
+    words = ("add", "resource", "g", "ocf", "r", "agent=ocf:test:odd", "-x", str(config.parent))
+    ran = clp("clpcfset", *words)
+    assert ran.code == 0 and "advises timeout = 1e+09, which cannot be" in ran.out
+    (resource,) = tomllib.loads(config.read_text())["group"][0]["resource"]
+    assert "timeout" not in resource and resource["stop_timeout"] == 40
+
+
+def test_a_parameter_of_one_server_is_set_and_taken_out_by_command(clp: Clp, config: Path) -> None:
+    where = ("-x", str(config.parent))
+    assert (
+        clp("clpcfset", "add", "resource", "g", "ocf", "r", "agent=ocf:test:mine", *where).code == 0
+    )
+    key = "resource.r.parameters_on.server1"
+    assert clp("clpcfset", "set", f"{key}.device=a,b=c", f"{key}.port=81", *where).code == 0
+    (resource,) = tomllib.loads(config.read_text())["group"][0]["resource"]
+    assert resource["parameters_on"] == {"server1": {"device": "a,b=c", "port": "81"}}
+    assert clp("clpcfset", "show", f"{key}.port", *where).out.strip() == "81"
+    assert clp("clpcfset", "unset", f"{key}.port", *where).code == 0
+    (resource,) = tomllib.loads(config.read_text())["group"][0]["resource"]
+    assert resource["parameters_on"] == {"server1": {"device": "a,b=c"}}
+    assert clp("clpcfset", "unset", f"{key}.device", *where).code == 0
+    (resource,) = tomllib.loads(config.read_text())["group"][0]["resource"]
+    assert not resource.get("parameters_on")
+    ran = clp("clpcfset", "set", "resource.r.parameters_on.server9.port=81", *where)
+    assert ran.code == 5 and "server9: no such server." in ran.err
 
 
 def test_a_server_is_followed_when_it_is_renamed(clp: Clp, config: Path) -> None:
@@ -116,3 +145,9 @@ def test_it_is_shown_without_what_nobody_should_see(clp: Clp, config: Path) -> N
     (resource,) = json.loads(ran.out)["resources"]
     assert resource["options"]["parameters"] == {"device": "/dev/x", "passwd": "(not shown)"}
     assert "sesame" not in ran.out
+    # A group has its resources in it.
+    ran = clp("clpstat", "--grp", "--json")
+    (group,) = json.loads(ran.out)["groups"]
+    assert group["resources"][0]["options"]["parameters"]["passwd"] == "(not shown)"
+    assert "sesame" not in ran.out
+    assert "sesame" not in clp("clpstat", "--grp", "--detail").out

@@ -106,6 +106,20 @@ def test_refused(data: bytes, why: str) -> None:
     assert why in caught.value.message
 
 
+def test_nothing_in_it_is_obeyed_by_a_terminal() -> None:
+    text = (
+        '<resource-agent name="x\u202e"><shortdesc>clears \u009b2J</shortdesc><parameters>'
+        '<parameter name="de\u009bvice"><shortdesc>a\u202eb</shortdesc>'
+        '<content type="select" default="r&#10;w"><option value="r\u2028w"/></content>'
+        "</parameter></parameters></resource-agent>"
+    )
+    found = parse(text.encode())
+    (one,) = found.parameters
+    shown = (found.name, found.shortdesc, one.name, one.shortdesc, one.default, *one.choices)
+    assert all(word and word.isprintable() for word in shown)
+    assert one.name == "de\\x9bvice"
+
+
 def test_no_external_entity_is_fetched() -> None:
     text = b'<!DOCTYPE r SYSTEM "file:///etc/passwd"><resource-agent name="&root;x"/>'
     assert "root" not in parse(text).name

@@ -111,6 +111,16 @@ async def test_the_last_line_of_its_errors_says_why_and_tells_no_password(root: 
     assert ended.nothing_sent
 
 
+async def test_no_end_of_a_password_is_left_where_its_output_is_cut(root: Path) -> None:
+    # Of an endless line what is kept begins within the password.
+    fake = Fake(
+        root, "fence_pdu", f"printf 'x{SECRET}'; head -c 4090 /dev/zero | tr '\\0' y; exit 1"
+    )
+    fake.path.write_text(fake.path.read_text().replace("printf 'x", "exec >&2; printf 'x"))
+    ended = await ran(fake, AgentAction.OFF, password_file=password(root))
+    assert ended.said == "y" * 200
+
+
 @pytest.mark.parametrize(
     ("before", "power"),
     [
@@ -119,8 +129,15 @@ async def test_the_last_line_of_its_errors_says_why_and_tells_no_password(root: 
         ("kill -9 $$", PowerState.UNKNOWN),
         ("echo 'Status: ON'; exit 2", PowerState.UNKNOWN),
         ("echo 'Status: OFF'; exit 0", PowerState.UNKNOWN),
-        ("head -c 3000 /dev/urandom; head -c 3000 /dev/urandom >&2; exit 2", PowerState.OFF),
-        ("exec <&- >&- 2>&-; exit 0", PowerState.ON),
+        ("head -c 3000 /dev/urandom >&2; echo 'Status: OFF'; exit 2", PowerState.OFF),
+        ("echo 'Status: OFF'; echo 'Status: ON'; exit 2", PowerState.UNKNOWN),
+        ("echo 'Status: OFFLINE'; exit 2", PowerState.UNKNOWN),
+        # What shells and interpreters end with where they run no agent at all.
+        ("exit 2", PowerState.UNKNOWN),
+        ("exec /bin/sh -c 'if ('", PowerState.UNKNOWN),
+        ("exec python3 /nonexistent/agent", PowerState.UNKNOWN),
+        ("head -c 3000 /dev/urandom; head -c 3000 /dev/urandom >&2; exit 2", PowerState.UNKNOWN),
+        ("exec <&- >&- 2>&-; exit 0", PowerState.UNKNOWN),
     ],
 )
 async def test_exit_status_and_text_must_agree(root: Path, before: str, power: PowerState) -> None:
@@ -132,7 +149,7 @@ async def test_exit_status_and_text_must_agree(root: Path, before: str, power: P
 
 async def test_one_that_does_not_read_is_no_trouble(root: Path) -> None:
     fake = Fake(root, "fence_pdu")
-    fake.path.write_text("#!/bin/sh\nexit 2\n")
+    fake.path.write_text("#!/bin/sh\necho 'Status: OFF'\nexit 2\n")
     assert (await ran(fake, AgentAction.STATUS)).power is PowerState.OFF
 
 

@@ -220,6 +220,48 @@ async def test_an_order_is_called_off_while_its_agent_logs_in(root: Path) -> Non
         assert (await it.read()).power is PowerState.ON
 
 
+async def test_an_off_is_read_twice_before_it_is_told(root: Path) -> None:
+    flap = """if [ "$action" = status ]; then
+if [ -e "$here/was" ]; then rm "$here/was"; else touch "$here/was"; echo 'Status: OFF'; exit 2; fi
+fi"""
+    fake = Fake(root, "fence_pdu", flap)
+    async with controlled(fake.fence()) as it:
+        for _ in range(3):
+            read = await it.read()
+            assert (read.power, read.error) == (
+                PowerState.UNKNOWN,
+                "pdu: it read off, and then on",
+            )
+        fake.behave("")
+        assert (await it.read()).power is PowerState.ON
+        (fake.here / "plug1").write_text("off")
+        before = len(fake.actions())
+        for _ in range(3):
+            assert (await it.read()).power is PowerState.OFF
+        # Once only while it stays so.
+        assert len(fake.actions()) - before == 4
+
+
+async def test_an_order_that_waits_is_called_off_and_never_begins(root: Path) -> None:
+    hold = """if [ "$action" = off ]; then touch "$here/begun"
+while [ ! -e "$here/go" ]; do sleep 0.05; done; fi"""
+    fake = Fake(root, "fence_pdu", hold)
+    waits = fake.fence(parameters={"ip": "192.0.2.1", "plug": "2"}, timeout_ms=300_000)
+    async with controlled(fake.fence(timeout_ms=300_000)) as it:
+        first = asyncio.ensure_future(it.order())
+        await until((fake.here / "begun").exists)
+        agents = it.control._agents
+        order = agents.order((waits,), off=True, until_ms=now_ms() + 300_000)
+        second = asyncio.ensure_future(order)
+        await until(lambda: len(agents._device(waits).orders) == 2)
+        agents.call_off(waits)
+        (fake.here / "go").touch()
+        assert (await first).sent
+        done = await second
+        assert (done.sent, done.error) == (False, "pdu: it was called off")
+    assert fake.actions() == ["action=off"]
+
+
 async def test_without_poll_it_is_asked_only_when_that_is_wanted(root: Path) -> None:
     fake = Fake(root, "fence_pdu")
     async with controlled(fake.fence()) as it:
@@ -245,7 +287,7 @@ async def test_a_bmc_comes_first_and_its_outlet_behind_it(root: Path, tmp_path: 
             assert (read.power, read.by, read.session) == (PowerState.ON, "pdu", "")
             assert (await it.order()).sent
             assert (await it.read()).power is PowerState.OFF
-    assert fake.actions()[-2:] == ["action=off", "action=status"]
+    assert fake.actions()[-3:] == ["action=off", "action=status", "action=status"]
 
 
 # -------------------------------------------------------------- what an agent says of itself

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from clptools import paths
 from clptools.common import ocf as common
 from clptools.common.ocf import Agent, Severity
+from clptools.core.model.words import Operation
 from clptools.resources import ocf
 from clptools.resources.ocf import State
 from clptools.resources.registry import perform
@@ -101,7 +103,67 @@ def test_a_start_that_fails(node_root: Path, status: int, words: str) -> None:
     outcome = carry_out("start", resource(AGENT))
     assert not outcome.ok and words in outcome.text and "no such disk" in outcome.text
     assert outcome.text.startswith(f"{AGENT}: start ended with ")
-    assert actions(node_root) == ["start"]
+    # Software that is absent is looked for again: then nothing is there to be stopped.
+    assert actions(node_root) == (["start", "monitor"] if status == 5 else ["start"])
+
+
+def test_where_software_is_not_installed_a_failed_start_holds_nobody_up(node_root: Path) -> None:
+    """43 of 141 agents end with 5 on a stop as well."""
+    make_agent(node_root, "mine", "exit 5")
+    one = resource(AGENT, start_retries=1)
+    assert not carry_out("start", one).ok
+    assert actions(node_root) == ["start", "monitor"]
+    outcome = carry_out("stop", one)
+    assert outcome.ok and "not installed" in outcome.text
+    # What ran before is another matter: it may run on without its software.
+    make_agent(node_root, "mine", "exit 0")
+    assert carry_out("start", one).ok
+    make_agent(node_root, "mine", "exit 5")
+    assert not carry_out("start", one).ok and not carry_out("stop", one).ok
+
+
+def test_a_start_that_never_began_holds_nobody_up(node_root: Path) -> None:
+    """A secret that is missing, or an agent that is not root's, on this one server."""
+    path = make_agent(node_root, "mine", "exit 0")
+    one = resource(AGENT, parameters_from={"passwd": f"{node_root}/nothing"})
+    remarks: list[str] = []
+    assert not carry_out("start", one).ok and actions(node_root) == []
+    assert carry_out("stop", one, remarks=remarks).ok
+    assert actions(node_root) == ["monitor", "stop"]
+    assert f"{node_root}/nothing" in remarks[0] and "called without it" in remarks[0]
+    path.chmod(0o644)
+    assert not carry_out("start", resource(AGENT)).ok
+    assert not (Path(paths.run_dir()) / "ocf/failover1/ocf1").exists()
+
+
+def test_it_is_not_started_where_that_cannot_be_noted(node_root: Path) -> None:
+    make_agent(node_root, "mine", "exit 0")
+    Path(paths.run_dir()).mkdir(parents=True)
+    (Path(paths.run_dir()) / "ocf").write_text("")
+    assert not carry_out("start", resource(AGENT)).ok
+    assert actions(node_root) == []
+
+
+def test_an_agent_that_repeats_its_secrets(node_root: Path) -> None:
+    body = """echo "user=x pass=$OCF_RESKEY_passwd" >&2
+head -c 995 /dev/zero | tr '\\0' y; echo "$OCF_RESKEY_passwd"
+printf 'sec'; sleep 0.2; printf 'ret-of-mine!\\n'
+echo "ocf-exit-reason:login with $OCF_RESKEY_passwd failed"
+exit 1"""
+    make_agent(node_root, "mine", body.replace("\\\\", "\\"))
+    file = node_root / "passwd"
+    file.write_text("secret-of-mine!\n")
+    file.chmod(0o400)
+    for one in (
+        resource(AGENT, parameters_from={"passwd": str(file)}),
+        resource(AGENT, {"passwd": "secret-of-mine!"}),
+    ):
+        lines: list[str] = []
+        outcome = carry_out("start", one, lines=lines)
+        assert 'login with *** failed"' in outcome.text
+        told = "".join(lines) + outcome.text + health(one).text
+        assert "start: user=x pass=***" in lines
+        assert "ecret-of" not in told and "of-mine" not in told and "secret" not in told
 
 
 def test_before_it_is_started_again_it_is_stopped(node_root: Path) -> None:
@@ -147,8 +209,7 @@ def test_an_agent_that_is_not_there(node_root: Path) -> None:
     outcome = carry_out("start", one)
     assert not outcome.ok
     assert "ocf:test:mime is not installed here" in outcome.text and AGENT in outcome.text
-    # It was never started: a purge is not held up by it.
-    (Path(paths.run_dir()) / "ocf/failover1/ocf1").unlink()
+    # It was never started: nobody is held up by it.
     stopped = carry_out("stop", one)
     assert stopped.ok and "so it does not run" in stopped.text
 
@@ -184,6 +245,37 @@ async def test_a_monitor_gives_way_to_a_stop(node_root: Path) -> None:
     await until(lambda: "monitor" in actions(node_root))
     assert (await perform(one, "stop", around)).ok
     assert (await watching).state is State.UNKNOWN
+
+
+async def test_a_monitor_that_reads_a_secret_ends_no_operation(
+    node_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold = f'[ "$1" = start ] && while [ ! -e {node_root}/go ]; do sleep 0.05; done\nexit 0'
+    make_agent(node_root, "mine", hold)
+    file = node_root / "passwd"
+    file.write_text("secret\n")
+    file.chmod(0o400)
+    one = resource(AGENT, parameters_from={"passwd": str(file)})
+    began, go_on = threading.Event(), threading.Event()
+
+    def slow(files: dict[str, str]) -> dict[str, str]:
+        began.set()
+        go_on.wait(BUSY_S)
+        return {"passwd": "secret"}
+
+    quick = ocf._secrets
+    monkeypatch.setattr(ocf, "_secrets", slow)
+    found = context(ScriptRunner(grace_ms=200))
+    looked = asyncio.ensure_future(ocf.monitor(one, found, 60_000))
+    await until(began.is_set)
+    monkeypatch.setattr(ocf, "_secrets", quick)
+    started = asyncio.ensure_future(perform(one, Operation.START, found))
+    await until(lambda: "start" in actions(node_root))
+    go_on.set()
+    assert (await looked).state is State.UNKNOWN
+    (node_root / "go").touch()
+    assert (await started).ok
+    assert actions(node_root) == ["start"]
 
 
 async def test_no_monitor_beside_an_operation(node_root: Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
 from itertools import chain
+from typing import Any
 
 import msgspec
 
@@ -116,11 +117,20 @@ def configuration_fields(
         found = [msgspec.to_builtins(one) for one in objects(settings)]
         for one in found:
             one.pop("communities", None)
-            if kind is Kind.RESOURCE and one["type"] == "ocf":
-                one["options"]["parameters"] = parameters_shown(one["options"])
-                one["options"].pop("parameters_on", None)
+            for fence in one.get("fences", ()):
+                del fence["password_file"]
+            for resource in [one] if kind is Kind.RESOURCE else one.get("resources", ()):
+                _hide(resource)
         fields[key] = [one for one in found if name in ("", one["name"])]
     return fields
+
+
+def _hide(resource: dict[str, Any]) -> None:
+    """Takes out what nobody should see of a resource."""
+    if resource["type"] == "ocf":
+        options = resource["options"]
+        options["parameters"] = parameters_shown(options)
+        options.pop("parameters_on", None)
 
 
 def names_of(settings: Settings, kind: Kind) -> tuple[str, ...]:
