@@ -18,6 +18,10 @@ _RUNS = (
     ("2 servers, single faults", ("--sample", "2bmc")),
     ("3 servers, single faults", ("--sample", "3bmc")),
     ("5 servers, single faults", ("--sample", "5bmc")),
+    (
+        "3 servers whose groups wait for each other, single faults",
+        ("--sample", "3bmc groups=3 ordered=1 apart=normal"),
+    ),
     ("2 servers and an arbiter, single faults", ("--sample", "2bmcstrong")),
     ("3 servers without BMC, single faults", ("--sample", "3lease")),
     ("2 servers, pairs of faults", ("--sample", "2bmc", "--pairs")),
