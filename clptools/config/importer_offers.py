@@ -19,7 +19,7 @@ from clptools.config.document import table_text
 from clptools.config.importer_groups import GroupAccount
 from clptools.config.importer_monitors import MonitorAccount
 from clptools.config.monitors import MONITOR_SCRIPTS
-from clptools.config.offers import Agent, Check, agent_for
+from clptools.config.offers import MIRRORS, Agent, Check, agent_for
 from clptools.config.original import Grade, NotCarried
 from clptools.config.translation import Entry, Offer, marker
 
@@ -54,7 +54,7 @@ class OfferAccount(GroupAccount, MonitorAccount):
 
     def _resource_text(self, resource: Node, group: dict[str, Any], agent: Agent) -> list[str]:
         found: dict[str, Any] = {"type": "ocf", "name": resource.label, "agent": agent.name}
-        used: set[str] = set()
+        used = {tag for kind, tag, _ in offers.INSTEAD if kind == resource.tag}
         parameters: dict[str, str] = {}
         on: dict[str, dict[str, str]] = {}
         for name, tag in agent.parameters.items():
@@ -137,7 +137,7 @@ class OfferAccount(GroupAccount, MonitorAccount):
         ]
         used: set[str] = set()
         if target:
-            used |= {"target", "parameters/object"}
+            used |= {"target", "parameters/object", "parameters/devname"}
         elif (node := monitor.find("target")) is not None:
             plain.children.append(node)
         found = self.monitor(plain)
@@ -162,7 +162,8 @@ class OfferAccount(GroupAccount, MonitorAccount):
 
 
 def _offer(node: Node, group: str, lines: list[str]) -> Offer:
-    return Offer(name=node.label, group=group, text="\n".join(lines) + "\n")
+    grade = Grade.LOST if node.tag in MIRRORS else Grade.DECISION
+    return Offer(name=node.label, group=group, grade=grade, text="\n".join(lines) + "\n")
 
 
 def _head(node: Node, how: str) -> tuple[str, str]:
@@ -218,8 +219,13 @@ def _script_lines(monitor: Node, check: Check, used: set[str]) -> Iterator[str]:
 
 
 def _words(monitor: Node, check: Check, used: set[str]) -> list[str]:
-    """The command with what the file says; what it leaves out is the command's default."""
+    """The command with what the file says; what it leaves out is the command's default.
+
+    Nothing, where the file says none of it.
+    """
     found: list[str] = []
+    if not any(monitor.value(word[1]) for word in check.command if not isinstance(word, str)):
+        return found
     for word in check.command:
         if isinstance(word, str):
             found.append(word)

@@ -115,7 +115,7 @@ INSTEAD: dict[tuple[str, str, str], Agent | str] = {
 }
 """(Type, tag path, value) -> another agent, or why there is none."""
 
-MIRRORS = ("md", "hd")
+MIRRORS = frozenset({"md", "hd"})
 """Types of which the agent does only a part: the mirror itself is lost."""
 
 

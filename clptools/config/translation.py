@@ -61,6 +61,8 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     group: str
     """Of a group resource; empty: it is a monitor."""
+    grade: Grade
+    """`LOST`: what is offered does a part of its work."""
     text: str
     """Lines that begin with `#`; without the first `#` of each, a table with remarks."""
 
