@@ -11,7 +11,15 @@ from collections.abc import Callable
 
 from clptools.cli import cfset_devices
 from clptools.cli.cfset_session import Session
-from clptools.cli.cfset_told import drop_below, is_refused, object_in, refused, set_place, tell
+from clptools.cli.cfset_told import (
+    drop_below,
+    is_offered,
+    is_refused,
+    object_in,
+    refused,
+    set_place,
+    tell,
+)
 from clptools.config.clpconf import MAX_DEPTH, Node, spelled, tag_of
 from clptools.config.edit import SORTS
 from clptools.config.variants import REFUSED
@@ -82,7 +90,10 @@ def void(_: object) -> None:
 
 
 def _new(session: Session, kind: str, name: str, edit: Callable[[Node], None]) -> None:
-    """An object; one that is not carried is remembered, so that its lines say so."""
+    """An object; one that is not carried is remembered, so that its lines say so.
+
+    One that something else does is no failure: its text is told, with each line about it.
+    """
     if name in session.config.names(kind):
         session.note(f"{SORTS[kind].word} {name} is there already.")
     tell(session, edit, keep=True)
@@ -109,6 +120,11 @@ def _value(text: str) -> str:
 def _owner(session: Session, kind: str, type: str, name: str) -> str:
     """The tag path of an object.  Raises ClpError where it is not there, or of another type."""
     refused(session, name)
+    if is_offered(session, name):
+        path = f"{kind}/{type}@{name}"
+        if session.tree.find(path) is None:
+            raise ClpError(ExitCode.NO_SUCH, f"{SORTS[kind].word} {name} is not {spelled(type)}.")
+        return path
     found = session.config.find(kind, name)
     if type != found.table.get("type", "failover"):
         text = f"{found.label} is {found.table.get('type', 'failover')}, not {type}."

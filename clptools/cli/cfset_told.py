@@ -17,7 +17,7 @@ from clptools.config.importer import translated
 from clptools.config.original import Grade
 from clptools.config.references import forget
 from clptools.config.table import inner_of
-from clptools.config.translation import Entry, Translation, message_of
+from clptools.config.translation import Entry, Offer, Translation, message_of
 from clptools.faults import ClpError, ExitCode
 
 _KINDS = ("server", "interconnect", "np", "group", "monitor")
@@ -33,9 +33,17 @@ def is_refused(session: Session, name: str) -> bool:
     return name in session.translation.refused and not there
 
 
+def is_offered(session: Session, name: str) -> bool:
+    """Whether such an object is not carried, and something else does all of its work."""
+    offers = session.translation.offers
+    return is_refused(session, name) and any(
+        one.name == name and one.grade is Grade.DECISION for one in offers
+    )
+
+
 def refused(session: Session, name: str) -> None:
-    """Raises ClpError (INVALID_CONFIG) for what was told and is not carried."""
-    if is_refused(session, name):
+    """Raises ClpError (INVALID_CONFIG) for what was told and is lost."""
+    if is_refused(session, name) and not is_offered(session, name):
         text = f"{spelled(name)} was refused: {session.translation.refused[name]}."
         raise ClpError(ExitCode.INVALID_CONFIG, text)
 
@@ -57,13 +65,16 @@ def tell(
             one = entries[0]
             same = [each for each in entries if each.reason == one.reason]
             text = message_of(one.label, grade, one.reason, same)
-            raise ClpError(ExitCode.INVALID_CONFIG, f"{text}.", one.hint)
+            hint = "\n".join(filter(None, (one.hint, *_new_offers(before, after))))
+            raise ClpError(ExitCode.INVALID_CONFIG, f"{text}.", hint)
         for one in entries:
             session.note(f"{message_of(one.label, grade, one.reason, [one])}.")
     known = {remark.about for remark in before.remarks}
     for remark in after.remarks:
         if remark.about not in known:
             session.note(f"{spelled(remark.text)}.")
+    for text in _new_offers(before, after):
+        session.note(text)
     _apply(session, before.tables, after.tables)
     session.told(tree, after)
 
@@ -75,7 +86,22 @@ def merge(session: Session, tree: Node) -> None:
         for one in entries:
             if one.grade is not Grade.EQUIVALENT:
                 session.note(f"{message_of(one.label, one.grade, one.reason, [one])}.")
+    for text in _new_offers(before, after):
+        session.note(text)
     _apply(session, before.tables, after.tables)
+
+
+def _new_offers(before: Translation, after: Translation) -> list[str]:
+    """What is offered now, and was not, or in other words."""
+    return [
+        f"This is not in clp.toml yet; it goes {_behind(one)}:\n{one.text.rstrip()}"
+        for one in after.offers
+        if one not in before.offers
+    ]
+
+
+def _behind(offer: Offer) -> str:
+    return f"behind group {spelled(offer.group)}" if offer.group else "at its end"
 
 
 def _told(before: Translation, after: Translation) -> dict[Grade, list[Entry]]:

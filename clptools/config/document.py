@@ -11,7 +11,7 @@ meant, `text()` raises and the file stays as it is.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -74,17 +74,28 @@ class Document:
         return _Blocks(text, self._origin).text(self.tables, self._old).replace("\n", end)
 
 
-def rendered(tables: Json) -> str:
-    """Tables as the text of a new file."""
+def rendered(tables: Json, offered: Sequence[tuple[str, str]] = ()) -> str:
+    """Tables as the text of a new file.
+
+    `offered`: comments, each with the group whose resources it follows; with none, at the end.
+    """
     parts: list[str] = []
     for key in sorted(tables, key=_place_at_the_top):
         value = tables[key]
         if isinstance(value, dict):
-            parts.append(_table((key,), value))
+            parts.append(table_text((key,), value))
         elif _is_tables(value):
-            parts += [_table((key, 0), table) for table in value]
-    text = "\n".join(parts)
-    return text if difference(tomllib.loads(text), tables) is None else dumps(tables)
+            for table in value:
+                parts.append(table_text((key, 0), table))
+                parts += [text for group, text in offered if (key, group) == _name_of(key, table)]
+    text = "\n".join([*parts, *(text for group, text in offered if not group)])
+    if difference(tomllib.loads(text), tables) is None:
+        return text
+    return "\n".join([dumps(tables), *(text for _, text in offered)])
+
+
+def _name_of(key: str, table: Json) -> tuple[str, object]:
+    return ("group", table.get("name")) if key == "group" else ("", None)
 
 
 def _is_tables(value: object) -> bool:
@@ -113,17 +124,17 @@ def _place_at_the_top(key: str) -> int:
 # ---------------------------------------------------------------------- new text
 
 
-def _table(path: Path, table: Json) -> str:
+def table_text(path: Path, table: Json) -> str:
     """A new table with its header and all that is below it."""
     name = ".".join(written_key(step) for step in path if isinstance(step, str))
     lines = [f"[[{name}]]" if isinstance(path[-1], int) else f"[{name}]"]
     later = ""
     for key, value in table.items():
         if key in _AS_TABLES and isinstance(value, dict):
-            later += ("" if key == _TIGHT else "\n") + _table((*path, key), value)
+            later += ("" if key == _TIGHT else "\n") + table_text((*path, key), value)
         elif key in _AS_TABLES and _is_tables(value):
             for index, one in enumerate(value):
-                later += "\n" + _table((*path, key, index), one)
+                later += "\n" + table_text((*path, key, index), one)
         else:
             lines.append(f"{written_key(key)} = {written(value)}")
     return "\n".join(lines) + "\n" + later
@@ -270,7 +281,7 @@ class _Blocks:
         return max((self._last((name,)) for name in before if self._stands((name,))), default=0) + 1
 
     def _put(self, at: int, path: Path, table: Json) -> int:
-        header, end, body = _table(path, table).partition("\n")
+        header, end, body = table_text(path, table).partition("\n")
         self._pieces.insert(at, _Piece(path, self._lead(at, path), header + end, body))
         return at + 1
 

@@ -15,8 +15,7 @@ import msgspec
 from clptools.config import original
 from clptools.config.clpconf import MAX_BYTES, Node, number, parsed, spelled
 from clptools.config.document import rendered
-from clptools.config.importer_groups import GroupAccount
-from clptools.config.importer_monitors import MonitorAccount
+from clptools.config.importer_offers import OfferAccount
 from clptools.config.original import Grade, NotCarried
 from clptools.config.original_alerts import alerts
 from clptools.config.translation import Remark, Translation, reports_of
@@ -46,7 +45,7 @@ def import_clp_conf(data: bytes, file: str = "clp.conf") -> Imported:
     """
     found = translated(parsed(data, file))
     counts = Counter(entry.grade for entry in found.entries)
-    text = rendered(found.tables)
+    text = rendered(found.tables, offered=[(one.group, one.text) for one in found.offers])
     if len(text.encode()) > MAX_BYTES:
         reason = f"{file}: its clp.toml would be larger than {MAX_BYTES >> 20} MiB"
         raise ClpError(ExitCode.INVALID_CONFIG, reason, "No cluster needs that much: look into it.")
@@ -66,7 +65,7 @@ def translated(root: Node) -> Translation:
 # ---------------------------------------------------------------------- translating
 
 
-class _Translator(GroupAccount, MonitorAccount):
+class _Translator(OfferAccount):
     # -- the whole ----------------------------------------------------------------------
 
     def result(self) -> Translation:
@@ -98,6 +97,7 @@ class _Translator(GroupAccount, MonitorAccount):
             remarks=tuple(self.remarks),
             windows=self.windows,
             refused=self.refused,
+            offers=tuple(self.offers(tables)),
         )
 
     def _sorted(self, section: str) -> list[Node]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from clptools.config import original
 from clptools.config.clpconf import Node
+from clptools.config.offers import MIRRORS
 from clptools.config.original import Grade, NotCarried, row_of
 from clptools.config.translation import Entry, Remark
 from clptools.config.variants import REFUSED
@@ -33,6 +34,9 @@ class Account:
         """What became of each leaf, by its identity."""
         self.remarks: list[Remark] = []
         self.refused: dict[str, str] = {}
+        self.offered_resources: list[tuple[str, Node]] = []
+        """Group, and a resource in it that is not carried and that something else can do."""
+        self.offered_monitors: list[Node] = []
         servers = sorted(self.once(root.all("server")), key=lambda one: one.number("priority"))
         self.servers = servers
         self.groups = self.once(root.all("group"))
@@ -81,13 +85,13 @@ class Account:
 
     def end(
         self, node: Node | None, label: str, tag: str, grade: Grade, reason: str = "",
-        hint: str = "",
+        hint: str = "", offer: str = "",
     ) -> None:  # fmt: skip
         """Notes what became of a leaf, unless that is known; None: the file has no such leaf."""
         if node is not None and id(node) not in self.done:
             self.done[id(node)] = Entry(
                 label=label, tag=tag, value=node.text, grade=grade, reason=reason, hint=hint,
-                line=node.line,
+                line=node.line, offer=offer,
             )  # fmt: skip
 
     def carried(self, owner: Node, label: str, *tags: str) -> None:
@@ -118,17 +122,30 @@ class Account:
 
     def all_lost(self, owner: Node, label: str, reason: str, hint: str = "") -> None:
         """An object that is not carried, with everything that it has."""
-        found = list(owner.leaves()) or [("", owner)]
-        for tag, leaf in found:
-            self.end(leaf, label, tag, Grade.LOST, reason, hint)
+        self._all(owner, label, Grade.LOST, reason, hint)
 
-    def refuse(self, what: str, owner: Node, kind: str, label: str) -> str:
-        """An object of a type that is not carried."""
+    def _all(
+        self, owner: Node, label: str, grade: Grade, reason: str, hint: str, offer: str = ""
+    ) -> None:
+        for tag, leaf in list(owner.leaves()) or [("", owner)]:
+            self.end(leaf, label, tag, grade, reason, hint, offer)
+
+    def refuse(
+        self, what: str, owner: Node, kind: str, label: str, *, offer: str = "", why_not: str = ""
+    ) -> str:
+        """An object of a type that is not carried.
+
+        `offer`: its name, where something else does its work and the text for that is written;
+        `why_not`: why nothing does, whatever is usual for the type.
+        """
         default = f"no such {what} type"
         if self.windows and kind not in REFUSED[what]:
             default = f"no such {what} type here: the file is of Windows"
         reason, mend = REFUSED[what].get(kind, (default, ""))
-        self.all_lost(owner, f"{label} ({kind})", reason, mend)
+        if why_not:
+            reason, mend = why_not, ""
+        grade = Grade.DECISION if offer and kind not in MIRRORS else Grade.LOST
+        self._all(owner, f"{label} ({kind})", grade, reason, mend, offer)
         return reason
 
     def once(self, nodes: Iterable[Node]) -> list[Node]:

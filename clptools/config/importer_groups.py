@@ -9,6 +9,7 @@ from clptools.config.clpconf import Node, spelled
 from clptools.config.fip_address import fip_address
 from clptools.config.groups import REFUSED_GROUPS
 from clptools.config.importer_account import Account, group_type, put
+from clptools.config.offers import Agent, agent_for
 from clptools.config.original import Grade, NotCarried
 from clptools.config.translation import Remark
 
@@ -122,9 +123,7 @@ class GroupAccount(Account):
         label = f"group resource {reference.label} of {group}"
         resource = self.resources.get(reference.label)
         if kind not in original.RESOURCES:
-            self.refused[name] = self.refuse("group resource", reference, kind, label)
-            if resource is not None:
-                self.refuse("group resource", resource, kind, label)
+            self.refused[name] = self._instead(reference, resource, group, label)
             return None
         if resource is None:
             self.refused[name] = "it is not in the file"
@@ -150,6 +149,20 @@ class GroupAccount(Account):
             self._floating(resource, found, label)
         self.rows(resource, found, label, "resource", kind)
         return found
+
+    def _instead(self, reference: Node, resource: Node | None, group: str, label: str) -> str:
+        """A resource of a type that is not carried: what does its work is offered."""
+        kind, _, name = reference.label.rpartition("@")
+        if resource is None:
+            return self.refuse("group resource", reference, kind, label)
+        instead = agent_for(resource)
+        why_not = instead if isinstance(instead, str) else ""
+        offer = ""
+        if isinstance(instead, Agent) and self.group_of[name] == group:
+            offer = name
+            self.offered_resources.append((group, resource))
+        self.refuse("group resource", reference, kind, label, offer=offer, why_not=why_not)
+        return self.refuse("group resource", resource, kind, label, offer=offer, why_not=why_not)
 
     def _depends(self, resource: Node, group: str, label: str) -> list[str]:
         """What a resource waits for; of one that is not carried, what that one waits for.

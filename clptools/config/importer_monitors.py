@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from clptools.config import original
+from clptools.config import offers, original
 from clptools.config.clpconf import Node, number
 from clptools.config.groups import ALL_GROUPS
 from clptools.config.importer_account import Account, parts, put
@@ -26,7 +26,10 @@ class MonitorAccount(Account):
     def monitor(self, monitor: Node) -> dict[str, Any] | None:
         name, kind, label = monitor.label, monitor.tag, f"monitor {monitor.label}"
         if kind not in original.MONITORS:
-            self.refused[name] = self.refuse("monitor", monitor, kind, label)
+            offer = name if kind in offers.CHECKS else ""
+            if offer:
+                self.offered_monitors.append(monitor)
+            self.refused[name] = self.refuse("monitor", monitor, kind, label, offer=offer)
             return None
         found: dict[str, Any] = {"type": kind, "name": name}
         if kind == "userw":

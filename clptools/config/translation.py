@@ -30,6 +30,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     hint: str = ""
     line: int = 0
+    offer: str = ""
+    """The `Offer` of its object."""
 
     @property
     def shown(self) -> str:
@@ -53,6 +55,18 @@ class Remark(msgspec.Struct, frozen=True, kw_only=True):
     """It is reported before all else."""
 
 
+class Offer(msgspec.Struct, frozen=True, kw_only=True):
+    """What `clp.toml` could say of an object that is not carried."""
+
+    name: str
+    group: str
+    """Of a group resource; empty: it is a monitor."""
+    grade: Grade
+    """`LOST`: what is offered does a part of its work."""
+    text: str
+    """Lines that begin with `#`; without the first `#` of each, a table with remarks."""
+
+
 class Translation(msgspec.Struct, frozen=True, kw_only=True):
     """The tables of a `clp.toml`, and how they came about."""
 
@@ -63,6 +77,8 @@ class Translation(msgspec.Struct, frozen=True, kw_only=True):
     """The file is of EXPRESSCLUSTER for Windows."""
     refused: dict[str, str]
     """Group, group resource or monitor that is not carried -> the reason."""
+    offers: tuple[Offer, ...] = ()
+    """What can do the work of some of those."""
 
 
 # ---------------------------------------------------------------------- messages
@@ -76,18 +92,25 @@ def reports_of(found: Translation, file: str) -> Iterator[Report]:
     for remark in found.remarks:
         if remark.first:
             yield report("warning", remark.text, remark.hint)
-    told: dict[tuple[str, Grade, str, str], list[Entry]] = {}
+    told: dict[tuple[str, Grade, str, str, str], list[Entry]] = {}
     for entry in found.entries:
         if entry.grade is not Grade.CARRIED:
-            about = (entry.label, entry.grade, entry.reason, entry.hint)
+            about = (entry.label, entry.grade, entry.reason, entry.hint, entry.offer)
             told.setdefault(about, []).append(entry)
-    for (label, grade, reason, hint), entries in told.items():
+    for (label, grade, reason, hint, offer), entries in told.items():
+        if offer:
+            hint = f'{hint} Its text is in clp.toml, to uncomment: look for "{marker(offer)}".'
         severity = "note" if grade is Grade.EQUIVALENT else "warning"
         for part in _in_parts(entries):
             yield report(severity, message_of(label, grade, reason, part), hint, part[0].line)
     for remark in found.remarks:
         if not remark.first:
             yield report("warning", remark.text, remark.hint)
+
+
+def marker(name: str) -> str:
+    """Begins the text of an offer, so that it is found."""
+    return f"## {spelled(name)},"
 
 
 def _in_parts(entries: list[Entry]) -> Iterator[list[Entry]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from clptools.config.field import Field
+from clptools.config.offers import AGENTS, CHECKS, MIRRORS
 
 Variants = dict[str, tuple[Field, ...]]
 """Type name -> the keys that only this type understands."""
@@ -40,49 +41,44 @@ class Registries(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _NO_MIRROR = "there are no mirror disks"
-_REPLICATE = (
-    "Let the storage or a program replicate the data, and start and stop that by service or exec."
-)
-_MOUNT = (
-    "Use type ocf with the agent ocf:heartbeat:Filesystem (of a volume group: "
-    "ocf:heartbeat:LVM-activate)."
-)
-_BY_AGENT = "Use type ocf with an agent that does it (ls /usr/lib/ocf/resource.d/heartbeat)."
+_REPLICATE = "Let DRBD or the storage replicate the data: docs/storage.md."
 _CHECK = "Let the script of a genw monitor check it."
+_CHECK_DRBD = "With DRBD, let the script of a genw monitor look at drbdadm status: docs/storage.md."
 _LINK = "Use lankhb or lanhb for a network, bmchb for the BMCs, witnesshb for a witness server."
 
 _LINKS = {
     "comhb": ("heartbeats over a serial line are not carried", _LINK),
     "diskhb": ("heartbeats over a shared disk are not carried", _LINK),
     **dict.fromkeys(
-        ("mdc", "mirror", "mirrorhb"), (f"{_NO_MIRROR}, so there is no mirror communication", _LINK)
+        ("mdc", "mirror", "mirrorhb"),
+        (
+            f"{_NO_MIRROR}, so there is no mirror communication",
+            "DRBD has connections of its own: docs/storage.md.",
+        ),
     ),
 }
 _RESOURCES = {
-    **dict.fromkeys(("md", "hd"), (_NO_MIRROR, _REPLICATE)),
-    **dict.fromkeys(("disk", "nas", "volmgr"), ("is no type of its own", _MOUNT)),
-    "vip": ("addresses outside of the network are not carried", "Use fip, or an exec."),
-    "vm": ("is no type of its own", "Use type ocf with the agent ocf:heartbeat:VirtualDomain."),
-    "ddns": ("is no type of its own", "Use type ocf with the agent ocf:heartbeat:dnsupdate."),
+    **{
+        kind: ("is no type of its own", f"Use type ocf with the agent {agent.name}.")
+        for kind, agent in AGENTS.items()
+    },
+    **dict.fromkeys(MIRRORS, (_NO_MIRROR, _REPLICATE)),
     **dict.fromkeys(
-        ("awseip", "awsvip", "awsdns", "azurepp", "azuredns", "gcvip", "gcdns", "ocvip"),
-        ("is no type of its own", _BY_AGENT),
+        ("azuredns", "gcdns"), ("no installed agent does it", "Use exec with the cloud's command.")
     ),
 }
 _MONITORS = {
-    **dict.fromkeys(("mdw", "mdnw", "hdw", "hdnw"), (_NO_MIRROR, "Leave it out.")),
+    **dict.fromkeys(("mdw", "mdnw", "hdw", "hdnw"), (_NO_MIRROR, _CHECK_DRBD)),
     "mtw": ("monitors are not combined", "Give each of them its own recovery."),
     **dict.fromkeys(
-        (
-            "psw", "arpw", "volmgrw", "vmw", "vipw", "ddnsw", "sraw", "psrw", "db2w", "mysqlw",
-            "odbcw", "oraclew", "psqlw", "sambaw", "sqlserverw", "sybasew", "osmw", "ftpw",
-            "httpw", "smtpw", "pop3w", "imap4w", "nfsw", "tuxw", "wasw", "wlsw", "otxw", "jraw",
-            "awsazw", "awsvipw", "awseipw", "awsdnsw", "azureppw", "azurelbw", "azurednsw",
-            "gcvipw", "gclbw", "gcdnsw", "ocvipw", "oclbw",
-        ),
+        (kind for kind, check in CHECKS.items() if not check.of),
         ("this check is not carried", _CHECK),
     ),
-}  # fmt: skip
+    **dict.fromkeys(
+        (kind for kind, check in CHECKS.items() if check.of),
+        ("this check is not carried", "The monitor of the resource's agent does it: ocfw."),
+    ),
+}
 _NPS = {
     "comnp": ("serial lines are not carried", "Use witness or etcd."),
     "disknp": ("the original's partition is not read", 'Use type = "disk" with a path.'),

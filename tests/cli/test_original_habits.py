@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from clptools.config.clpconf import written
+from clptools.config.importer import import_clp_conf
 from tests.cli.conftest import Clp, Ran
 from tests.config.original_clusters import whole
 from tests.config.sample import SAMPLE
@@ -117,10 +118,48 @@ def test_lines_about_a_refused_object_say_so(here: Path, clp: Clp) -> None:
 
 def test_a_monitor_or_group_that_is_refused_is_remembered_too(here: Path, clp: Clp) -> None:
     do(clp, START)
-    assert line(clp, "add mon oraclew oraclew1").code == 8
-    assert "oraclew1 was refused" in line(clp, "add monparam oraclew oraclew1 target exec1").err
+    assert line(clp, "add mon mtw mtw1").code == 8
+    assert "mtw1 was refused" in line(clp, "add monparam mtw mtw1 target exec1").err
     assert line(clp, "add grp virtualmachine vm1").code == 8
     assert "vm1 was refused: groups of virtual" in line(clp, "add rsc vm1 vm vm2").err
+
+
+def test_what_an_agent_or_a_script_does_is_told_with_the_text_of_an_import(
+    here: Path, clp: Clp
+) -> None:
+    do(clp, START)
+    for words in (
+        "add rsc failover1 disk disk1",
+        "add rscparam disk disk1 parameters/device /dev/sdb1",
+        "add rscparam disk disk1 parameters/mount/point /mnt/disk1",
+        "add rscparam disk disk1 act/retry 2",
+        "add mon httpw httpw1",
+        "add monparam httpw httpw1 parameters/servername localhost",
+    ):
+        ran = line(clp, words)
+        assert (ran.code, ran.err) == (0, ""), ran
+        assert "needs your decision" in ran.out and "This is not in clp.toml yet" in ran.out
+    disk = line(clp, "add rscparam disk disk1 parameters/fs ext4").out
+    http = line(clp, "add monparam httpw httpw1 parameters/port 8080").out
+    told = here.parent / "clp.toml.clpcfset"
+    text = import_clp_conf(told.read_bytes()).text
+    for said, begin in ((disk, "## disk1,"), (http, "## httpw1,")):
+        block = said[said.index(begin) :].removesuffix("Command succeeded.\n")
+        assert block in text
+    assert 'fstype = "ext4"' in disk and "http://localhost:8080/" in http
+    assert "disk1" not in str(tables(here)) and "httpw1" not in str(tables(here))
+
+
+def test_a_line_about_what_is_offered_is_checked_and_taken_back(here: Path, clp: Clp) -> None:
+    do(clp, f"{START}\nadd rsc failover1 disk disk1")
+    ran = line(clp, "add rscparam md disk1 parameters/device /dev/sdb1")
+    assert ran.code == 5 and "disk1 is not md" in ran.err
+    said = do(clp, "add rscparam disk disk1 parameters/device /dev/sdb1")
+    assert "/dev/sdb1" in said
+    assert "/dev/sdb1" not in do(clp, "del rscparam disk disk1 parameters/device")
+    do(clp, "del rsc failover1 disk disk1")
+    ran = line(clp, "add rscparam disk disk1 parameters/device /dev/sdb1")
+    assert "no such group resource" in ran.err
 
 
 def test_what_is_refused_is_refused_again_and_its_name_is_free(here: Path, clp: Clp) -> None:

@@ -8,6 +8,7 @@ from importlib import import_module
 from clptools.cli.registry import COMMANDS
 from clptools.config import original
 from clptools.config.groups import REFUSED_GROUPS
+from clptools.config.offers import AGENTS, CHECKS, INSTEAD, MIRRORS
 from clptools.config.original import Row
 from clptools.config.variants import REFUSED
 
@@ -25,8 +26,12 @@ generated from those by which a `clp.conf` is translated (`python -m clptools.cl
 3. Read what it says. Each parameter is *carried*, or named with its value: *equivalent* is done in
    another way here and nothing is lost; *needs your decision* names what to decide; *lost* has no
    equivalent. They are counted at the end.
-4. Set the accounts of the BMCs, which no `clp.conf` says in a readable form: `clpbmccnf`.
-5. `clpcfchk NEW` says whether it fits together and what it can prove; `clpcfctrl --push -x NEW`
+4. Disks, volume groups, cloud addresses and the monitors of databases are no types here: an agent
+   or a script does their work. Their text is in `NEW/clp.toml`, as comments, with every value of
+   the file; what the file does not say is named there as missing. To use one, take away the first
+   `#` of each line of its block. [storage.md](storage.md) says how such a group is built and tried.
+5. Set the accounts of the BMCs, which no `clp.conf` says in a readable form: `clpbmccnf`.
+6. `clpcfchk NEW` says whether it fits together and what it can prove; `clpcfctrl --push -x NEW`
    puts it in force.
 
 The order of elements never matters. A file of EXPRESSCLUSTER for Windows is refused unless
@@ -36,7 +41,9 @@ The order of elements never matters. A file of EXPRESSCLUSTER for Windows is ref
 
 `clpcfset` takes the original's words, in any order and any number of times, and comes to the same
 as an import. It ends with 0 and a note where nothing is lost or somebody has to decide, with 8 and
-the reason where something is lost, so that a script under `sh -e` stops only there.
+the reason where something is lost, so that a script under `sh -e` stops only there. Where an agent
+or a script of `genw` does the work of a type, it prints the text that an import would write as a
+comment, and does not write it: put it into `clp.toml` yourself.
 
 A script that edits a `clp.conf` by `sed` or reads it by `xmllint` works on an export:
 
@@ -135,6 +142,10 @@ def original_page() -> str:
     parts.append(_table(("monitor", "interval", "timeout", "retries"), polling))
     actions = [(code, f"`{word}`") for code, word in original.FINAL_ACTIONS.items()]
     parts.append(f"## Final actions\n\n{_table(('code', 'final_action'), actions)}")
+    parts.append(
+        f"## What agents do\n\n{_AGENTS}\n{_table(('type', 'agent', 'parameters'), _agents())}"
+    )
+    parts.append(_table(("monitor", "instead"), _checks()))
     parts.append(f"## What is not carried\n\n{_table(('type', 'why', 'instead'), _types())}")
     return "\n".join(parts)
 
@@ -161,11 +172,41 @@ def _line(before: str, tag: str, row: Row) -> tuple[str, ...]:
     return name, f"`{row.key}`", remark
 
 
+_AGENTS = """\
+The import and `clpcfset` offer these as text. Each parameter is followed by the tag path that fills
+it in; *missing* ones no `clp.conf` says.
+"""
+
+
+def _agents() -> Iterator[tuple[str, str, str]]:
+    special = {f"{kind} ({tag} = {value})": one for (kind, tag, value), one in INSTEAD.items()}
+    for kind, agent in {**AGENTS, **special}.items():
+        if isinstance(agent, str):
+            yield f"`{kind}`", "-", agent
+            continue
+        filled = [f"{name} (`{tag}`)" for name, tag in {**agent.parameters, **agent.keys}.items()]
+        filled += [f"{name} (missing)" for name in agent.needs if name not in agent.parameters]
+        yield f"`{kind}`", f"`{agent.name}`", ", ".join(filled)
+
+
+def _checks() -> Iterator[tuple[str, str]]:
+    alike: dict[str, list[str]] = {}
+    for kind, check in CHECKS.items():
+        how = f"ocfw: the monitor of the agent of {', '.join(check.of)}"
+        if not check.of:
+            agents = " or ".join(f"`{one}`" for one in check.agents)
+            how = f"a script of genw{f', or monitor_interval of {agents}' if agents else ''}"
+        alike.setdefault(how, []).append(f"`{kind}`")
+    for how, kinds in alike.items():
+        yield ", ".join(kinds), how
+
+
 def _types() -> Iterator[tuple[str, str, str]]:
     alike: dict[tuple[str, str, str], list[str]] = {}
     for what, types in REFUSED.items():
         for kind, (reason, mend) in types.items():
-            if what != "np":
+            offered = kind in AGENTS.keys() - MIRRORS or kind in CHECKS
+            if what != "np" and not offered:
                 alike.setdefault((what, reason, mend), []).append(f"`{kind}`")
     for (what, reason, mend), kinds in alike.items():
         yield f"{what} {', '.join(kinds)}", reason, mend
