@@ -73,7 +73,8 @@ def test_fence_ipmilan_alone_proves_a_power_loss_and_stops_a_server() -> None:
             lambda: group(second).get("current") == second.name,
             PATIENCE_S,
         )
-        assert f"The fence agent ipmi of {first.name} read power off." in second.alerts()
+        proof = f"The fence agent ipmi of {first.name} read power off."
+        until("the alert log has it", lambda: proof in second.alerts())
         first.press("on")
         until(
             "it takes part again",
