@@ -25,7 +25,8 @@ from tests.test_architecture import MAY_IMPORT, VARIANTS
 ROOT = Path(__file__).parent.parent
 PAGES = (
     "README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/rules.md",
-    "docs/scenarios.md", "docs/events.md", "docs/bmc.md", "docs/from-expresscluster.md",
+    "docs/scenarios.md", "docs/events.md", "docs/bmc.md", "docs/fencing.md",
+    "docs/storage.md", "docs/from-expresscluster.md",
     "lab/README.md", "examples/monitoring/README.md",
 )  # fmt: skip
 NOT_PARSED = {"clpnode", "clpwitnessd"}
