@@ -33,6 +33,7 @@ from clptools.common import ocf
 from clptools.config import history
 from clptools.core import replies
 from clptools.core.cluster.timeout_ratio import stretched
+from clptools.core.model.change import in_the_way
 from clptools.core.model.events import (
     AgentStarted,
     Event,
@@ -274,7 +275,13 @@ class Service:
 
     def refuses(self, settings: Settings) -> str:
         """Why these settings cannot take effect now; empty: they can."""
-        return "" if self.core is None else self.core.node.refuses(settings)
+        core = self.core
+        if core is None:
+            return ""
+        # The core's own settings lack the secrets: a change of one is seen here alone.
+        return core.node.refuses(without_secrets(settings)) or in_the_way(
+            core.settings, settings, core.node.groups.held()
+        )
 
     def unready(self, settings: Settings, server: str, vouched: bool) -> str:
         """Why these settings may not be put in force without a server; empty: they may."""

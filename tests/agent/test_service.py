@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-import msgspec
+from typing import Any
 
-from clptools.agent.service import without_secrets
-from clptools.core.model.settings import Group, Monitor, Resource, Settings
+import msgspec
+import pytest
+
+from clptools.agent.service import Core, Service, without_secrets
+from clptools.core.model.group_state import GroupRun
+from clptools.core.model.settings import Group, Monitor, Resource, Server, Settings
+from clptools.core.node import Node
 
 
 def test_the_core_and_so_the_journal_gets_no_secrets() -> None:
@@ -42,3 +47,33 @@ def test_the_core_and_so_the_journal_gets_no_secrets() -> None:
     assert script == settings.groups[0].resources[1]
     # What is no secret still keeps a configuration from changing under a running group.
     assert without_secrets(given) == given
+
+
+def _with(parameters: dict[str, str]) -> Settings:
+    sql = Resource(
+        name="sql", type="ocf", options={"agent": "ocf:heartbeat:mysql", "parameters": parameters}
+    )
+    return Settings(
+        servers=(Server(name="server1"),),
+        groups=(Group(name="failover1", servers=("server1",), resources=(sql,)),),
+    )
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{}, {"test_passwd": "sesame2"}, {"datadir": "/other"}],
+    ids=["nothing", "a secret", "another parameter"],
+)
+def test_only_what_changes_a_running_resource_is_refused_and_secrets_are_compared_too(
+    changed: dict[str, str],
+) -> None:
+    """The core knows `(not shown)` alone, which is not what a push has."""
+    before = {"datadir": "/data", "test_passwd": "sesame1"}
+    nothing: Any = None
+    service = Service("server1", *[nothing] * 8)
+    node = Node(without_secrets(_with(before)), "server1", "incarnation", 1)
+    service.core = Core(node, nothing, nothing, _with(before))
+    assert service.refuses(_with(before | changed)) == ""
+    node.state.lifecycle.runs["failover1"] = GroupRun(held=True)
+    expected = "failover1 runs, and its resources would change" if changed else ""
+    assert service.refuses(_with(before | changed)) == expected

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from clptools.core.cluster.peers import Peers
 from clptools.core.model.actions import RunResource
+from clptools.core.model.change import in_the_way
 from clptools.core.model.group_state import GroupRun, LifecycleState, held
 from clptools.core.model.settings import Group, Resource, Settings, dependencies, dependents
 from clptools.core.model.states import GroupState, ResourceState
@@ -86,20 +87,8 @@ class GroupRuns:
         return [r for r in needs if state.get(r) is not ResourceState.ONLINE]
 
     def in_the_way(self, new: Settings) -> str:
-        """Why a held group keeps `new` from taking effect; empty: none does.
-
-        A running group keeps its resources, their types, options and order, because they must be
-        stopped as they were started; time-outs, policies and comments may change.
-        """
-        for name in self.held():
-            before, after = self.step.settings.group(name), new.group(name)
-            if before is None:
-                continue
-            if after is None:
-                return f"{name} runs and is no longer configured"
-            if _shape(before) != _shape(after):
-                return f"{name} runs, and its resources would change"
-        return ""
+        """Why a held group keeps `new` from taking effect; empty: none does."""
+        return in_the_way(self.step.settings, new, self.held())
 
     # ------------------------------------------------------------------ changes
 
@@ -171,8 +160,3 @@ class GroupRuns:
         for name, p in self.peers.items():
             (theirs if name in off else others).update(p.macs)
         return tuple(sorted(theirs - others))
-
-
-def _shape(group: Group) -> tuple[object, ...]:
-    """What of a group must not change while it runs."""
-    return tuple((r.name, r.type, r.depends, sorted(r.options.items())) for r in group.resources)
