@@ -15,13 +15,10 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
+from clptools.common.secret_names import SECRET, is_secret
 from clptools.config.lines import Lines, Path
 from clptools.paths import config_dir, data_dir, log_dir
 
-_SECRET = re.compile(
-    r"communit|passw|passphrase|pass\b|pwd\b|secret|credential|token|api_?key", re.IGNORECASE
-)
-"""In the name of a key: its value is a secret, or says where one lies."""
 _CREDENTIALS = re.compile(r":\S*@")
 """In a value: a URL with a user and his password."""
 _LEFT_OUT = '"(left out)"'
@@ -73,7 +70,7 @@ def without_secrets(text: str) -> str | None:
         cut += [
             (start, end, "# (left out)")
             for start, end in _comments(text, strings)
-            if _SECRET.search(text, start, end) or _CREDENTIALS.search(text, start, end)
+            if SECRET.search(text, start, end) or _CREDENTIALS.search(text, start, end)
         ]
         told, at = "", 0
         for start, end, instead in sorted(cut):
@@ -88,7 +85,7 @@ def without_secrets(text: str) -> str | None:
 
 
 def _is_secret(path: Path, value: object) -> bool:
-    if any(_SECRET.search(key) for key in path if isinstance(key, str)):
+    if any(is_secret(key) for key in path if isinstance(key, str)):
         return True
     return isinstance(value, str) and _CREDENTIALS.search(value) is not None
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from clptools import paths
+from clptools.common.secret_names import shown
 from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:
@@ -198,20 +199,12 @@ def on_server(
     }
 
 
-_SECRET = re.compile(r"(?i)passw|passphrase|pass$|pwd$|secret|token|credential|communit|api_?key")
-
-
-def is_secret(parameter: str) -> bool:
-    """Whether a parameter's name says that nobody should see its value."""
-    return _SECRET.search(parameter) is not None
-
-
 def without_secrets(options: Mapping[str, T]) -> dict[str, T | dict[str, str]]:
     """A resource's options, with every secret among its parameters blanked."""
     blanked = {
         key: {
             # Those of single servers go by `SERVER/NAME`.
-            name: "(not shown)" if is_secret(name.rpartition("/")[2]) else str(value)
+            name: shown(name.rpartition("/")[2], value)
             for name, value in found.items()
         }
         for key in ("parameters", "parameters_on")
@@ -221,20 +214,17 @@ def without_secrets(options: Mapping[str, T]) -> dict[str, T | dict[str, str]]:
 
 
 def parameters_shown(options: Mapping[str, object]) -> dict[str, str]:
-    """Every parameter of a resource's options with its value, which may be one not to be shown."""
+    """Every parameter of a resource's options with its value, unless nobody should see that."""
     common, on, files = (
         found if isinstance(found := options.get(key), dict) else {}
         for key in ("parameters", "parameters_on", "parameters_from")
     )
     of_each = {
-        f"{name} ({server})": value
+        f"{name} ({server})": shown(name, value)
         for server, _, name, value in ((*key.partition("/"), value) for key, value in on.items())
     }
-    shown = {
-        name: "(not shown)" if is_secret(name) else str(value)
-        for name, value in (common | of_each).items()
-    }
-    return shown | {name: f"(in {path})" for name, path in files.items()}
+    of_all = {name: shown(name, value) for name, value in common.items()}
+    return of_all | of_each | {name: f"(in {path})" for name, path in files.items()}
 
 
 def last_reason(lines: Iterable[str]) -> str:

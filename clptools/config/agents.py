@@ -16,6 +16,7 @@ import msgspec
 from clptools.common import agent_files, ocf
 from clptools.common.agent_metadata import Kind, Metadata, Parameter, seconds
 from clptools.common.ocf import Agent
+from clptools.common.secret_names import is_secret
 from clptools.config.field import near
 from clptools.core.model.machine import AgentFault
 from clptools.core.model.options import VariantOptions, read
@@ -181,7 +182,7 @@ def _advice(resource: Resource, options: _Ocf, metadata: Metadata) -> Iterator[A
                 mend=f"Write {newer}." if newer else "",
                 severity="note",
             )
-        if ocf.is_secret(name) and options.parameters[name]:
+        if is_secret(name) and options.parameters[name]:
             yield AgentFault(
                 key=_key(options, name),
                 text=f"whoever reads clp.toml sees {name}",

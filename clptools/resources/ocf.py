@@ -21,6 +21,7 @@ import msgspec
 from clptools import paths
 from clptools.common import ocf
 from clptools.common.ocf import Agent, Call, Severity, Status
+from clptools.common.secret_names import is_secret
 from clptools.config.files import read_secret
 from clptools.core.model.options import VariantOptions, read
 from clptools.core.model.settings import Resource
@@ -218,7 +219,7 @@ class _Agent:
         given = {
             name: value
             for name, value in self._given.items()
-            if ocf.is_secret(name) and value.lower() not in _NO_SECRETS
+            if is_secret(name) and value.lower() not in _NO_SECRETS
         }
         return Script(
             name=self.place,

@@ -302,6 +302,13 @@ def test_secrets_are_needed_and_never_shown() -> None:
     assert parameters_shown(options) == shown
 
 
+@pytest.mark.parametrize("name", ["passwd", "user_pass", "dbpwd", "api_token"])
+def test_a_secret_of_a_single_server_is_not_shown(name: str) -> None:
+    on = {f"server1/{name}": "sesame", "token-keeper/port": "80"}
+    shown = {f"{name} (server1)": "(not shown)", "port (token-keeper)": "80"}
+    assert parameters_shown({"parameters_on": on}) == shown
+
+
 def _settings(loaded: Loaded) -> Settings:
     assert loaded.settings is not None
     return loaded.settings
