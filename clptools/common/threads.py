@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from importlib import import_module
 from types import ModuleType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 _turn = threading.RLock()
 
@@ -56,3 +56,18 @@ def in_daemon_thread(name: str, work: Callable[[], T]) -> asyncio.Future[T]:
 
     threading.Thread(target=run, name=name, daemon=True).start()
     return found
+
+
+_under_way: dict[Hashable, asyncio.Future[Any]] = {}
+
+
+async def one_at_a_time(key: Hashable, name: str, work: Callable[[], T]) -> T:
+    """As `in_daemon_thread`; who asks by the same key meanwhile gets the result of the same work.
+
+    What hangs so holds one thread, not another one each time.
+    """
+    doing: asyncio.Future[T] | None = _under_way.get(key)
+    if doing is None:
+        doing = _under_way[key] = in_daemon_thread(name, work)
+        doing.add_done_callback(lambda _: _under_way.pop(key, None))
+    return await asyncio.shield(doing)

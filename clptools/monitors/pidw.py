@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 
 from clptools.common.foreign_files import beginning
+from clptools.common.threads import one_at_a_time
 from clptools.core.model.options import PerServer, VariantOptions, on_server, read
 from clptools.core.model.settings import Monitor
 from clptools.faults import ClpError, ExitCode
 from clptools.monitors.base import NORMAL, MonitorContext, Verdict, error
-
-_reading: dict[str, asyncio.Future[bytes]] = {}
-"""Files that are being read: a hanging file holds one thread, not another one each round."""
 
 
 class Options(VariantOptions, frozen=True, kw_only=True):
@@ -45,13 +44,9 @@ async def check(monitor: Monitor, context: MonitorContext) -> Verdict:
 
 
 async def _by_file(path: str) -> Verdict:
-    reading = _reading.get(path)
-    if reading is None:
-        reading = asyncio.ensure_future(asyncio.to_thread(beginning, path, 64))
-        reading.add_done_callback(lambda _: _reading.pop(path, None))
-        _reading[path] = reading
     try:
-        text = (await asyncio.shield(reading)).strip()
+        read_file = functools.partial(beginning, path, 64)
+        text = (await one_at_a_time(("pidw", path), f"read {path}", read_file)).strip()
     except FileNotFoundError:
         return error(f"{path} is not there")
     if not text.isdigit():

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 from enum import StrEnum
 
@@ -22,6 +23,7 @@ from clptools import paths
 from clptools.common import ocf
 from clptools.common.ocf import Agent, Call, Severity, Status
 from clptools.common.secret_names import is_secret
+from clptools.common.threads import one_at_a_time
 from clptools.config.files import read_secret
 from clptools.core.model.options import VariantOptions, read
 from clptools.core.model.settings import Resource
@@ -190,20 +192,25 @@ class _Agent:
         self.place = f"{context.group}/{resource.name}"
 
     async def run(self, action: str, timeout_ms: int) -> ScriptResult:
-        """Call it.  Raises ClpError: it is not there, may not be run, or lacks a secret."""
+        """Call it.  Raises as `script` does, and ClpError: it may not be run."""
         return await self._context.run(await self.script(action, timeout_ms))
 
     async def script(
         self, action: str, timeout_ms: int, *, interval_ms: int = 0, depth: int = 0
     ) -> Script:
-        """How it is called.  Raises ClpError: it is not there, or lacks a secret."""
+        """How it is called.
+
+        Raises:
+            ClpError: it is not there, or lacks a secret.
+            TimeoutError: a secret was not read in time.
+        """
         path = ocf.checked(self._agent)
         refused = ocf.refusal(self._agent, self._given)
         if refused is not None:
             raise ClpError(
                 ExitCode.REFUSED, f"{self.name} cannot work here: {refused[0]}", refused[1]
             )
-        secrets = await self._secrets()
+        secrets = await self._secrets(action, timeout_ms)
         call = Call(
             agent=self._agent,
             instance=self._resource.name,
@@ -275,17 +282,21 @@ class _Agent:
                 return "; it can start on no server until that is mended"
         return ""
 
-    async def _secrets(self) -> dict[str, str]:
+    async def _secrets(self, action: str, timeout_ms: int) -> dict[str, str]:
         files = self._options.parameters_from
         if not files:
             return {}
+        # A disk may hang, and must hold neither the loop nor the action beyond its time-out.
+        key = ("secrets", self._context.server, self.place, action, tuple(files.items()))
+        reading = functools.partial(_secrets, files)
         try:
-            # A disk may hang, and must not hold the loop.
-            return await asyncio.to_thread(_secrets, files)
-        except ClpError as fault:
+            async with asyncio.timeout(timeout_ms / 1000):
+                return await one_at_a_time(key, f"secrets of {self.place}", reading)
+        except (ClpError, TimeoutError) as fault:
             if self._needs_secrets:
                 raise
-            self._context.log(f"{self._resource.name}: {fault.message}: called without it")
+            why = fault.message if isinstance(fault, ClpError) else "a secret cannot be read now"
+            self._context.log(f"{self._resource.name}: {why}: called without it")
             return {}
 
 

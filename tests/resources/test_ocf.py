@@ -278,6 +278,36 @@ async def test_a_monitor_that_reads_a_secret_ends_no_operation(
     assert actions(node_root) == ["start"]
 
 
+async def test_a_secret_that_cannot_be_read_is_a_time_out_and_holds_one_thread(
+    node_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_agent(node_root, "mine", "exit 0")
+    one = resource(AGENT, timeout_ms=30, parameters_from={"passwd": "/nfs/passwd"})
+    asked: list[dict[str, str]] = []
+    answer = threading.Event()
+
+    def hang(files: dict[str, str]) -> dict[str, str]:
+        asked.append(files)
+        answer.wait(BUSY_S)
+        return {"passwd": "secret"}
+
+    monkeypatch.setattr(ocf, "_secrets", hang)
+    remarks: list[str] = []
+    around = context(ScriptRunner(grace_ms=200), remarks)
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            await ocf.monitor(one, around, 30)
+    for _ in range(2):
+        outcome = await perform(one, Operation.START, around)
+        assert outcome.timed_out and "did not end within" in outcome.text
+    assert actions(node_root) == [] and len(asked) == 2
+    # Nothing was started here, so a stop goes on without it.
+    assert await ocf._Agent(one, around, needs_secrets=False)._secrets("stop", 30) == {}
+    assert "called without it" in remarks[-1]
+    answer.set()
+    assert (await ocf.monitor(one, around, 60_000)).state is State.ACTIVE
+
+
 async def test_no_monitor_beside_an_operation(node_root: Path) -> None:
     make_agent(
         node_root,
