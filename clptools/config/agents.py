@@ -16,7 +16,7 @@ import msgspec
 from clptools.common import agent_files, ocf
 from clptools.common.agent_metadata import Kind, Metadata, Parameter, seconds
 from clptools.common.ocf import Agent
-from clptools.common.secret_names import is_secret
+from clptools.common.secret_names import is_secret, secrets_in, shown
 from clptools.config.field import near
 from clptools.core.model.machine import AgentFault
 from clptools.core.model.options import VariantOptions, read
@@ -158,15 +158,16 @@ def _wrong_value(place: str, parameter: Parameter, value: str) -> Iterator[Agent
     # What an agent has for its own default is right, whatever type it says it has.
     if value == (parameter.default or ""):
         return
+    seen = shown(parameter.name, value)
     match parameter.kind:
         case Kind.BOOLEAN if value.lower() not in _WORDS:
-            yield _error(place, f'"{value}" is neither true nor false')
+            yield _error(place, f'"{seen}" is neither true nor false')
         case Kind.INTEGER if not re.fullmatch(r"[+-]?[0-9]{1,18}", value, re.ASCII):
-            yield _error(place, f'"{value}" is no whole number')
+            yield _error(place, f'"{seen}" is no whole number')
         case Kind.SECOND if seconds(value) is None:
-            yield _error(place, f'"{value}" is no duration', 'Write seconds, as "20".')
+            yield _error(place, f'"{seen}" is no duration', 'Write seconds, as "20".')
         case Kind.SELECT if parameter.choices and value not in parameter.choices:
-            text = f'"{value}" is none of {", ".join(parameter.choices)}'
+            text = f'"{seen}" is none of {", ".join(parameter.choices)}'
             yield _error(place, text, near(value, parameter.choices))
 
 
@@ -215,7 +216,7 @@ def _validated(
 ) -> Iterator[AgentFault]:
     """What the agent itself says; where it is to run elsewhere now, it may lack what comes first.
 
-    Secrets are left out, so agents that need one are not asked.
+    Secrets in files are left out, so agents that need one are not asked.
     """
     if metadata.action("validate-all") is None or options.parameters_from or os.geteuid() != 0:
         return
@@ -236,6 +237,8 @@ def _validated(
         return
     if ended.in_time and ended.status > 0:
         said = ocf.last_reason(ended.errors.decode("utf-8", "replace").splitlines())
+        for secret in secrets_in(options.parameters):
+            said = said.replace(secret, "***")
         why = f': "{plain(said)}"' if said else ""
         yield AgentFault(
             key="parameters",

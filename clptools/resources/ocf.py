@@ -22,7 +22,7 @@ import msgspec
 from clptools import paths
 from clptools.common import ocf
 from clptools.common.ocf import Agent, Call, Severity, Status
-from clptools.common.secret_names import is_secret
+from clptools.common.secret_names import secrets_in
 from clptools.common.threads import one_at_a_time
 from clptools.config.files import read_secret
 from clptools.core.model.options import VariantOptions, read
@@ -45,8 +45,6 @@ from clptools.resources.script import (
 
 TOOLS = os.path.join(os.path.dirname(__file__), "pacemaker_tools")
 """Stand-ins for Pacemaker's commands; the README there says what they do."""
-_NO_SECRETS = ("true", "false", "yes", "no", "on", "off")
-"""Values of parameters that only speak of a secret (`check_passwd_use_empty`)."""
 MEND_SECRET = "Write the value of the parameter into it, mode 0400."
 
 
@@ -223,11 +221,6 @@ class _Agent:
             tools=TOOLS,
         )
         ocf.make_state_folder()
-        given = {
-            name: value
-            for name, value in self._given.items()
-            if is_secret(name) and value.lower() not in _NO_SECRETS
-        }
         return Script(
             name=self.place,
             path=path,
@@ -235,7 +228,7 @@ class _Agent:
             timeout_ms=timeout_ms,
             environment=script_environment(self._resource, self._context),
             variables=ocf.environment(call),
-            secrets=tuple((given | secrets).values()),
+            secrets=(*secrets_in(self._given), *secrets.values()),
             label=action,
             quiet=action == "monitor",
             grace_ms=FORCED_GRACE_MS if self._context.forced else GRACE_MS,

@@ -252,6 +252,21 @@ def test_validate_all_is_asked_only_by_root_itself(root: Path) -> None:
     assert actions(root) == ["validate-all"]
 
 
+def test_no_fault_repeats_a_secret(root: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    reason = '"ocf-exit-reason:$OCF_RESKEY_passwd is not taken"'
+    make_agent(root, "mine", f"echo {reason} >&2; exit 2")
+    settings = good(text('parameters = { device = "x", passwd = "sesame" }'))
+    found = agent_faults(settings, "server1", validate=True)["r"]
+    assert "sesame" not in str(found) and '"*** is not taken"' in str(found)
+    number = '<parameter name="passwd"><content type="integer"/>'
+    meta = META.replace('<parameter name="passwd"><content type="string"/>', number)
+    make_agent(root, "mine", "exit 0", meta)
+    found = agent_faults(settings, "server1")["r"]
+    assert "sesame" not in str(found) and "no whole number" in str(found)
+
+
 def test_a_group_of_other_servers_needs_no_agent_here() -> None:
     settings = good(text().replace('name = "g"', 'name = "g"\nservers = ["server2"]'))
     assert agent_faults(settings, "server1") == {}
