@@ -17,9 +17,10 @@ from clptools.common import agent_files, ocf
 from clptools.common.agent_metadata import Kind, Metadata, Parameter, seconds
 from clptools.common.ocf import Agent
 from clptools.common.secret_names import is_secret, secrets_in, shown
+from clptools.config.agent_options import Options
 from clptools.config.field import near
 from clptools.core.model.machine import AgentFault
-from clptools.core.model.options import VariantOptions, read
+from clptools.core.model.options import read
 from clptools.core.model.settings import Resource, Settings
 from clptools.faults import ClpError, ExitCode, plain
 
@@ -30,18 +31,6 @@ _WORDS = frozenset(
     ("true", "false", "yes", "no", "on", "off", "1", "0", "y", "n", "t", "f")
 )  # fmt: skip
 """What `ocf_is_true` of resource-agents decides, in any case."""
-
-
-class _Ocf(VariantOptions, frozen=True, kw_only=True):
-    """The part of an `ocf` resource's options that counts here."""
-
-    agent: str
-    parameters: dict[str, str] = {}
-    parameters_on: dict[str, str] = {}
-    parameters_from: dict[str, str] = {}
-    monitor_interval_ms: int = 0
-    monitor_timeout_ms: int = 60_000
-    depth: int = 0
 
 
 def resources_of(settings: Settings, server: str) -> list[Resource]:
@@ -77,12 +66,12 @@ def secret_files(settings: Settings, server: str) -> dict[str, str]:
     return {
         path: f"Write the value of {name} of {resource.name} into it, mode 0400."
         for resource in resources_of(settings, server)
-        for name, path in read(_Ocf, resource.options).parameters_from.items()
+        for name, path in read(Options, resource.options).parameters_from.items()
     }
 
 
 def _faults(resource: Resource, server: str, validate: bool) -> Iterator[AgentFault]:
-    options = _on(read(_Ocf, resource.options), server)
+    options = _on(read(Options, resource.options), server)
     agent = ocf.named(options.agent)
     refused = ocf.refusal(agent, options.parameters)
     if refused is not None:
@@ -103,7 +92,7 @@ def _faults(resource: Resource, server: str, validate: bool) -> Iterator[AgentFa
         yield from _validated(resource, options, agent, metadata, server)
 
 
-def _on(options: _Ocf, server: str) -> _Ocf:
+def _on(options: Options, server: str) -> Options:
     """The options with all parameters that count on that server."""
     given = ocf.on_server(options.parameters, options.parameters_on, server)
     own = {
@@ -112,7 +101,7 @@ def _on(options: _Ocf, server: str) -> _Ocf:
     return msgspec.structs.replace(options, parameters=given, parameters_on=own)
 
 
-def _key(options: _Ocf, name: str) -> str:
+def _key(options: Options, name: str) -> str:
     """The key that gives a parameter, on the one server that the options are of."""
     own = next((key for key in options.parameters_on if key.partition("/")[2] == name), "")
     return f"parameters_on.{own.replace('/', '.')}" if own else f"parameters.{name}"
@@ -122,7 +111,7 @@ def _error(key: str, text: str, mend: str = "") -> AgentFault:
     return AgentFault(key=key, text=text, mend=mend, severity="error")
 
 
-def _wrong_parameters(options: _Ocf, metadata: Metadata) -> Iterator[AgentFault]:
+def _wrong_parameters(options: Options, metadata: Metadata) -> Iterator[AgentFault]:
     names = sorted(one.name for one in metadata.parameters if not one.deprecated)
     keys = {_key(options, name): name for name in options.parameters}
     keys |= {f"parameters_from.{name}": name for name in options.parameters_from}
@@ -147,7 +136,7 @@ def _wrong_parameters(options: _Ocf, metadata: Metadata) -> Iterator[AgentFault]
             )
 
 
-def _is_given(parameter: Parameter, options: _Ocf, metadata: Metadata) -> bool:
+def _is_given(parameter: Parameter, options: Options, metadata: Metadata) -> bool:
     """Whether it, or its older or newer name, has a value."""
     names = {parameter.name, parameter.obsoletes} - {""}
     names |= {one.name for one in metadata.parameters if one.obsoletes == parameter.name}
@@ -171,7 +160,7 @@ def _wrong_value(place: str, parameter: Parameter, value: str) -> Iterator[Agent
             yield _error(place, text, near(value, parameter.choices))
 
 
-def _advice(resource: Resource, options: _Ocf, metadata: Metadata) -> Iterator[AgentFault]:
+def _advice(resource: Resource, options: Options, metadata: Metadata) -> Iterator[AgentFault]:
     """What works, but perhaps not as intended."""
     for name in options.parameters:
         known = metadata.parameter(name)
@@ -212,7 +201,7 @@ def _advice(resource: Resource, options: _Ocf, metadata: Metadata) -> Iterator[A
 
 
 def _validated(
-    resource: Resource, options: _Ocf, agent: Agent, metadata: Metadata, server: str
+    resource: Resource, options: Options, agent: Agent, metadata: Metadata, server: str
 ) -> Iterator[AgentFault]:
     """What the agent itself says; where it is to run elsewhere now, it may lack what comes first.
 

@@ -24,8 +24,9 @@ from clptools.common import ocf
 from clptools.common.ocf import Agent, Call, Severity, Status
 from clptools.common.secret_names import secrets_in
 from clptools.common.threads import one_at_a_time
+from clptools.config.agent_options import Options
 from clptools.config.files import read_secret
-from clptools.core.model.options import VariantOptions, read
+from clptools.core.model.options import read
 from clptools.core.model.settings import Resource
 from clptools.faults import ClpError, ExitCode
 from clptools.resources.operations import (
@@ -46,20 +47,6 @@ from clptools.resources.script import (
 TOOLS = os.path.join(os.path.dirname(__file__), "pacemaker_tools")
 """Stand-ins for Pacemaker's commands; the README there says what they do."""
 MEND_SECRET = "Write the value of the parameter into it, mode 0400."
-
-
-class Options(VariantOptions, frozen=True, kw_only=True):
-    """The agent, and what it is given."""
-
-    agent: str
-    parameters: dict[str, str] = {}
-    parameters_on: dict[str, str] = {}
-    """Those of single servers, by `SERVER/NAME`."""
-    parameters_from: dict[str, str] = {}
-    """Parameter -> file with its value, which never shows."""
-    monitor_interval_ms: int = 0
-    monitor_timeout_ms: int = 60_000
-    depth: int = 0
 
 
 class State(StrEnum):
