@@ -15,6 +15,7 @@ from clptools.faults import ClpError, ExitCode
 from clptools.paths import server_name
 
 if TYPE_CHECKING:
+    from clptools.config.load import Loaded
     from clptools.core.model.settings import Pushed
 
 DISTRIBUTED_WITHIN_S = 120.0
@@ -30,14 +31,17 @@ def push(folder: str, without: Sequence[str], server: str = "", *, force: bool =
     from clptools.cli.clpcfchk import warnings_of_others
     from clptools.config.facts import is_replaced
     from clptools.config.history import revision
+    from clptools.config.load import loads
+    from clptools.registries import registries
 
     base = revision()
     files = read(folder)
     if server:
         _must_have(files[MAIN], server)
     if not force:
-        _must_keep_scripts(files[MAIN], folder)
-        _must_fit_agents(files[MAIN], folder)
+        loaded = loads(files[MAIN], registries(), os.path.join(folder, MAIN))
+        _must_keep_scripts(loaded, folder)
+        _must_fit_agents(loaded, folder)
     lacks = warnings_of_others(
         files[MAIN], os.path.join(folder, MAIN), partial(is_replaced, folder), folder
     )
@@ -60,15 +64,14 @@ def _not_read(folder: str) -> list[str]:
     ]
 
 
-def _must_keep_scripts(text: str, folder: str) -> None:
+def _must_keep_scripts(loaded: Loaded, folder: str) -> None:
     """Raises ClpError (REFUSED) where the push would take away a script that is in force and
     still named: a group that runs could not be stopped any more."""
     from clptools.config.check_machine import left_out
-    from clptools.config.load import loads
     from clptools.core.phrases import listed
     from clptools.registries import registries
 
-    missing = left_out(loads(text, registries(), MAIN), folder, registries())
+    missing = left_out(loaded, folder, registries())
     lost = sorted(missing.keys() & in_force()[0].keys()) if missing else []
     if lost:
         them = "it" if len(lost) == 1 else "them"
@@ -81,15 +84,12 @@ def _must_keep_scripts(text: str, folder: str) -> None:
         )
 
 
-def _must_fit_agents(text: str, folder: str) -> None:
+def _must_fit_agents(loaded: Loaded, folder: str) -> None:
     """Raises ClpError (INVALID_CONFIG) where the resource agents of this server do not take what
     they are given, or are not there."""
     from clptools.config.agents import agent_faults
     from clptools.config.check_machine import agent_reports
-    from clptools.config.load import loads
-    from clptools.registries import registries
 
-    loaded = loads(text, registries(), os.path.join(folder, MAIN))
     if loaded.settings is None:
         return
     faults = agent_faults(loaded.settings, server_name())
