@@ -29,6 +29,10 @@ def already(group: str, server: str) -> str:
     return f"{group} is already on {server}."
 
 
+def being_stopped(group: str, server: str) -> str:
+    return f"{group} is being stopped on {server}."
+
+
 def already_stopped(group: str) -> str:
     return f"{group} is already stopped."
 

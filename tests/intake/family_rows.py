@@ -294,6 +294,8 @@ _CONTROLLER = _hpe_parts("3.2.2.1.1.1")
 _CHASSIS = _hpe_parts("6.2.9.3.1.1")
 _FANS = _hpe_parts("6.2.6.7.1.1")
 _NIC = _hpe_parts("18.2.3.1.1.1")
+_PORT = _hpe_parts("18.2.3.1.1.5", "18.2.3.1.1.10")
+_SLOT = _hpe_parts("18.2.3.1.1.5")
 _BOARD = _hpe_parts("6.2.14.11.1.1")
 
 HpeRow = tuple[str, str, str, tuple[Variables, Variables] | None]
@@ -342,6 +344,10 @@ HPE_ROWS: tuple[HpeRow, ...] = (
     ("3039", "FATAL", "", _CONTROLLER),
     ("3040", "PREDICT", "", _CONTROLLER),
     ("11009", "ERROR", "11008", _NIC),
+    ("18002 18006 18012", "ERROR", "18001 18005 18011", _PORT),
+    ("18004 18008 18014", "REDUNDANCY", "18003 18007 18013", _PORT),
+    ("18015", "ERROR", "18016", _SLOT),
+    ("18009 18010", "INFO", "", None),
 )
 _HPE_OWN_WATCHDOG = {"9028", "6025", "6011"}
 _HPE_ENDS = {

@@ -286,10 +286,15 @@ class GroupRequests:
             return refused
         groups = self._groups(request.group)
         for group in groups:
-            server, _ = self.holders.where(group.name)
+            server, state = self.holders.where(group.name)
             refused = self._unproven(group)
             if refused is not None and not (server and self.peers.is_online(server)):
                 return refused
+            refused = self._is_to_end(group.name, server, state)
+            if refused is not None:
+                return refused
+            if state == GroupState.STOP_FAILED and request.group:
+                return _stuck(group.name, server)
         begun = False
         said = ""
         for group in groups:
@@ -326,6 +331,17 @@ class GroupRequests:
             )
         return None if begun else Outcome(text=said)
 
+    def _is_to_end(self, group: str, server: str, state: str) -> Outcome | None:
+        """Refuses a group whose stop by command has begun: nothing calls that off any more."""
+        begun = not self.policy.intent_of(group).wanted and not self.stop_order.is_waiting(group)
+        if not server or not begun or state == GroupState.STOP_FAILED:
+            return None
+        return Outcome(
+            code=REFUSED,
+            text=replies.being_stopped(group, server),
+            hint=f"Once it has stopped: clpgrp -s {group}",
+        )
+
     def _call_stop_off(self, group: str, user: str) -> None:
         """Keeps a group running whose stop still waits for other groups."""
         if self.stop_order.is_waiting(group):
@@ -359,11 +375,7 @@ class GroupRequests:
                 said = replies.already_stopped(group.name)
                 continue
             if state == GroupState.STOP_FAILED and not request.force:
-                return Outcome(
-                    code=REFUSED,
-                    text=of_groups.GroupStuck(group.name, server).told(),
-                    hint=f"clpgrp -t {group.name} -f",
-                )
+                return _stuck(group.name, server)
             begun = True
             self._begin(pending, group, server)
             self.policy.amend(
@@ -389,12 +401,17 @@ class GroupRequests:
         begun = False
         said = ""
         for group in self._groups(request.group):
-            server, _ = self.holders.where(group.name)
+            server, state = self.holders.where(group.name)
             asked = request.server or pending.origin or self.step.me
             if not request.group and server != asked:
                 continue
             if request.server and server not in ("", request.server):
                 return _elsewhere(group.name, server)
+            refused = self._is_to_end(group.name, server, state)
+            if refused is not None and request.group:
+                return refused
+            if refused is not None:
+                continue
             if not server and not request.failover:
                 return Outcome(
                     code=REFUSED,
@@ -474,6 +491,12 @@ class GroupRequests:
             handled=old.handled,
             stays=to != group.servers[0],
         )
+
+
+def _stuck(group: str, server: str) -> Outcome:
+    """Its stop failed there, and nothing starts it before that is mended."""
+    stuck = of_groups.GroupStuck(group, server)
+    return Outcome(code=REFUSED, text=stuck.sentence(), hint=stuck.mend())
 
 
 def _elsewhere(group: str, server: str) -> Outcome:
