@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -24,6 +25,7 @@ from clptools.core.model.words import BmcOrder, PowerState
 from clptools.core.notices.form import Notice
 from clptools.hardware import fence_agents
 from clptools.hardware.bmcs import Bmcs
+from clptools.hardware.fence_agent import read_password
 from clptools.hardware.notices import FenceAgentUnusable
 from clptools.hardware.power_control import PowerControl
 from clptools.sim.demo_bmc import SimulatedBmc
@@ -260,6 +262,57 @@ while [ ! -e "$here/go" ]; do sleep 0.05; done; fi"""
         done = await second
         assert (done.sent, done.error) == (False, "pdu: it was called off")
     assert fake.actions() == ["action=off"]
+
+
+async def test_a_password_on_a_disk_that_hangs_holds_one_thread_and_no_loop(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = threading.Event()
+    reads: list[FenceAgent] = []
+
+    def hangs(fence: FenceAgent) -> str:
+        reads.append(fence)
+        answers.wait()
+        return read_password(fence)
+
+    monkeypatch.setattr(fence_agents, "read_password", hangs)
+    fake = Fake(root, "fence_pdu")
+    secret = password_file(tmp_path)
+    async with controlled(fake.fence(password_file=secret, timeout_ms=300)) as it:
+        for _ in range(2):
+            read = await it.read()
+            assert (read.power, read.error) == (
+                PowerState.UNKNOWN,
+                f"pdu: {secret}: not read within 0.3 s",
+            )
+        done = await it.order(within_ms=100)
+        assert not done.sent and not done.left and "not read within" in done.error
+        assert len(reads) == 1 and fake.calls() == []
+        answers.set()
+        await until(lambda: not it.control._agents._reading)
+        assert fake.calls() == []
+
+
+async def test_an_order_whose_password_comes_late_is_called_off(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, answers = threading.Event(), threading.Event()
+
+    def waits(fence: FenceAgent) -> str:
+        asked.set()
+        answers.wait()
+        return read_password(fence)
+
+    monkeypatch.setattr(fence_agents, "read_password", waits)
+    fake = Fake(root, "fence_pdu")
+    async with controlled(fake.fence(password_file=password_file(tmp_path))) as it:
+        order = asyncio.ensure_future(it.order(within_ms=300_000))
+        await until(asked.is_set)
+        it.control.call_off("server2")
+        answers.set()
+        done = await order
+        assert (done.sent, done.left, done.error) == (False, False, "pdu: it was called off")
+    assert fake.calls() == []
 
 
 async def test_without_poll_it_is_asked_only_when_that_is_wanted(root: Path) -> None:
