@@ -60,7 +60,7 @@ class _Fences:
             fence = FenceAgent(
                 name=name,
                 agent=agent,
-                parameters=merged(common, lines_of(on.get(server, ""))),
+                parameters=merged(_given(agent), merged(common, lines_of(on.get(server, "")))),
                 password_file=str(values["password_file"] or ""),
                 order=int(str(values["order"])),
                 poll=bool(values["poll"]),
@@ -83,6 +83,13 @@ class _Fences:
             word = "1" if value.lower() in agents.TRUE else value.lower()
             if (known, word) in agents.UNSAFE:
                 table.error(key, agents.UNSAFE[known, word], "Leave it out.", (*at, name))
+            if agent in agents.IN_ENGLISH and (
+                (known == "ssh_options" and "LC_ALL=C" not in value)
+                or (known == "ssh" and word in agents.FALSE)
+            ):
+                text = f"{agent} would take words of another language for off"
+                hint = "Leave it out, or have LC_ALL=C in ssh_options, as it is by default."
+                table.error(key, text, hint, (*at, name))
         if agent in agents.CYCLES and key == "parameters" and given.get("method") != "onoff":
             table.error(
                 key,
@@ -101,6 +108,12 @@ class _Fences:
                 f"{server} and {other} have the same parameters, so they are the same plug",
                 f'Write parameters_on = {{ {server} = {{ plug = "…" }} }}.',
             )
+
+
+def _given(agent: str) -> dict[str, str]:
+    """What it is told unless the configuration says otherwise."""
+    words = agents.IN_ENGLISH.get(agent)
+    return {} if words is None else {"ssh_options": words}
 
 
 def merged(common: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:

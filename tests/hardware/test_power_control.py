@@ -17,6 +17,7 @@ import pytest
 from clptools import paths
 from clptools.common.agent_files import metadata_of
 from clptools.common.agent_metadata import Metadata
+from clptools.config.fence_agents import IN_ENGLISH
 from clptools.config.fence_checks import faults, misfits
 from clptools.core.model.actions import Fence
 from clptools.core.model.events import FenceDone, PowerRead
@@ -529,6 +530,47 @@ async def test_fence_redfish_stops_what_a_redfish_bmc_drives(
         async with controlled(fence) as it:
             read = await it.read()
             assert read.power is PowerState.UNKNOWN and read.error.startswith("redfish: ")
+
+
+@pytest.mark.parametrize(
+    ("words", "power"),
+    [(IN_ENGLISH["fence_virsh"], PowerState.ON), ("", PowerState.OFF)],
+    ids=["in English", "as the agent does"],
+)
+async def test_fence_virsh_asks_a_host_of_another_language_in_english(
+    root: Path, monkeypatch: pytest.MonkeyPatch, words: str, power: PowerState
+) -> None:
+    """With the agent's own `ssh_options` a guest that runs reads as off there."""
+    installed(root, monkeypatch, "fence_virsh")
+    ssh, virsh, key = root / "ssh", root / "virsh", root / "id_ed25519"
+    key.touch()
+    # As sshd does with an `AcceptEnv` that takes no language: the host's own one is in force.
+    ssh.write_text(
+        f"#!/bin/bash\nunset LC_ALL\nexport LANG=de_DE.UTF-8 PATH={root}:$PATH\n"
+        'exec /bin/bash -c "${@: -1}"\n'
+    )
+    virsh.write_text('#!/bin/sh\n[ "$LC_ALL" = C ] && echo running || echo laufend\n')
+    ssh.chmod(0o755)
+    virsh.chmod(0o755)
+    fence = FenceAgent(
+        name="host",
+        agent="fence_virsh",
+        parameters={
+            "ip": "192.0.2.1",
+            "username": "fence",
+            "identity_file": str(key),
+            "plug": "vm1",
+            "ssh_path": str(ssh),
+            "login_timeout": "60",
+            "shell_timeout": "60",
+        }
+        | ({"ssh_options": words} if words else {}),
+        timeout_ms=200_000,
+    )
+    assert list(misfits(fence, of_the_field("fence_virsh"))) == []
+    async with controlled(fence) as it:
+        read = await it.read()
+        assert read.power is power, read.error
 
 
 async def test_fence_dummy_shows_that_real_agents_take_what_is_sent(
