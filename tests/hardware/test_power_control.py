@@ -19,7 +19,7 @@ from clptools.common.agent_files import metadata_of
 from clptools.common.agent_metadata import Metadata
 from clptools.config.fence_agents import IN_ENGLISH
 from clptools.config.fence_checks import faults, misfits
-from clptools.core.model.actions import Fence
+from clptools.core.model.actions import Fence, ReadPower
 from clptools.core.model.events import FenceDone, PowerRead
 from clptools.core.model.settings import Bmc, FenceAgent, Server, Settings
 from clptools.core.model.words import BmcOrder, PowerState
@@ -52,7 +52,7 @@ class Controlled:
         self.notices = notices
 
     async def read(self, agents: bool = True) -> PowerRead:
-        return await self.control.read_power("server2", now_ms(), agents=agents)
+        return await self.control.read_power(ReadPower(server="server2", agents=agents), now_ms())
 
     async def order(
         self, action: BmcOrder = BmcOrder.POWER_OFF, within_ms: int = 20_000
