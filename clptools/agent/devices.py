@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from clptools.core.model.actions import Fence
+from clptools.core.model.actions import Fence, ReadPower
 from clptools.core.model.events import (
     ArbiterAnswered,
     FenceDone,
@@ -38,17 +38,8 @@ class Peers(Protocol):
 class Bmcs(Protocol):
     """The BMCs of all servers.  `asked_at` is returned in the answer."""
 
-    async def read_power(
-        self,
-        server: str,
-        asked_at: int,
-        echo: bool = False,
-        keep: bool = True,
-        agents: bool = False,
-    ) -> PowerRead:
-        """Power state and beat; with `echo` the server's kernel is asked as well; without `keep`
-        the session with the BMC ends afterwards; with `agents` fence agents are asked where no BMC
-        answers."""
+    async def read_power(self, action: ReadPower, asked_at: int) -> PowerRead:
+        """Power state and beat."""
 
     async def fence(self, action: Fence, asked_at: int) -> FenceDone:
         """One control command, in time or never."""
@@ -122,17 +113,13 @@ class Devices:
 class NoBmcs:
     """No BMC is configured."""
 
-    async def read_power(
-        self,
-        server: str,
-        asked_at: int,
-        echo: bool = False,
-        keep: bool = True,
-        agents: bool = False,
-    ) -> PowerRead:
+    async def read_power(self, action: ReadPower, asked_at: int) -> PowerRead:
         """Unknown."""
         return PowerRead(
-            server=server, power=PowerState.UNKNOWN, asked_at=asked_at, error="no BMC configured"
+            server=action.server,
+            power=PowerState.UNKNOWN,
+            asked_at=asked_at,
+            error="no BMC configured",
         )
 
     async def fence(self, action: Fence, asked_at: int) -> FenceDone:

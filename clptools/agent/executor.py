@@ -288,10 +288,7 @@ class Executor:
                 server=action.server, power=PowerState.UNKNOWN, asked_at=asked_at, error=text
             )
 
-        reading = self._devices.bmcs.read_power(
-            *(action.server, asked_at, action.echo, action.keep), agents=action.agents
-        )
-        self._answer(reading, unknown)
+        self._answer(self._devices.bmcs.read_power(action, asked_at), unknown)
 
     def _fence(self, action: actions.Fence) -> None:
         ordered_at = action.ordered_at

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from clptools.config.fence_agents import SHOWS_PASSWORD
+from clptools.config.fence_agents import READS_AS_OFF, SHOWS_PASSWORD
 from clptools.config.lines import Lines, Path
 from clptools.config.load import LEASE_BEATS, Loaded, lease_that_fits
 from clptools.config.monitors import BMCNOTICE, CATEGORIES
@@ -133,6 +133,15 @@ def _fences(settings: Settings, places: Places) -> Iterator[Report]:
                 f"{way[0].upper()}{way[1:]}.",
                 table=table,
                 key="agent",
+            )
+        if fence.agent in READS_AS_OFF and not fence.poll:
+            yield places.warn(
+                f"fence agent {fence.name}",
+                f"{fence.agent} takes for off {READS_AS_OFF[fence.agent]}; without poll that shows "
+                "only once it counts",
+                "Write poll = true: reading off while its server is heard, it is believed no more.",
+                table=table,
+                key="poll",
             )
     if not fences or settings.forced_stop.action is BmcAction.NONE:
         if fences:

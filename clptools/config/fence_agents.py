@@ -78,6 +78,49 @@ DEPRECATED = {
 }
 """Older name of a parameter -> the present one; both are taken."""
 
+_NOT_ON = "every state of an outlet but on, also what an outlet that is not there answers"
+_NOT_ENABLED = "every EnabledState but enabled"
+
+READS_AS_OFF = {
+    "fence_alom": "whatever it is told that has the word standby in it",
+    "fence_amt": "every power state but S0, sleep too",
+    "fence_apc_snmp": _NOT_ON,
+    "fence_cisco_ucs": "every power but on, and a blade that is missing or does not match",
+    "fence_emerson": _NOT_ON,
+    "fence_ibmblade": _NOT_ON,
+    "fence_ibmz": "every status but the one of a partition that runs, degraded too",
+    "fence_ilo3_ssh": _NOT_ENABLED,
+    "fence_ilo4_ssh": _NOT_ENABLED,
+    "fence_ilo5_ssh": _NOT_ENABLED,
+    "fence_ilo_mp": _NOT_ENABLED,
+    "fence_ilo_ssh": _NOT_ENABLED,
+    "fence_intelmodular": _NOT_ON,
+    "fence_ipdu": _NOT_ON,
+    "fence_lpar": "every state but Running, Starting, Shutting Down and Open Firmware, Error too",
+    "fence_rhevm": "an answer without a status",
+    "fence_skalar": "a guest that starts, is suspended or in error, or whose node is offline",
+    "fence_tripplite_snmp": _NOT_ON,
+    "fence_vbox": "a guest that the list of running ones lacks, also where it cannot be read",
+    "fence_virsh": 'every word but running, blocked, idle, paused and "no state", also where virsh '
+    "or sudo fails",
+    "fence_vmware": "every state but poweredOn, with VMware Server a guest that is not found",
+    "fence_wti": "a group of plugs none of which reads on, an empty one too",
+}
+"""Agent -> what it takes for off without knowing that it is.
+
+The rest of 4.12.1 fails at a state that it does not know, tells it as it is, or takes it for on.
+"""
+
+IN_ENGLISH = {
+    "fence_virsh": r"-t '/bin/bash -c "
+    r'"LC_ALL=C PS1=\\[EXPECT\\]# /bin/bash --noprofile --norc"'
+    "'",
+}
+"""Agent that reads words which the far side may say in another language -> its `ssh_options`.
+
+Its own ones, with `LC_ALL=C` before them: sshd may drop the one that ssh sends (`AcceptEnv`).
+"""
+
 _BY_US = "the action is stated by clptools alone: off, on or status"
 _FILES = "it would write what it is told, the password too, into a file or the system log"
 _SECRET = "a password comes from password_file alone"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from clptools.config import fence_agents as agents
-from clptools.config.fields_of_fences import FENCE, lines_of
+from clptools.config.fields_of_fences import FENCE
 from clptools.config.table import Names, Source, Table, elements, known_servers
 from clptools.core.model.settings import FenceAgent, Server
 
@@ -43,7 +43,11 @@ class _Fences:
         given = values["servers"] if isinstance(values["servers"], tuple) else self.servers
         known_servers(table, "servers", given if "servers" in table.raw else (), self.servers)
         common = values["parameters"] if isinstance(values["parameters"], dict) else {}
-        on = values["parameters_on"] if isinstance(values["parameters_on"], dict) else {}
+        on: dict[str, dict[str, str]] = {}
+        flat = values["parameters_on"] if isinstance(values["parameters_on"], dict) else {}
+        for key, value in flat.items():
+            server, _, parameter = key.partition("/")
+            on.setdefault(server, {})[parameter] = value
         known_servers(table, "parameters_on", on, self.servers)
         for server in on:
             if server in self.servers and server not in given:
@@ -52,15 +56,15 @@ class _Fences:
         if agent in agents.NO_PROOF:
             table.error("agent", agents.NO_PROOF[agent], "Choose an agent that switches the power.")
         self._refused(table, "parameters", agent, common, ())
-        for server, lines in on.items():
-            self._refused(table, "parameters_on", agent, lines_of(lines), (server,))
+        for server, own in on.items():
+            self._refused(table, "parameters_on", agent, own, (server,))
         for server in given:
             if server not in self.servers:
                 continue
             fence = FenceAgent(
                 name=name,
                 agent=agent,
-                parameters=merged(common, lines_of(on.get(server, ""))),
+                parameters=merged(_given(agent), merged(common, on.get(server, {}))),
                 password_file=str(values["password_file"] or ""),
                 order=int(str(values["order"])),
                 poll=bool(values["poll"]),
@@ -83,6 +87,13 @@ class _Fences:
             word = "1" if value.lower() in agents.TRUE else value.lower()
             if (known, word) in agents.UNSAFE:
                 table.error(key, agents.UNSAFE[known, word], "Leave it out.", (*at, name))
+            if agent in agents.IN_ENGLISH and (
+                (known == "ssh_options" and "LC_ALL=C" not in value)
+                or (known == "ssh" and word in agents.FALSE)
+            ):
+                text = f"{agent} would take words of another language for off"
+                hint = "Leave it out, or have LC_ALL=C in ssh_options, as it is by default."
+                table.error(key, text, hint, (*at, name))
         if agent in agents.CYCLES and key == "parameters" and given.get("method") != "onoff":
             table.error(
                 key,
@@ -101,6 +112,12 @@ class _Fences:
                 f"{server} and {other} have the same parameters, so they are the same plug",
                 f'Write parameters_on = {{ {server} = {{ plug = "…" }} }}.',
             )
+
+
+def _given(agent: str) -> dict[str, str]:
+    """What it is told unless the configuration says otherwise."""
+    words = agents.IN_ENGLISH.get(agent)
+    return {} if words is None else {"ssh_options": words}
 
 
 def merged(common: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:

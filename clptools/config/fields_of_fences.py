@@ -15,6 +15,7 @@ from clptools.config.field import (
     Kind,
     integer,
     list_of,
+    on_each,
     seconds,
     text,
     toml_type,
@@ -68,42 +69,10 @@ def _parameters(value: object) -> dict[str, str] | Fault:
     return found
 
 
-def _parameters_on(value: object) -> Option | Fault:
-    """Each server's parameters as lines `name=value`."""
-    if not isinstance(value, dict):
-        return Fault(
-            text=f"must be a table, not {toml_type(value)}",
-            hint='Write { server1 = { plug = "…" } }.',
-        )
-    found: dict[str, str] = {}
-    for server, one in value.items():
-        got = _parameters(one)
-        if isinstance(got, Fault):
-            return Fault(text=got.text, hint=got.hint, at=(server, *got.at))
-        found[server] = "\n".join(f"{name}={value}" for name, value in got.items())
-    return found
-
-
 AGENT = Kind(name="name of an agent", read=_agent)
 PARAMETERS = Kind(
     name="table of an agent's parameters", read=lambda v: _parameters(v), empty={}, shape="table"
 )
-PARAMETERS_ON = Kind(
-    name="table of server to a table of parameters",
-    read=_parameters_on,
-    by_server=True,
-    has_tables=True,
-    empty={},
-    shape="table",
-)
-
-
-def lines_of(parameters: str) -> dict[str, str]:
-    """One server's parameters, as `PARAMETERS_ON` reads them."""
-    pairs = (line.partition("=") for line in parameters.split("\n") if line)
-    return {name: value for name, _, value in pairs}
-
-
 _fence = partial(Field, section="fence")
 
 FENCE = (
@@ -129,7 +98,7 @@ FENCE = (
     ),
     _fence(
         name="parameters_on",
-        parse=PARAMETERS_ON,
+        parse=on_each(PARAMETERS),
         help="Those of single servers: { server1 = { plug = 1 }, server2 = { plug = 2 } }.",
     ),
     _fence(

@@ -116,6 +116,8 @@ def input_of(fence: FenceAgent, action: AgentAction, secret: tuple[str, str] = (
 def read_password(fence: FenceAgent) -> str:
     """The password of the agent, from its file; empty: it has none.
 
+    Its disk may hang, so this is not for the agent's loop.
+
     Raises ClpError: others may read the file, or an agent could not take what is in it.
     """
     if not fence.password_file:
@@ -289,13 +291,14 @@ async def run(
     fence: FenceAgent,
     path: str,
     action: AgentAction,
-    secret_name: str = "password",
+    secret: tuple[str, str] = ("", ""),
     started: Callable[[Run], None] = lambda run: None,
 ) -> Ended:
-    """Runs it to its end.  Raises ClpError: it may not or cannot be run, or has no password."""
-    password = read_password(fence)
-    secret = (secret_name, password) if password else ("", "")
-    running = Run(path, input_of(fence, action, secret), password)
+    """Runs it to its end; `secret`: parameter and value.  It has begun before anything is awaited.
+
+    Raises ClpError: it may not or cannot be run.
+    """
+    running = Run(path, input_of(fence, action, secret), secret[1])
     started(running)
     return await running.finish(fence.timeout_ms / 1000, sweep=action is not AgentAction.STATUS)
 

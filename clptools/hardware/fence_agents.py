@@ -15,12 +15,13 @@ import msgspec
 
 from clptools import paths
 from clptools.common.agent_files import metadata_of
+from clptools.common.threads import in_daemon_thread
 from clptools.config.fence_checks import faults, secret_of
 from clptools.core.model.settings import FenceAgent, Settings
 from clptools.core.model.words import PowerState
 from clptools.core.notices.form import Notice
-from clptools.faults import ClpError
-from clptools.hardware.fence_agent import AgentAction, Ended, Run, run
+from clptools.faults import ClpError, ExitCode
+from clptools.hardware.fence_agent import AgentAction, Ended, Run, read_password, run
 from clptools.hardware.notices import FenceAgentUnusable
 
 Level = tuple[FenceAgent, ...]
@@ -83,6 +84,8 @@ class FenceAgents:
         self._devices: dict[str, _Device] = {}
         self._secrets: dict[str, str] = {}
         """Fence agent -> the parameter that takes its password."""
+        self._reading: dict[str, asyncio.Future[str]] = {}
+        """Password file -> what a thread reads of it; a disk that hangs holds one."""
         self._off: list[Level] = []
         """Those that read off when last asked."""
         self._told: set[FenceAgentUnusable] = set()
@@ -198,15 +201,16 @@ class FenceAgents:
 
     async def _status(self, fence: FenceAgent, begun: Callable[[], None]) -> tuple[PowerState, str]:
         device = self._device(fence)
-        while True:
-            async with self._turn(device, reads=True):
-                begun()
-                try:
-                    ended = await self._run(device, fence, AgentAction.STATUS)
-                except ClpError as fault:
-                    return PowerState.UNKNOWN, f"{fence.name}: {fault.message}"
-            if not ended.gave_way:
-                break
+        try:
+            secret = await self._secret(fence, fence.timeout_ms / 1000)
+            while True:
+                async with self._turn(device, reads=True):
+                    begun()
+                    ended = await self._run(device, fence, AgentAction.STATUS, secret)
+                if not ended.gave_way:
+                    break
+        except ClpError as fault:
+            return PowerState.UNKNOWN, f"{fence.name}: {fault.message}"
         return ended.power, "" if ended.power is not PowerState.UNKNOWN else _said(fence, ended)
 
     async def _order(self, fence: FenceAgent, action: AgentAction, until_ms: int) -> LevelOrder:
@@ -217,7 +221,10 @@ class FenceAgents:
             way = asyncio.get_running_loop().call_later(
                 max(0, until_ms - _GIVE_WAY_MS - self._now_ms()) / 1000, _give_way, device
             )
+            left_s = max(0, until_ms - self._now_ms()) / 1000
             try:
+                # Before its turn: once that has come, nothing is awaited until the agent runs.
+                secret = await self._secret(fence, left_s)
                 async with asyncio.timeout(max(0, until_ms - self._now_ms()) / 1000) as limit:
                     async with self._turn(device, reads=False):
                         limit.reschedule(None)
@@ -225,7 +232,7 @@ class FenceAgents:
                             raise TimeoutError
                         if mine.called_off:
                             return LevelOrder(error=f"{fence.name}: it was called off")
-                        ended = await self._run(device, fence, action)
+                        ended = await self._run(device, fence, action, secret)
             finally:
                 way.cancel()
         except TimeoutError:
@@ -242,15 +249,34 @@ class FenceAgents:
             return LevelOrder(error=f"{fence.name}: it read off already, and sent nothing")
         return LevelOrder(sent=True)
 
-    async def _run(self, device: _Device, fence: FenceAgent, action: AgentAction) -> Ended:
+    async def _run(
+        self, device: _Device, fence: FenceAgent, action: AgentAction, secret: tuple[str, str]
+    ) -> Ended:
         def started(running: Run) -> None:
             device.running, device.for_whom = running, fence
 
         try:
-            name = self._secrets.get(fence.name, "password")
-            return await run(fence, _path(fence.agent), action, name, started)
+            return await run(fence, _path(fence.agent), action, secret, started)
         finally:
             device.running = device.for_whom = None
+
+    async def _secret(self, fence: FenceAgent, within_s: float) -> tuple[str, str]:
+        """Its parameter and value; none: two empty texts.  Raises ClpError."""
+        path = fence.password_file
+        if not path:
+            return "", ""
+        reading = self._reading.get(path)
+        if reading is None:
+            reading = in_daemon_thread("fence password", lambda: read_password(fence))
+            self._reading[path] = reading
+            reading.add_done_callback(lambda _: self._reading.pop(path))
+        try:
+            async with asyncio.timeout(within_s):
+                value = await asyncio.shield(reading)
+        except TimeoutError:
+            text = f"{path}: not read within {round(within_s, 1):g} s"
+            raise ClpError(ExitCode.TIMED_OUT, text) from None
+        return self._secrets.get(fence.name, "password"), value
 
     def _device(self, fence: FenceAgent) -> _Device:
         return self._devices.setdefault(fence.name, _Device())

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from clptools.core.model.actions import Fence
+from clptools.core.model.actions import Fence, ReadPower
 from clptools.core.model.events import FenceDone, HostActionDone, PowerRead
 from clptools.core.model.settings import Server, Settings
 from clptools.core.model.words import BmcOrder, PowerState
@@ -82,30 +82,24 @@ class PowerControl:
         if self._made is not None:
             self._made.close()
 
-    async def read_power(
-        self,
-        server: str,
-        asked_at: int,
-        echo: bool = False,
-        keep: bool = True,
-        agents: bool = False,
-    ) -> PowerRead:
+    async def read_power(self, action: ReadPower, asked_at: int) -> PowerRead:
         """Power state; a fault is in the answer, never raised.
 
         With `agents` the fence agents are asked where the BMC does not answer; else those alone
         that are polled.
         """
+        server, echo = action.server, action.echo
         found = self._settings.server(server)
         if found is None or not found.fences:
-            return await self._bmcs.read_power(server, asked_at, echo, keep)
+            return await self._bmcs.read_power(server, asked_at, echo, action.keep)
         where = self._settings.power_at(server)
         ways, course = _ways(found), self._course(server)
 
         async def ask(level: Level) -> PowerRead | None:
             if level is _BMC:
-                one = await self._bmcs.read_power(server, asked_at, echo, keep)
+                one = await self._bmcs.read_power(server, asked_at, echo, action.keep)
                 return msgspec.structs.replace(one, where=where)
-            if agents or all(fence.poll for fence in level):
+            if action.agents or all(fence.poll for fence in level):
                 return await self._read(server, level, echo, where)
             return None
 

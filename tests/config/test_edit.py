@@ -97,7 +97,7 @@ def test_every_key_of_the_configuration_can_be_set_shown_and_taken_out(
 EXAMPLES: dict[str, object] = {
     "windows": "02:00-04:00",
     "name of an agent": "fence_apc", "table of an agent's parameters": {"plug": "1"},
-    "table of server to a table of parameters": {"s": "plug=1"},
+    "table of server to table of an agent's parameters": {"s": "plug=1"},
     "path": "/a", "text": "t", "name": "n", "address[:port]": "10.0.0.1", "seconds": 5,
     "ocf:PROVIDER:TYPE": "ocf:heartbeat:Dummy",
     "url": "http://a/", "unit": "u", "interface, or table of server to interface": "eth0",

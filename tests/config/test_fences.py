@@ -6,7 +6,7 @@ import pytest
 
 from clptools.config.check import check
 from clptools.config.check_machine import check_machine, lacks
-from clptools.config.fence_agents import NO_PROOF, SHOWS_PASSWORD
+from clptools.config.fence_agents import IN_ENGLISH, NO_PROOF, READS_AS_OFF, SHOWS_PASSWORD
 from clptools.config.load import Loaded, loads
 from clptools.config.safety import safety
 from clptools.core.model.machine import Facts, FenceFault
@@ -149,6 +149,34 @@ def test_a_password_on_a_command_line_is_told_with_the_way_round() -> None:
     for agent in SHOWS_PASSWORD:
         found = said_of(PDU.replace("fence_apc", agent))
         assert any(f"{agent} hands its password to" in line for line in found)
+
+
+@pytest.mark.parametrize("agent", sorted(READS_AS_OFF))
+def test_what_takes_more_than_off_for_off_is_to_be_polled(agent: str) -> None:
+    pdu = PDU.replace("fence_apc", agent)
+    said = f"{agent} takes for off {READS_AS_OFF[agent]}; without poll that shows only once it"
+    assert any(said in line for line in said_of(pdu))
+    assert not any("takes for off" in line for line in said_of(pdu + "poll = true"))
+    assert not any("takes for off" in line for line in said_of(PDU))
+
+
+def test_what_reads_words_has_them_in_english() -> None:
+    virsh = PDU.replace("fence_apc", "fence_virsh")
+    own = {"ssh_options": IN_ENGLISH["fence_virsh"]}
+    assert "LC_ALL=C " in own["ssh_options"]
+    for server in settings(virsh).servers:
+        assert own.items() <= server.fences[0].parameters.items()
+    mine = virsh.replace("ssh = true", """ssh-options = '-t "LC_ALL=C bash"'""")
+    parameters = settings(mine).servers[0].fences[0].parameters
+    assert parameters["ssh-options"] == '-t "LC_ALL=C bash"' and "ssh_options" not in parameters
+
+
+@pytest.mark.parametrize("parameter", ['ssh_options = "-t bash"', "ssh = false", 'secure = "No"'])
+def test_what_reads_words_of_another_language_is_refused(parameter: str) -> None:
+    virsh = PDU.replace("fence_apc", "fence_virsh").replace("ssh = true", parameter)
+    (fault,) = faults(virsh)
+    assert "fence_virsh would take words of another language for off" in fault
+    assert not faults(PDU.replace("ssh = true", parameter))
 
 
 def test_turns_must_be_longer_than_an_agent_takes() -> None:

@@ -12,7 +12,14 @@ import pytest
 
 from clptools.core.model.words import PowerState
 from clptools.faults import ClpError
-from clptools.hardware.fence_agent import MAX_OUTPUT, AgentAction, Ended, input_of, run
+from clptools.hardware.fence_agent import (
+    MAX_OUTPUT,
+    AgentAction,
+    Ended,
+    input_of,
+    read_password,
+    run,
+)
 from tests.conftest import until
 from tests.hardware.fence_fakes import Fake, root
 
@@ -29,7 +36,8 @@ def password(folder: Path, text: str = f"{SECRET}\n", mode: int = 0o400) -> str:
 
 
 async def ran(fake: Fake, action: AgentAction, **more: object) -> Ended:
-    return await run(fake.fence(**more), str(fake.path), action)
+    fence = fake.fence(**more)
+    return await run(fence, str(fake.path), action, ("password", read_password(fence)))
 
 
 async def test_only_the_standard_input_says_what_to_do(root: Path) -> None:

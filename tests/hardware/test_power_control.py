@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,14 +17,16 @@ import pytest
 from clptools import paths
 from clptools.common.agent_files import metadata_of
 from clptools.common.agent_metadata import Metadata
+from clptools.config.fence_agents import IN_ENGLISH
 from clptools.config.fence_checks import faults, misfits
-from clptools.core.model.actions import Fence
+from clptools.core.model.actions import Fence, ReadPower
 from clptools.core.model.events import FenceDone, PowerRead
 from clptools.core.model.settings import Bmc, FenceAgent, Server, Settings
 from clptools.core.model.words import BmcOrder, PowerState
 from clptools.core.notices.form import Notice
 from clptools.hardware import fence_agents
 from clptools.hardware.bmcs import Bmcs
+from clptools.hardware.fence_agent import read_password
 from clptools.hardware.notices import FenceAgentUnusable
 from clptools.hardware.power_control import PowerControl
 from clptools.sim.demo_bmc import SimulatedBmc
@@ -49,7 +52,7 @@ class Controlled:
         self.notices = notices
 
     async def read(self, agents: bool = True) -> PowerRead:
-        return await self.control.read_power("server2", now_ms(), agents=agents)
+        return await self.control.read_power(ReadPower(server="server2", agents=agents), now_ms())
 
     async def order(
         self, action: BmcOrder = BmcOrder.POWER_OFF, within_ms: int = 20_000
@@ -260,6 +263,57 @@ while [ ! -e "$here/go" ]; do sleep 0.05; done; fi"""
         done = await second
         assert (done.sent, done.error) == (False, "pdu: it was called off")
     assert fake.actions() == ["action=off"]
+
+
+async def test_a_password_on_a_disk_that_hangs_holds_one_thread_and_no_loop(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = threading.Event()
+    reads: list[FenceAgent] = []
+
+    def hangs(fence: FenceAgent) -> str:
+        reads.append(fence)
+        answers.wait()
+        return read_password(fence)
+
+    monkeypatch.setattr(fence_agents, "read_password", hangs)
+    fake = Fake(root, "fence_pdu")
+    secret = password_file(tmp_path)
+    async with controlled(fake.fence(password_file=secret, timeout_ms=300)) as it:
+        for _ in range(2):
+            read = await it.read()
+            assert (read.power, read.error) == (
+                PowerState.UNKNOWN,
+                f"pdu: {secret}: not read within 0.3 s",
+            )
+        done = await it.order(within_ms=100)
+        assert not done.sent and not done.left and "not read within" in done.error
+        assert len(reads) == 1 and fake.calls() == []
+        answers.set()
+        await until(lambda: not it.control._agents._reading)
+        assert fake.calls() == []
+
+
+async def test_an_order_whose_password_comes_late_is_called_off(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, answers = threading.Event(), threading.Event()
+
+    def waits(fence: FenceAgent) -> str:
+        asked.set()
+        answers.wait()
+        return read_password(fence)
+
+    monkeypatch.setattr(fence_agents, "read_password", waits)
+    fake = Fake(root, "fence_pdu")
+    async with controlled(fake.fence(password_file=password_file(tmp_path))) as it:
+        order = asyncio.ensure_future(it.order(within_ms=300_000))
+        await until(asked.is_set)
+        it.control.call_off("server2")
+        answers.set()
+        done = await order
+        assert (done.sent, done.left, done.error) == (False, False, "pdu: it was called off")
+    assert fake.calls() == []
 
 
 async def test_without_poll_it_is_asked_only_when_that_is_wanted(root: Path) -> None:
@@ -476,6 +530,47 @@ async def test_fence_redfish_stops_what_a_redfish_bmc_drives(
         async with controlled(fence) as it:
             read = await it.read()
             assert read.power is PowerState.UNKNOWN and read.error.startswith("redfish: ")
+
+
+@pytest.mark.parametrize(
+    ("words", "power"),
+    [(IN_ENGLISH["fence_virsh"], PowerState.ON), ("", PowerState.OFF)],
+    ids=["in English", "as the agent does"],
+)
+async def test_fence_virsh_asks_a_host_of_another_language_in_english(
+    root: Path, monkeypatch: pytest.MonkeyPatch, words: str, power: PowerState
+) -> None:
+    """With the agent's own `ssh_options` a guest that runs reads as off there."""
+    installed(root, monkeypatch, "fence_virsh")
+    ssh, virsh, key = root / "ssh", root / "virsh", root / "id_ed25519"
+    key.touch()
+    # As sshd does with an `AcceptEnv` that takes no language: the host's own one is in force.
+    ssh.write_text(
+        f"#!/bin/bash\nunset LC_ALL\nexport LANG=de_DE.UTF-8 PATH={root}:$PATH\n"
+        'exec /bin/bash -c "${@: -1}"\n'
+    )
+    virsh.write_text('#!/bin/sh\n[ "$LC_ALL" = C ] && echo running || echo laufend\n')
+    ssh.chmod(0o755)
+    virsh.chmod(0o755)
+    fence = FenceAgent(
+        name="host",
+        agent="fence_virsh",
+        parameters={
+            "ip": "192.0.2.1",
+            "username": "fence",
+            "identity_file": str(key),
+            "plug": "vm1",
+            "ssh_path": str(ssh),
+            "login_timeout": "60",
+            "shell_timeout": "60",
+        }
+        | ({"ssh_options": words} if words else {}),
+        timeout_ms=200_000,
+    )
+    assert list(misfits(fence, of_the_field("fence_virsh"))) == []
+    async with controlled(fence) as it:
+        read = await it.read()
+        assert read.power is power, read.error
 
 
 async def test_fence_dummy_shows_that_real_agents_take_what_is_sent(

@@ -171,7 +171,7 @@ class Power:
         bmc.off_at = bmc.off_since = NEVER
         if bmc.lies and self._heard(p):
             bmc.lies = False
-            step.notice(notices.BmcTruthful(event.server, self._means(event.server)))
+            step.notice(notices.BmcTruthful(event.server, self.means(event.server)))
 
     def _off(self, p: PeerState, event: PowerRead) -> None:
         step, bmc = self.step, p.bmc
@@ -193,8 +193,8 @@ class Power:
             means = f"fence agent {event.by}" if event.by else "BMC"
             step.notice(notices.ServerReadsOff(event.server, means))
 
-    def _means(self, name: str) -> str:
-        """What reads its power, in words."""
+    def means(self, name: str) -> str:
+        """What reads and switches its power, in words."""
         server = self.step.settings.server(name)
         return (server.power_by if server is not None else "") or "BMC"
 
@@ -225,7 +225,7 @@ class Power:
         if bmc.lies or bmc.off_at == NEVER or not lived:
             return
         bmc.lies = True
-        means = self._means(server)
+        means = self.means(server)
         key, what = ("[[fence]]", "outlet") if bmc.by else ("[server.bmc]", "BMC")
         self.step.notice(notices.BmcLies(server, means, key, what))
         self.step.changed(Change.DECISIONS)

@@ -120,7 +120,7 @@ class Vouching:
             return ""
         if bmc.power == PowerState.ON and not bmc.error:
             ago = say.seconds(step.now - bmc.at)
-            return f"its {self._means(name)} read on {ago} ago."
+            return f"its {self.power.means(name)} read on {ago} ago."
         if bmc.beat_at != NEVER and step.now - bmc.beat_at <= _BEAT_FRESH_MS:
             return "its heartbeat in its BMC goes on."
         return ""
@@ -128,11 +128,6 @@ class Vouching:
     def _has_power_control(self, name: str) -> bool:
         server = self.step.settings.server(name)
         return server is not None and server.has_power_control
-
-    def _means(self, name: str) -> str:
-        """What reads and switches its power, in words."""
-        server = self.step.settings.server(name)
-        return (server.power_by if server is not None else "") or "BMC"
 
     def _looked(self, pending: Pending, request: ConfirmDown) -> Outcome | None:
         """Decides once every server has answered, or had the time to."""
@@ -232,9 +227,9 @@ class Vouching:
         if p.fence.since != NEVER:
             return None
         if p.off_asked_at >= pending.since:
-            means = self._means(request.down)
+            means = self.power.means(request.down)
             return Outcome(text=f"{request.down} was powered off, and its {means} reads off.")
-        why = p.fence.text or f"its {self._means(request.down)} does not read off"
+        why = p.fence.text or f"its {self.power.means(request.down)} does not read off"
         text = f"{request.down} was not stopped: {why}."
         hint = f"Switch it off by hand, then: clpnode confirm-down {request.down} --yes"
         return Outcome(code=FAILED, text=text, hint=hint)

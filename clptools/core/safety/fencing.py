@@ -205,12 +205,7 @@ class Fencing:
             word = BmcAction.POWER_OFF
         p.fence = ForcedStopState(since=step.now, wanted_by=user, text=say.fence_under_way)
         why = say.why_fenced(step.now - p.heard_at, user)
-        step.notice(notices.ForcedStopBegins(name, word, why, self._means(name)))
-
-    def _means(self, name: str) -> str:
-        """What stops it, in words."""
-        server = self.step.settings.server(name)
-        return (server.power_by if server is not None else "") or "BMC"
+        step.notice(notices.ForcedStopBegins(name, word, why, self.power.means(name)))
 
     def _end(self, name: str, p: PeerState) -> StopFailed | None:
         """Ends a forced stop that is through, not wanted any more, or over its time."""
@@ -226,7 +221,7 @@ class Fencing:
             sent = fence.sent_at != NEVER
             self._over(name, p, say.fence_done, step.times.boot_ms)
             ended = notices.ForcedStopDone if sent else notices.ForcedStopNotNeeded
-            step.notice(ended(name, self._means(name)))
+            step.notice(ended(name, self.power.means(name)))
             two = len(step.settings.servers) == 2
             again = forced.action in (BmcAction.RESET, BmcAction.POWER_CYCLE) and not (
                 two or fence.wanted_by
@@ -252,7 +247,7 @@ class Fencing:
         step = self.step
         why = fence.text if fence.text != say.fence_under_way else ""
         timeout_ms = step.settings.forced_stop.timeout_ms
-        why = why or say.still_on(self._means(name), timeout_ms, p.bmc.error, p.bmc.doubt)
+        why = why or say.still_on(self.power.means(name), timeout_ms, p.bmc.error, p.bmc.doubt)
         self._over(name, p, why, _RETRY_MS)
         step.changed(Change.DECISIONS)
         return StopFailed(name, why)
@@ -273,7 +268,7 @@ class Fencing:
         p = self.peers.get(event.server)
         if p is None or event.action == BmcOrder.POWER_ON:
             if p is not None and not event.sent:
-                why = event.error or say.not_switched_on(self._means(event.server))
+                why = event.error or say.not_switched_on(self.power.means(event.server))
                 step.notice(notices.ForcedStopStaysOff(event.server, why))
             return None
         p.fence.ordered_at = NEVER
