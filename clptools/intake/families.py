@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from importlib import resources
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import msgspec
 
@@ -26,10 +26,8 @@ from clptools.config.trap_profiles import shipped_profile
 from clptools.core.model.trap_profiles import TrapFamily, TrapProfile
 from clptools.core.model.words import EventClass
 from clptools.intake.snmp import Trap
+from clptools.intake.trap_rows import Names, Row
 from clptools.intake.variables import Binds, Condition, Part, Values, in_full
-
-if TYPE_CHECKING:
-    from clptools.intake.class_table import ClassTable
 
 SHIPPED = ("dell-idrac", "hpe-ilo", "lenovo-xcc", "fujitsu-irmc", "huawei-ibmc", "cisco-cimc")
 KNOWN = 4_096
@@ -56,6 +54,17 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     """A variable says that it is a test, or over, which no row for the name must override."""
 
 
+class Rows(Protocol):
+    """What a family with `ipmi = true` asks of the class table."""
+
+    names: Names
+
+    def row(
+        self, manufacturer: int | None, sensor_type: int | None, event_type: int | None, offset: int
+    ) -> Row | None:
+        """The most exact row for an event."""
+
+
 class Families:
     """The families in force: the site's, then those that ship."""
 
@@ -75,7 +84,7 @@ class Families:
         """Reads the shipped families now, not when the first fatal trap comes."""
         _shipped()
 
-    def read(self, trap: Trap, rows: ClassTable) -> Told | None:
+    def read(self, trap: Trap, rows: Rows) -> Told | None:
         """What the families say of a trap; None: none of them knows it."""
         name = plain_name(trap.oid)
         found = self._candidates(name)
@@ -159,7 +168,7 @@ class _Table:
         possible = self.possible | {event_class, "CLEAR" if ends else ""}
         return not possible.isdisjoint(classes)
 
-    def read(self, name: str, event_class: str, binds: Binds, rows: ClassTable) -> Told | None:
+    def read(self, name: str, event_class: str, binds: Binds, rows: Rows) -> Told | None:
         """What it says of a trap; None: nothing."""
         family = self.family
         if family.ipmi:
@@ -265,7 +274,7 @@ class _Table:
             meaning = f"{meaning}: {text}"
         return meaning + (" (cleared)" if event_class is EventClass.CLEAR else "")
 
-    def _ipmi(self, name: str, binds: Binds, rows: ClassTable) -> Told | None:
+    def _ipmi(self, name: str, binds: Binds, rows: Rows) -> Told | None:
         head, _, last = name.rpartition(".")
         arc, number = int(head.rpartition(".")[2]), int(last)
         offset, way = divmod(number, 16)
