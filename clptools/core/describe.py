@@ -17,6 +17,7 @@ from clptools.core.model import events as e
 from clptools.core.model import messages as m
 from clptools.core.model.durable import Durable
 from clptools.core.model.requests import Outcome, Request
+from clptools.core.model.words import Operation
 
 
 def describe_event(event: e.Event, now: int) -> str:
@@ -346,7 +347,7 @@ def _fence(x: a.Fence, now: int) -> str:
 def _run_resource(x: a.RunResource, now: int) -> str:
     forced = _flags(forced=x.forced)
     previous = f" after {x.previous}" if x.previous else ""
-    why = x.event if x.op == "start" else x.factor
+    why = x.event if x.op == Operation.START else x.factor
     return f"{x.group}/{x.resource} {x.op} epoch {x.epoch} {why}{previous}{forced}".rstrip()
 
 

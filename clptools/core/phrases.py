@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from clptools.core.model.words import RefusedFor
+from clptools.core.model.words import BmcAction, RefusedFor
 
 # ---------------------------------------------------------------------- small words
 
@@ -152,7 +152,7 @@ def no_power(means: str, power: str, error: str, doubt: str) -> str:
 def no_fence(action: str, means: str, text: str, to_come: bool) -> str:
     """Why there is no forced stop.  `means`: what would do it; `to_come`: this server may, in its
     turn."""
-    if action == "none":
+    if action == BmcAction.NONE:
         return "no: not configured"
     if not means:
         return "no: no BMC is configured"
