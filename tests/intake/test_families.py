@@ -161,6 +161,7 @@ def test_every_row_is_read_whatever_type_its_variables_have(
 
 
 CPU, DIMM = (("21", "CPU 1"),), (("18", "0x80070201"),)
+OTHER_DIMM = ("18", "0x80070202")
 DRIVE = (("3.2.5.1.1.1.1.4", 1), ("3.2.5.1.1.2.1.4", 4))
 BINARY = tuple(((f"{IRMC}.1.3.0", 0), (f"{IRMC}.1.4.0", name)) for name in ("\x01\x02", "\x01\x03"))
 INCOMPLETE: dict[str, tuple[Said, str, tuple[Said, ...], tuple[Said, ...]]] = {
@@ -194,6 +195,24 @@ INCOMPLETE: dict[str, tuple[Said, str, tuple[Said, ...], tuple[Said, ...]]] = {
         "FATAL",
         (xcc(XCC, 40, 8, *CPU), Said(f"{XCC}.0.40", ((f"{XCC}.1.8.0", 8),))),
         (xcc(XCC, 40, 8, *DIMM),),
+    ),
+    "xcc: the event's number at the beginning, and the parts alone at the end": (
+        xcc(XCC, 40, 0, *DIMM, *CPU),
+        "FATAL",
+        (xcc(XCC, 40, 8, ("21", "CPU 2")), xcc(XCC, 40, 8), xcc(XCC, 40, 8, OTHER_DIMM, *CPU)),
+        (xcc(XCC, 40, 8, *CPU), xcc(XCC, 40, 8, *DIMM), xcc(XCC, 40, 8, *DIMM, *CPU)),
+    ),
+    "xcc: the parts alone at the beginning, and the event's number, too, at the end": (
+        xcc(XCC, 40, 0, *CPU),
+        "FATAL",
+        (xcc(XCC, 40, 8, *DIMM, ("21", "CPU 2")), xcc(XCC, 40, 8, *DIMM)),
+        (xcc(XCC, 40, 8, *DIMM, *CPU),),
+    ),
+    "hpe: a drive by number and bay, and its end by the bay alone": (
+        hpe(3046, FAILED, *DRIVE, ("3.2.5.1.1.6.1.4", 3), ("3.2.5.1.1.64.1.4", "Port 1I Bay 4")),
+        "ERROR",
+        (hpe(3046, OK, DRIVE[0], ("3.2.5.1.1.6.1.5", 2), ("3.2.5.1.1.64.1.5", "Port 1I Bay 5")),),
+        (hpe(3046, OK, DRIVE[0], ("3.2.5.1.1.6.1.4", 2), ("3.2.5.1.1.64.1.4", "Port 1I Bay 4")),),
     ),
     "irmc: parts that are named by octets": (
         irmc(2034).of(BINARY[0]),
