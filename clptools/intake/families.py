@@ -22,6 +22,7 @@ from clptools.config.trap_names import (
     EVERYTHING_BELOW,
     instance_parts,
     pattern_bounds,
+    plain_name,
 )
 from clptools.config.trap_profiles import shipped_profile
 from clptools.core.model.trap_profiles import TrapFamily, TrapProfile
@@ -114,12 +115,6 @@ class Families:
                 self._known.clear()
             found = self._known[name] = tuple(_steps(self._find(name)))
         return found
-
-
-def plain_name(oid: str) -> str:
-    """A trap's name without the 0 before its last arc."""
-    head, _, last = oid.rpartition(".")
-    return f"{head[:-2]}.{last}" if head.endswith(".0") else oid
 
 
 def vendor_of(oid: str) -> str:

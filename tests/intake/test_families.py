@@ -20,6 +20,7 @@ from clptools.intake.class_table import ClassTable
 from clptools.intake.decoded_trap import DecodedTrap, event_of
 from clptools.intake.families import SHIPPED
 from clptools.intake.snmp import Version
+from clptools.intake.triage import Triage
 from tests.conftest import LIMIT_S, free_port, until
 from tests.core.test_ledger import Box
 from tests.intake.conftest import Heard, send, settings_for
@@ -345,6 +346,23 @@ def test_a_row_of_one_name_changes_the_class_and_leaves_part_and_end() -> None:
     assert classed(test, TrapProfile(name="site", rows={f"oid {test.oid}": "FATAL"})) == classed(
         test
     )
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("name", ["49871.5.9", "49871.5.0.9"])
+@pytest.mark.parametrize("row", ["49871.5.9", "49871.5.0.9"])
+def test_a_row_names_a_trap_with_or_without_the_zero_that_v1_adds(
+    row: str, name: str, version: Version
+) -> None:
+    site = TrapProfile(name="site", rows={f"oid 1.3.6.1.4.1.{row}": "FATAL"})
+    said = Said(f"1.3.6.1.4.1.{name}")
+    told = classed(said, site, version=version)
+    assert (told.event_class, told.profile) == ("FATAL", "site")
+    # Nor may it wait in a storm.
+    triage = Triage(ClassTable([site]), frozenset({"FATAL"}))
+    assert triage.waits(said.datagram(version, 1), time.time()) is None
+    off = TrapProfile(name="off", rows={f"oid 1.3.6.1.4.1.{name}": "off"})
+    assert classed(said, site, off, version=version).event_class == "UNKNOWN"
 
 
 def test_a_family_is_switched_off_by_the_row_of_its_name() -> None:
