@@ -133,7 +133,8 @@ def lacks(settings: Settings, facts: Iterable[Facts]) -> Lacks:
             watchdogs[one.server] = fault
         for server, account in one.bmc.items():
             # Each server looks at its own BMC, and whoever has a password at others'.
-            unfenced.add(server)
+            if not account.stops:
+                unfenced.add(server)
             if not account.reads:
                 unread.add(server)
         for misfit in one.fences:

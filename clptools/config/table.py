@@ -349,15 +349,24 @@ def from_word(field: Field, word: str) -> Any:
     if "table" in shape and word.startswith("{"):
         return _as_in_the_file(word)
     if shape == "table":
-        pairs = [pair.partition("=") for pair in word.split(",") if pair.strip()]
-        if all(equals for _, equals, _ in pairs):
-            return {key.strip(): value.strip() for key, _, value in pairs}
-        return word
+        table = table_from_word(word)
+        return word if table is None else table
     if shape == "number":
         return _number(word)
     if shape == "boolean":
         return {"true": True, "false": False}.get(word, word)
     return word
+
+
+def table_from_word(word: str) -> Json | None:
+    """A table, as `A=1,B=2` or as in the file; None: it is none."""
+    if word.startswith("{"):
+        read = _as_in_the_file(word)
+        return read if isinstance(read, dict) else None
+    pairs = [pair.partition("=") for pair in word.split(",") if pair.strip()]
+    if not all(equals for _, equals, _ in pairs):
+        return None
+    return {key.strip(): value.strip() for key, _, value in pairs}
 
 
 def _number(word: str) -> int | float | str:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
-from clptools.config.trap_names import row_fault
+from clptools.config.trap_names import is_oid, one_spelling, row_fault, with_zero
 from clptools.core.model.trap_profiles import TrapProfile
 from clptools.core.model.words import EventClass
 from clptools.intake.families import Families
@@ -103,7 +103,7 @@ class ClassTable:
 
     def exact(self, manufacturer: int | None, key: str) -> Row | None:
         """The row `specific N` or `oid ...`."""
-        row = self._for(manufacturer)[0].get(key)
+        row = self._for(manufacturer)[0].get(one_spelling(key))
         if row is None and manufacturer is None and key.startswith("specific "):
             # A number alone names no maker, but these numbers have only one meaning.
             found = (self._for(known)[0].get(key) for known in sorted(self._known))
@@ -111,9 +111,11 @@ class ClassTable:
         return row
 
     def named(self) -> tuple[tuple[str, EventClass], ...]:
-        """Names (OIDs) of traps that are no PETs and have a row, with their classes."""
-        rows = self._for(None)[0].values()
-        return tuple((r.id[4:], r.event_class) for r in rows if r.id.startswith("oid "))
+        """Names (OIDs) of traps that are no PETs and have a row, as they may come, with their
+        classes."""
+        rows = self._for(None)[0].items()
+        oids = tuple((key[4:], row.event_class) for key, row in rows if is_oid(key))
+        return oids + tuple((with_zero(name), event_class) for name, event_class in oids)
 
     def meaning(self, manufacturer: int | None, keys: Iterable[str]) -> str:
         """The text that a profile gives for the first of these row ids, or nothing."""
@@ -141,9 +143,10 @@ class ClassTable:
                 if profile.manufacturers and key not in profile.manufacturers:
                     continue
                 for row, event_class in profile.rows.items():
-                    rows.pop(row, None)
+                    spelling = one_spelling(row)
+                    rows.pop(spelling, None)
                     if event_class != "off":
-                        rows[row] = Row(
+                        rows[spelling] = Row(
                             id=row,
                             event_class=EventClass(event_class),
                             profile=profile.name,

@@ -8,6 +8,7 @@ puts before the last arc: v1 traps always get one (RFC 3584, section 3.1), whate
 
 from __future__ import annotations
 
+import itertools
 import re
 import tomllib
 from collections.abc import Iterable, Iterator
@@ -21,6 +22,7 @@ from clptools.config.trap_names import (
     EVERYTHING_BELOW,
     instance_parts,
     pattern_bounds,
+    plain_name,
 )
 from clptools.config.trap_profiles import shipped_profile
 from clptools.core.model.trap_profiles import TrapFamily, TrapProfile
@@ -45,7 +47,7 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     """Identity of the fault."""
     closes: tuple[str, ...] = ()
-    """Keys that it ends; `…|*` stands for all keys that begin so."""
+    """Keys that it ends; a `*` stands for whatever is there."""
     meaning: str
     row: str
     profile: str
@@ -124,12 +126,6 @@ class Families:
         return found
 
 
-def plain_name(oid: str) -> str:
-    """A trap's name without the 0 before its last arc."""
-    head, _, last = oid.rpartition(".")
-    return f"{head[:-2]}.{last}" if head.endswith(".0") else oid
-
-
 def vendor_of(oid: str) -> str:
     """The vendor's part of a name: `1.3.6.1.4.1.232`."""
     return ".".join(oid.split(".", 7)[:7])
@@ -146,6 +142,8 @@ class _Table:
         self.variable = in_full(root, family.variable) if family.variable else ""
         self.values = Values(family.classes, family.mask)
         self.parts = tuple(Part(p, root) for p in instance_parts(family.instance))
+        self.several = any(part.several for part in self.parts)
+        """A trap may name its part by one variable, and another trap by another."""
         self.text = in_full(root, family.text) if family.text else ""
         self.conditions = {
             name: Condition(condition, root)
@@ -205,20 +203,23 @@ class _Table:
 
     def key(self, name: str, binds: Binds) -> str:
         """The fault's key."""
-        return self._key(name, [part.word(binds) for part in self.parts])
+        if not self.several:
+            return self._key(name, [part.word(binds) for part in self.parts])
+        return self._key(name, [part.key(binds) for part in self.parts])
 
-    def closed_key(self, name: str, binds: Binds) -> str:
-        """The key of a fault that another table's trap ends.
+    def ended(self, name: str, binds: Binds, elsewhere: bool = False) -> tuple[str, ...]:
+        """The keys of what a trap ends here; `elsewhere`: a trap of another table.
 
-        Trailing words of the part that this trap does not name match any.
+        Trailing words of the part that such a trap does not name match any.
         """
-        words = [part.word(binds) for part in self.parts]
+        words = [part.ended(binds) for part in self.parts]
         known = len(words)
-        while known and not words[known - 1]:
+        while elsewhere and known and not words[known - 1][0]:
             known -= 1
-        if not 0 < known < len(words):
-            return self._key(name, words)
-        return self._key(name, words[:known]) + "|*"
+        known = known or len(words)
+        rest = "" if known == len(words) else "|*"
+        each = itertools.product(*words[:known])
+        return tuple(self._key(name, list(one)) + rest for one in each)
 
     def _key(self, name: str, words: list[str]) -> str:
         family = self.family
@@ -245,9 +246,12 @@ class _Table:
     def _told(self, name: str, event_class: EventClass, fixed: bool, binds: Binds) -> Told:
         key = self.key(name, binds)
         closes: tuple[str, ...] = ()
-        if self.others and (event_class is EventClass.CLEAR or self.news):
-            others = tuple(other.closed_key(name, binds) for other in self.others)
-            closes = others if self.news else (key, *others)
+        if (self.others or self.several) and (event_class is EventClass.CLEAR or self.news):
+            others = [key for o in self.others for key in o.ended(name, binds, elsewhere=True)]
+            own = [key] if others and not self.news else []
+            if self.several and not self.news:
+                own = [key, *self.ended(name, binds)]
+            closes = tuple(dict.fromkeys((*own, *others)))
         return Told(
             event_class=event_class,
             key=key,

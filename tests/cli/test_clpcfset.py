@@ -532,6 +532,24 @@ def test_traps_that_cannot_be_are_refused_with_the_mend(
     assert (here.read_text() == SAMPLE + SITE) is (code != 0)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        """set 'trap_profile.site.trap.1.test={variable = "1.9", value = 1}'""",
+        "set trap_profile.site.trap.1.test=variable=1.9,value=1",
+        "set trap.1.test.mask=3 trap.1.test=variable=1.9,value=1",
+    ],
+)
+def test_a_table_within_a_table_is_set_whole(here: Path, clp: Clp, line: str) -> None:
+    here.write_text(SAMPLE + SITE)
+    do(clp, line)
+    test = tomllib.loads(here.read_text())["trap_profile"][0]["trap"][0]["test"]
+    assert test in ({"variable": "1.9", "value": 1}, {"variable": "1.9", "value": [1]})
+    refused = clp("clpcfset", "set", "server.server1.bmc=10.0.0.1")
+    assert refused.code == 2
+    assert "bmc is a table" in refused.err and "address" in refused.err
+
+
 def test_a_trap_of_one_name_in_two_profiles_needs_its_profile(here: Path, clp: Clp) -> None:
     here.write_text(SAMPLE + SITE)
     do(clp, "add trap_profile other\nadd trap other fan class=ERROR\nadd trap site fan class=INFO")

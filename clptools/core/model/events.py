@@ -207,7 +207,7 @@ class HardwareSeen(EventBase, tag="hardware-seen", frozen=True, kw_only=True):
     """For CLEAR: the class it closes; empty: whatever `key` opened."""
     closes: tuple[str, ...] = ()
     """Every key it closes, where that is more than `key` alone ("fully redundant" closes each
-    degree of lost redundancy of the sensor); `|*` at the end: whatever begins so.  An INFO may
+    degree of lost redundancy of the sensor); a `*` beside `|` or `~`: any text there.  An INFO may
     close others, too ("power is on" ends "power failed")."""
     row: str = ""
     """The row of the class table that decided: `23h/6F/1`, `severity 20h`, `oid 1.3...`."""
