@@ -7,7 +7,6 @@ leaves open is done as Pacemaker does it, because agents are written for that.
 from __future__ import annotations
 
 import contextlib
-import difflib
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -94,6 +93,8 @@ def checked(agent: Agent) -> str:
     path = path_of(agent)
     if os.path.lexists(path):
         return path
+    import difflib
+
     names = installed()
     near = difflib.get_close_matches(str(agent), names, 1, 0.8)
     hint = f"Those that are: ls {_AGENTS}/*"

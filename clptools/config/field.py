@@ -9,12 +9,10 @@ checked.
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Callable, Iterable
 from ipaddress import ip_address
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -462,6 +460,8 @@ SCRIPT = checked(_script, "script")
 
 
 def _url(value: str) -> None:
+    from urllib.parse import urlsplit
+
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError('must be an address such as "https://host:port/path"')
@@ -481,6 +481,8 @@ URL = checked(_url, "url")
 
 def near(word: object, known: Iterable[str]) -> str:
     """`Did you mean …?` for the nearest known word, else the words there are."""
+    import difflib  # only for what is refused: half of all commands never need it
+
     words = list(known)
     found = difflib.get_close_matches(str(word), words, n=1, cutoff=0.6)
     if found:
