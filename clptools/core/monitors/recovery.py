@@ -341,7 +341,7 @@ class Recovery:
             for server in g.servers
         }
         for name in group.servers:
-            able = self.selection.eligible(group, name) and not self.selection.is_barred(name)
+            able = self.selection.would_do(group, name) and not self.selection.is_barred(name)
             if name not in ours and able:
                 return name
         return ""
