@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
@@ -17,6 +16,7 @@ from clptools.common import agent_files, ocf
 from clptools.common.agent_metadata import Kind, Metadata, Parameter, seconds
 from clptools.common.ocf import Agent
 from clptools.common.secret_names import is_secret, secrets_in, shown
+from clptools.common.threads import side_by_side
 from clptools.config.agent_options import Options
 from clptools.config.field import near
 from clptools.core.model.machine import AgentFault
@@ -56,9 +56,10 @@ def agent_faults(
     resources = resources_of(settings, server)
     if not resources:
         return {}
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        found = pool.map(lambda one: tuple(_faults(one, server, validate)), resources)
-        faults = dict(zip((one.name for one in resources), found, strict=True))
+    found = side_by_side(
+        "agents", lambda one: tuple(_faults(one, server, validate)), resources, _AT_ONCE
+    )
+    faults = dict(zip((one.name for one in resources), found, strict=True))
     for index, resource in enumerate(resources):
         faults[resource.name] += tuple(_shared(resource, resources[:index], server))
     return {name: each for name, each in faults.items() if each}
