@@ -10,7 +10,7 @@ import contextlib
 import os
 import re
 from collections.abc import Iterable, Mapping
-from enum import IntEnum, StrEnum
+from enum import IntEnum
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -257,20 +257,6 @@ ACTIVE = frozenset(
 """Of a monitor: it runs here."""
 
 
-class Severity(StrEnum):
-    """What a failure says of other tries."""
-
-    SOFT = "soft"
-    """The next try may succeed, here or elsewhere."""
-    HARD = "hard"
-    """No try on this server succeeds until somebody mends it."""
-    FATAL = "fatal"
-    """No try succeeds anywhere: the configuration is wrong."""
-
-
-_HARD = frozenset(
-    {Status.ARGUMENTS, Status.UNIMPLEMENTED, Status.PERMISSION, Status.NOT_INSTALLED}
-)  # fmt: skip
 _MEANINGS = {
     Status.SUCCESS: "it runs",
     Status.GENERIC: "a general error",
@@ -291,13 +277,6 @@ def meaning(status: int) -> str:
     """`5 (software that it needs is not installed)`."""
     words = _MEANINGS[Status(status)] if status in list(Status) else "of no meaning in OCF"
     return f"{status} ({words})"
-
-
-def severity(status: int | None) -> Severity:
-    """Of an action that failed; None: it was killed, or timed out."""
-    if status in _HARD:
-        return Severity.HARD
-    return Severity.FATAL if status == Status.NOT_CONFIGURED else Severity.SOFT
 
 
 # ---------------------------------------------------------------------------------- refused

@@ -27,6 +27,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     hint: str = ""
     at: tuple[str | int, ...] = ()
     """Where inside the value: a table's key, a list's index from 0."""
+    secret: bool = False
+    """The value may be a password, and is not shown."""
 
 
 class Kind(msgspec.Struct, frozen=True, kw_only=True):
@@ -317,7 +319,7 @@ def on_each(item: Kind) -> Kind:
         for server, one in value.items():
             got = item(one)
             if isinstance(got, Fault):
-                return Fault(text=got.text, hint=got.hint, at=(server, *got.at))
+                return msgspec.structs.replace(got, at=(server, *got.at))
             assert isinstance(got, dict)
             found |= {f"{server}/{name}": text for name, text in got.items()}
         return found
@@ -348,7 +350,7 @@ def lists_per_server(item: Kind) -> Kind:
             items = [part.strip() for part in one.split(",")] if isinstance(one, str) else one
             got = each(items)
             if isinstance(got, Fault):
-                return Fault(text=got.text, hint=got.hint, at=(server, *got.at))
+                return msgspec.structs.replace(got, at=(server, *got.at))
             assert isinstance(got, tuple)
             found[server] = ",".join(got)
         return found

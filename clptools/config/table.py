@@ -93,8 +93,19 @@ class Table:
 
     # -- reports ------------------------------------------------------------------------
 
-    def error(self, name: str, text: str, hint: str = "", at: tuple[str | int, ...] = ()) -> None:
-        """Say what is wrong with the value of key `name` (or, by `at`, inside it)."""
+    def error(
+        self,
+        name: str,
+        text: str,
+        hint: str = "",
+        at: tuple[str | int, ...] = (),
+        *,
+        secret: bool = False,
+    ) -> None:
+        """Say what is wrong with the value of key `name` (or, by `at`, inside it).
+
+        `secret`: without the value.
+        """
         value: object = self.raw.get(name)
         where = name
         for step in at:
@@ -104,7 +115,7 @@ class Table:
                 value = value[step]  # type: ignore[index]  # a path that its reader has just walked
             except (LookupError, TypeError):
                 break
-        given = f" = {shown(value)}" if name in self.raw else ""
+        given = f" = {shown(value)}" if name in self.raw and not secret else ""
         message = f"{self.label}: {self.prefix}{where}{given}: {text}."
         key = f"{self.key}.{where}".lstrip(".")
         self.source.say("error", (*self.path, name, *at), key, message, hint)
@@ -151,7 +162,7 @@ class Table:
         if not hint and field.parse.choices and isinstance(self.raw[field.name], str):
             close = near(self.raw[field.name], field.parse.choices)
             hint = close if close.startswith("Did") else ""
-        self.error(field.name, value.text, hint, value.at)
+        self.error(field.name, value.text, hint, value.at, secret=value.secret)
         return field.parse.empty if field.required else field.default_value()
 
     def one(self, name: str) -> Table | None:
@@ -327,7 +338,9 @@ def checked(label: str, field: Field, value: Any) -> Any:
         close = near(value, field.parse.choices)
         hint = close if close.startswith("Did") else ""
     at = "".join(f".{step}" for step in read.at if isinstance(step, str))
-    message = f"{label}{field.name}{at} = {shown(value)}: {read.text}."
+    # Of a table not its whole, in which there may be a password.
+    seen = "" if at or read.secret else f" = {shown(value)}"
+    message = f"{label}{field.name}{at}{seen}: {read.text}."
     raise ClpError(ExitCode.INVALID_CONFIG, message, hint)
 
 

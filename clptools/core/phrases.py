@@ -52,6 +52,11 @@ def span(ms: int) -> str:
     return f"{ms / 1000:g} s"
 
 
+def unfit(why: str) -> str:
+    """Its start failed there, and would again."""
+    return f"its start failed there and would again ({why})"
+
+
 def failure(text: str, timed_out: bool) -> str:
     """Why an operation or a script did not end well, after a colon."""
     if timed_out:
@@ -212,6 +217,16 @@ def next_in_order(group: str, barred: bool, last: bool, beside: str = "") -> str
             "but no other server may run it"
         )
     return f"next in {group}'s order, Online, no open hardware event"
+
+
+def passed_over(unfit: Sequence[str], best: str) -> str:
+    """Behind the reason of a choice: servers on which the group's start failed as it would again.
+
+    `best`: the chosen server; it is one of them only if there is no other.
+    """
+    if best in unfit:
+        return "; its start failed there, but no other server may run it"
+    return f"; on {listed(unfit)} its start would fail again" if unfit else ""
 
 
 def asked_for(reason: str) -> str:

@@ -648,6 +648,11 @@ def test_fence_agents_are_added_with_each_servers_plug(clp: Clp, here: Path) -> 
     )
     (fence,) = tomllib.loads(here.read_text())["fence"]
     assert fence["parameters_on"] == {"server1": {"plug": "3", "ip": "10.0.9.2"}}
+    for key in ("parameters.password", "parameters.passwd", "parameters_on.server1.community"):
+        before = here.read_bytes()
+        ran = clp("clpcfset", "set", f"fence.pdu1.{key}=s3cret")
+        assert ran.code == 8 and "a password comes from password_file alone" in ran.err
+        assert "s3cret" not in ran.err + ran.out and here.read_bytes() == before
     ran = clp("clpcfset", "set", "fence.pdu1.agent=fence/apc")
     assert ran.code == 8 and "no name of a fence agent" in ran.err
     do(clp, "del fence pdu1")

@@ -348,6 +348,23 @@ def failed_round(at: float, epoch: int) -> list[EventRecord]:
     ]
 
 
+def test_servers_that_are_passed_over_are_named_with_the_mend() -> None:
+    failed = ServerView(
+        name="server2",
+        status="Online",
+        failed_starts={"failover1": "exec1: no software"},
+        unfit=("failover1",),
+    )
+    servers = (*(s for s in view().servers if s.name != "server2"), failed)
+    group = msgspec.structs.replace(view().groups[0], status="Online", current="server1")
+    found = story("failover1", [], groups=(group,), servers=servers)
+    (passed_over,) = found.then
+    assert passed_over == (
+        "server2 is passed over for failover1, as its start would fail there again "
+        "(exec1: no software). Once that is mended: clpgrp -m failover1 -a server2"
+    )
+
+
 def test_of_starts_that_fail_the_newest_round_is_told_with_cause_and_mend() -> None:
     rounds = [failed_round(-300.0 + 50 * n, 10 + 2 * n) for n in range(9)]
     failed = {"failover1": "exec1: no disk"}

@@ -13,7 +13,14 @@ from clptools.core.model.durable import Durable, LedgerFile
 from clptools.core.model.messages import Beat, Control
 from clptools.core.model.requests import Request
 from clptools.core.model.settings import Settings
-from clptools.core.model.words import BmcOrder, EventClass, Operation, PowerState, RefusedFor
+from clptools.core.model.words import (
+    BmcOrder,
+    EventClass,
+    Operation,
+    PowerState,
+    RefusedFor,
+    Severity,
+)
 
 
 class EventBase(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -157,6 +164,8 @@ class ResourceDone(EventBase, tag="resource-done", frozen=True, kw_only=True):
     """Of the `RunResource` that it answers."""
     ok: bool
     timed_out: bool = False
+    severity: Severity = Severity.SOFT
+    """Of a start that failed."""
     text: str = ""
 
 
