@@ -1,4 +1,4 @@
-"""Every command starts here and ends here.
+"""Every command runs here, once `clptools.launcher` has started it, and ends here.
 
 The command is the name it was called by.  This is the one place that prints faults, chooses
 exit codes and keeps tracebacks from people (`CLP_DEBUG=1` shows them).
@@ -10,20 +10,33 @@ import io
 import os
 import sys
 from importlib import import_module
+from signal import SIG_DFL, SIGINT, default_int_handler, signal
 
 from clptools.cli.command import Answer, Command, UnknownOption, UsageError, as_json, parse
 from clptools.cli.registry import COMMANDS
 from clptools.faults import ClpError, ExitCode, plain
 
-
-def main() -> int:
-    """Entry point of all commands; returns the exit code."""
-    # Some are scripts in the original, and called so: `clpfwctrl.sh`.
-    return begin(os.path.splitext(os.path.basename(sys.argv[0]))[0], sys.argv[1:])
+INTERRUPTED = 130
+"""By Ctrl-C: 128 + SIGINT, as shells count."""
 
 
-def begin(name: str, line: list[str]) -> int:
-    """`run`, after the standard streams were prepared."""
+def begin(name: str, line: list[str], *, interruptible: bool = False) -> int:
+    """`run`, after the standard streams were prepared.
+
+    `interruptible`: in the meantime Ctrl-C ends the command in its own way.
+    """
+    try:
+        if interruptible:
+            signal(SIGINT, default_int_handler)
+        code = _begin(name, line)
+        if interruptible:
+            signal(SIGINT, SIG_DFL)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return code
+
+
+def _begin(name: str, line: list[str]) -> int:
     _open_missing()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -55,7 +68,7 @@ def run(name: str, line: list[str]) -> int:
         _give_up(1)
         return 141  # `clpstat | head`, not a fault: 128 + SIGPIPE, as shells count
     except KeyboardInterrupt:
-        return 130  # 128 + SIGINT, as shells count
+        return INTERRUPTED
     except Exception as error:
         if os.environ.get("CLP_DEBUG"):
             raise
