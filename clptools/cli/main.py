@@ -12,7 +12,7 @@ import sys
 from importlib import import_module
 from signal import SIG_DFL, SIGINT, default_int_handler, signal
 
-from clptools.cli.command import Answer, Command, UnknownOption, UsageError, as_json, parse
+from clptools.cli.command import Answer, Command, UnknownOption, UsageError, as_json, parse, printed
 from clptools.cli.registry import COMMANDS
 from clptools.faults import ClpError, ExitCode, plain
 
@@ -61,19 +61,24 @@ def run(name: str, line: list[str]) -> int:
     """Runs the command `name` with the words that followed it."""
     in_json = "--json" in line
     try:
-        return _say(_answer(name, line), in_json)
-    except ClpError as error:
+        answer = _answer(name, line)
+        return say(printed(answer, in_json), int(answer.code))
+    except (Exception, KeyboardInterrupt) as error:
+        return failed(name, error, in_json)
+
+
+def failed(name: str, error: BaseException, in_json: bool) -> int:
+    """Tells what ended a command; returns the exit code."""
+    if isinstance(error, ClpError):
         return _fail(name, error, in_json)
-    except BrokenPipeError:
+    if isinstance(error, BrokenPipeError):
         _give_up(1)
         return 141  # `clpstat | head`, not a fault: 128 + SIGPIPE, as shells count
-    except KeyboardInterrupt:
+    if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED
-    except Exception as error:
-        if os.environ.get("CLP_DEBUG"):
-            raise
-        told = _system(error) if isinstance(error, OSError) else _bug(error)
-        return _fail(name, told, in_json)
+    if os.environ.get("CLP_DEBUG"):
+        raise error
+    return _fail(name, _system(error) if isinstance(error, OSError) else _bug(error), in_json)
 
 
 def _answer(name: str, line: list[str]) -> Answer:
@@ -123,7 +128,7 @@ def _system(error: OSError) -> ClpError:
     return ClpError(ExitCode.FAILED, said)
 
 
-def _bug(error: Exception) -> ClpError:
+def _bug(error: BaseException) -> ClpError:
     return ClpError(
         ExitCode.FAILED,
         f"This should not have happened: {type(error).__name__}: {error}",
@@ -131,20 +136,23 @@ def _bug(error: Exception) -> ClpError:
     )
 
 
-def _say(answer: Answer, in_json: bool) -> int:
+def say(text: str, code: int) -> int:
+    """Prints the answer of a command, if there is any; returns its exit code."""
     try:
-        if in_json and answer.fields is not None:
-            print(as_json({"schema": 1, **answer.fields}))
-        elif answer.text:
-            print(answer.text)
+        if text:
+            print(text)
         sys.stdout.flush()
-    except BrokenPipeError:
-        raise
     except OSError as error:
-        raise ClpError(
-            ExitCode.FAILED, f"Done, but the answer could not be written: {error.strerror}."
-        ) from error
-    return int(answer.code)
+        raise unwritten(error) from error
+    return code
+
+
+def unwritten(error: OSError) -> Exception:
+    """What it is that an answer could not be printed."""
+    if isinstance(error, BrokenPipeError):
+        return error
+    text = f"Done, but the answer could not be written: {error.strerror}."
+    return ClpError(ExitCode.FAILED, text)
 
 
 def _fail(name: str, error: ClpError, in_json: bool) -> int:
