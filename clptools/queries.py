@@ -37,6 +37,12 @@ LOADED = (explain, maps, plugin, status)
 """What the commands themselves import only where they show it."""
 
 
+REPLY_BYTES = 131_072
+"""Of all replies to a query.  What is made of more takes longer than 3 ms, and while a library works
+at one object, the agent's loop cannot.  It is the status of some 8 servers with 32 groups.
+"""
+
+
 class AskedQuery:
     """A line that was understood."""
 
@@ -52,7 +58,10 @@ class AskedQuery:
         `columns` has the caller's terminal, 0: it has none.  None: the command itself is to say.
         """
         time.tzset()  # the host's time zone may have changed since the agent started
-        told = [msgspec.json.decode(msgspec.json.encode(reply)) for reply in replies]
+        said = [msgspec.json.encode(reply) for reply in replies]
+        if sum(map(len, said)) > REPLY_BYTES:
+            return None
+        told = [msgspec.json.decode(each) for each in said]
         try:
             answer = self._query.answer(told, text_columns(columns))
         except ClpError:

@@ -268,7 +268,7 @@ async def query(backend: Backend, asked: AskQuery, caller: Caller, _more: bool) 
     except ClpError:
         yield False, QueryReply()  # the command itself says why
         return
-    # Not on the loop's time: the text of a large cluster takes longer than a step of the core.
+    # Beside the loop: a text may take as long as the longest step of the core.
     made = asyncio.get_running_loop().run_in_executor(
         _writer, found.written, replies, asked.columns or 0
     )

@@ -21,9 +21,9 @@ from pathlib import Path
 
 import pytest
 
-from clptools import launcher
+from clptools import launcher, queries
 from clptools.api.client import Client
-from clptools.api.methods import METHODS, WORD_LETTERS
+from clptools.api.methods import METHODS, WORD_LETTERS, StatusReply
 from clptools.faults import ClpError, ExitCode
 from clptools.queries import COMMANDS, understood
 from tests.api.fake import Agent
@@ -249,6 +249,16 @@ def test_an_agent_that_hangs_is_named_as_ever(agent: Agent, thin: Path) -> None:
     assert (code, out.splitlines()[0]) == (7, "pm NG")
     assert f"clpnode (pid {os.getpid()}) does not answer (state " in err
     assert took < 15 + BUSY_S
+
+
+def test_a_status_that_would_keep_the_agent_busy_is_left_to_the_command(
+    agent: Agent, thin: Path, clp: Clp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queries, "REPLY_BYTES", 1000)
+    query = understood("clpstat", ["-s"])
+    assert query is not None
+    assert query.written([StatusReply(status=agent.backend.state)], 80) is None
+    assert shell(thin, "clpstat -s") == tuple(clp("clpstat", "-s"))
 
 
 def test_without_an_agent_nothing_changes(node: Path, thin: Path, clp: Clp) -> None:
