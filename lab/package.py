@@ -18,6 +18,8 @@ import tempfile
 import tomllib
 from pathlib import Path
 
+from clptools.cli.registry import COMMANDS
+from clptools.cli.starters import starter
 from clptools.version import VERSION
 from lab.places import SOURCE, cache, run
 
@@ -196,11 +198,11 @@ def _commands(tree: Path) -> None:
     assert isinstance(scripts, dict)
     for name, target in scripts.items():
         module, function = target.split(":")
-        starter = folder / name
-        starter.write_text(
-            f"{PYTHON}import sys\n\nfrom {module} import {function}\n\nsys.exit({function}())\n"
-        )
-        starter.chmod(0o755)
+        text = f"{PYTHON}import sys\n\nfrom {module} import {function}\n\nsys.exit({function}())\n"
+        if name in COMMANDS:
+            text = starter(f"/{HOME}/bin/python3", (f"/{HOME}/lib/python3.11/site-packages",))
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
 
 
 def _documents(tree: Path) -> None:

@@ -18,7 +18,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config": {"config", "core", "common"},
     "api": {"api", "core"},
     **{room: {room, "config", "core", "common"} for room in VARIANTS},
-    "agent": {"agent", "api", "config", "core", "common", "registries", *VARIANTS},
+    "agent": {"agent", "api", "config", "core", "common", "queries", "registries", *VARIANTS},
     "sim": {"sim", "core", "config"},
     "cli": {"cli", "api", "config", "core", "common", "registries", "sim", *VARIANTS},
 }
@@ -79,6 +79,13 @@ def test_the_library_that_edits_is_loaded_by_an_edit_alone() -> None:
     for path in users:
         at_the_top = [n for n in ast.parse(path.read_text()).body if isinstance(n, ast.Import)]
         assert "tomlkit" not in {alias.name for n in at_the_top for alias in n.names}
+
+
+def test_the_agent_reaches_the_commands_by_one_door() -> None:
+    users = {path for path in FILES if any(n == "clptools.queries" for _, n in imports(path))}
+    named = {path for path in FILES if "queries" in path.read_text() and path.parts[-2] == "agent"}
+    assert named == {PACKAGE / "agent" / "backend.py"}
+    assert users <= named
 
 
 def test_http_is_spoken_in_one_place() -> None:

@@ -10,12 +10,12 @@ import asyncio
 import itertools
 import os
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol, TypeVar
 
 import msgspec
 
-from clptools import paths
+from clptools import paths, queries
 from clptools.agent import clock, configuration
 from clptools.agent.conditions import Conditions
 from clptools.agent.facts import MachineFacts
@@ -163,6 +163,10 @@ class AgentBackend:
         view = blank(self._server, out) if core is None or out else core.view()
         view = self._agent.conditions.added(view)
         return local_part(view, self._server) if local else view
+
+    def understood(self, command: str, line: Sequence[str]) -> said.AskedQuery | None:
+        """A line of a command that only reads, by the command's own code."""
+        return queries.understood(command, line)
 
     async def watch_status(self) -> AsyncIterator[StatusView]:
         """The status now and whenever more than ages changed in it."""

@@ -24,6 +24,11 @@ def screen_columns(piped: int = PIPED_COLUMNS) -> int:
         shown = os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else 0
     except (OSError, ValueError):
         shown = 0
+    return text_columns(shown, piped)
+
+
+def text_columns(shown: int, piped: int = PIPED_COLUMNS) -> int:
+    """How wide text may be on a terminal of so many columns; 0: there is none."""
     return min(max(shown, NARROWEST), WIDEST) if shown else piped
 
 
