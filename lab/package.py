@@ -71,18 +71,22 @@ def fingerprint() -> str:
 
 def build(folder: Path, revision: str = "1") -> Path:
     """Builds `clptools_VERSION-REVISION_amd64.deb` in `folder`.  Raises Trouble."""
-    version = f"{VERSION}-{revision}"
-    made = folder / f"clptools_{version}_amd64.deb"
-    folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="clptools-deb.") as temporary:
         tree = Path(temporary) / "tree"
         fill(tree, Path(temporary))
-        control(tree, version)
-        # Written beside it and renamed: an interrupted build leaves no half a package.
-        unfinished = made.with_suffix(".new")
-        run("dpkg-deb", "--root-owner-group", "-Zzstd", "--build", tree, unfinished)
-        unfinished.rename(made)
-    return made
+        return pack(tree, folder, revision)
+
+
+def pack(tree: Path, folder: Path, revision: str) -> Path:
+    """A Debian package of the files in `tree`, to which it adds.  Raises Trouble."""
+    version = f"{VERSION}-{revision}"
+    made = folder / f"clptools_{version}_amd64.deb"
+    folder.mkdir(parents=True, exist_ok=True)
+    control(tree, version)
+    # Written beside it and renamed: an interrupted build leaves no half a package.
+    unfinished = made.with_suffix(".new")
+    run("dpkg-deb", "--root-owner-group", "-Zzstd", "--build", tree, unfinished)
+    return unfinished.rename(made)
 
 
 def fill(tree: Path, temporary: Path) -> None:
