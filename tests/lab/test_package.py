@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import tomllib
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
+from clptools.cli.transactions import DEFAULT_PORT as PORT
+from clptools.config.monitors import TRAP_PORT
 from lab import package
 from lab.places import SOURCE
 
@@ -210,3 +215,23 @@ def test_a_file_in_the_place_of_the_configuration_ends_the_installation(host: Ho
     (host.root / "etc/clptools").write_text("")
     told = host.run("preinst", "install", status=1)
     assert "/etc/clptools is a file" in told
+
+
+# ---------------------------------------------------------------------- firewalls
+
+
+def test_firewalls_are_told_the_ports_that_clptools_uses() -> None:
+    wanted = {("udp", PORT), ("tcp", PORT), ("udp", TRAP_PORT)}
+    service = ElementTree.parse(SOURCE / "examples/firewall/clptools.xml").getroot()
+    told = {(each.get("protocol"), int(each.get("port", ""))) for each in service.iter("port")}
+    assert told == wanted
+    rules = (SOURCE / "examples/firewall/clptools.nft").read_text()
+    accepted = re.findall(r"(udp|tcp) dport (\d+) accept", rules)
+    assert {(protocol, int(port)) for protocol, port in accepted} == wanted
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("nft"), reason="needs root and nft")
+def test_nftables_loads_the_example() -> None:
+    file = SOURCE / "examples/firewall/clptools.nft"
+    done = subprocess.run(["unshare", "-n", "nft", "-f", file], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
