@@ -11,8 +11,14 @@ from typing import Protocol
 import msgspec
 
 from clptools.core.model.view import StatusView
+from clptools.core.notices import cluster
+from clptools.core.notices.form import Kinds
+from clptools.core.phrases import listed
 
 MOST_STEPS = 30
+SEEN = Kinds(cluster.ServerLost, cluster.HeardAgain, cluster.HeartbeatsLate, cluster.ServerReadsOff)
+"""What each server sees for itself; the sentence does not say who."""
+SEEN_TOGETHER_S = 2.0
 
 
 class Recorded(Protocol):
@@ -108,11 +114,19 @@ class Teller(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def steps(self, records: Iterable[Recorded]) -> tuple[Step, ...]:
-        """Records as steps; of a very long chain the beginning and the end."""
-        told = list(records)
+        """Records as steps, once what several servers saw; of a very long chain the beginning and
+        the end."""
+        told = _seen_together(records)
         if len(told) > MOST_STEPS:
             told = told[: MOST_STEPS // 3] + told[-(MOST_STEPS - MOST_STEPS // 3) :]
-        return tuple(map(self.step, told))
+        return tuple(self._step_seen(record, by) for record, by in told)
+
+    def _step_seen(self, record: Recorded, by: list[str]) -> Step:
+        step = self.step(record)
+        # Of two servers only the other one can have seen it.
+        if not by or len(self.status.servers) < 3:
+            return step
+        return msgspec.structs.replace(step, text=f"{step.text} (Seen by {listed(by)}.)")
 
     def _event(self, record: Recorded) -> dict[str, str | int]:
         if not record.event:
@@ -121,6 +135,28 @@ class Teller(msgspec.Struct, frozen=True, kw_only=True):
         monitor = next((name for name in record.subjects if name in monitors), "")
         found: dict[str, str | int] = {"id": record.event, "server": record.server}
         return {**found, "monitor": monitor} if monitor else found
+
+
+def _seen_together(records: Iterable[Recorded]) -> list[tuple[Recorded, list[str]]]:
+    """Each record with the servers that saw the same at nearly the same time; none: it says who."""
+    told: list[tuple[Recorded, list[str]]] = []
+    newest: dict[tuple[str, ...], tuple[Recorded, list[str]]] = {}
+    for record in records:
+        if record not in SEEN:
+            told.append((record, []))
+            continue
+        what = (record.code, *(name for name in record.subjects if name != record.server))
+        first, by = newest.get(what, (None, []))
+        if (
+            first is not None
+            and record.server not in by
+            and record.time - first.time <= SEEN_TOGETHER_S
+        ):
+            by.append(record.server)
+            continue
+        newest[what] = (record, [record.server])
+        told.append(newest[what])
+    return told
 
 
 def ago(seconds: float) -> str:
