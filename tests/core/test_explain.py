@@ -743,3 +743,52 @@ def test_what_is_not_well_on_a_server_is_told_with_its_monitor_and_its_server() 
     assert line in story(one.name, [], status).then
     assert line in story("mrw1", [], status).then
     assert line not in story(plain.servers[1].name, [], status).then
+
+
+def three(status: str, **more: Any) -> StatusView:
+    names = ("server1", "server2", "server3")
+    return view(
+        servers=tuple(
+            ServerView(
+                name=name,
+                local=name == "server1",
+                **({"status": status, **more} if name == "server3" else {"status": "Online"}),
+            )
+            for name in names
+        )
+    )
+
+
+def test_what_several_servers_saw_is_told_once_with_who_saw_it() -> None:
+    def lost(at: float, server: str, ago_ms: int) -> EventRecord:
+        return made(at, server, cluster.ServerLost("server3", ago_ms, ("lanhb1",)))
+
+    told = [lost(-20, "server2", 3000), lost(-9, "server1", 3000), lost(-8.9, "server2", 3100)]
+    found = explain("server3", three("Unknown"), told, NOW, clock)
+    assert found is not None
+    assert [step.text for step in found.because] == [
+        "server3 was last heard 3.0 s ago on lanhb1: it is lost.",
+        "server3 was last heard 3.0 s ago on lanhb1: it is lost. server1 and server2 say so.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "bmc", "mend"),
+    [
+        ("Unknown", BmcView(power="on", reachable=True), "clpforcestop server3 --yes"),
+        ("Unknown", BmcView(error="no answer"), "clpnode confirm-down server3 --yes"),
+        ("Unknown", None, "clpnode confirm-down server3 --yes"),
+        ("Offline", BmcView(power="off", reachable=True), "Switch it on"),
+        ("Offline", BmcView(power="on", reachable=True), "clpcl -s -h server3"),
+    ],
+)
+def test_a_server_that_is_away_says_what_a_person_can_do(
+    status: str, bmc: BmcView | None, mend: str
+) -> None:
+    found = explain("server3", three(status, bmc=bmc), [], NOW, clock)
+    assert found is not None
+    assert mend in found.then[-1]
+    refused = three(status, bmc=bmc, refused="datagrams are refused", refused_mend="Give it.")
+    found = explain("server3", refused, [], NOW, clock)
+    assert found is not None
+    assert found.then == ("It runs: datagrams are refused. Give it.",)

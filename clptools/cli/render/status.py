@@ -102,14 +102,14 @@ def notes(view: StatusJson, now: float | None = None, columns: int = 80) -> list
     """
     now = time.time() if now is None else now
     lines: list[str] = []
-    for text, mend in _notes(view, now):
+    for text, mend in remarks(view, now):
         lines += wrap(clean(text), columns, "    ", first="  ")
         lines += [f"    {clean(mend)}"] if mend else []
     return lines
 
 
-def _notes(view: StatusJson, now: float) -> Iterator[tuple[str, str]]:
-    """Each as a sentence, and the command to type next."""
+def remarks(view: StatusJson, now: float) -> Iterator[tuple[str, str]]:
+    """Each of `notes` as a sentence, and the command to type next."""
     cluster = view["cluster"]
     if cluster["status"] == "Stopped":
         return

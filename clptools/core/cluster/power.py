@@ -148,14 +148,17 @@ class Power:
         if event.power != PowerState.UNKNOWN:
             bmc.lacks = event.lacks
             stops = step.settings.forced_stop.action != BmcAction.NONE
-            if event.lacks and stops and not bmc.lacks_told:
-                bmc.lacks_told = True
+            if event.lacks and stops and bmc.lacks_since == NEVER:
+                bmc.lacks_since = step.now
+                step.changed(Change.REPORT)
                 step.notice(notices.BmcLacks(server, event.lacks, event.mend))
-            elif bmc.lacks_told and not event.lacks:
-                bmc.lacks_told = False
+            elif bmc.lacks_since != NEVER and not event.lacks:
+                bmc.lacks_since = NEVER
+                step.changed(Change.REPORT)
                 step.notice(notices.BmcSuffices(server))
         if event.power != PowerState.UNKNOWN:
             if bmc.mend_told:
+                step.changed(Change.REPORT)
                 step.notice(notices.BmcAnswers(server))
             bmc.mend_since, bmc.mend_told = NEVER, False
         elif event.mend:
@@ -163,6 +166,7 @@ class Power:
                 bmc.mend_since = step.now
             elif not bmc.mend_told and step.now - bmc.mend_since >= _MEND_MS:
                 bmc.mend_told = True
+                step.changed(Change.REPORT)
                 step.notice(notices.BmcRefuses(server, event.error, event.mend))
 
     def _on(self, p: PeerState, event: PowerRead) -> None:

@@ -108,6 +108,10 @@ class HeldGroupView(View, frozen=True, kw_only=True):
     resources: tuple[ResourceView, ...] = ()
 
 
+BMC_CONDITION = "bmc "
+"""Before the server's name: name of a condition that `--hw` shows as the BMC's."""
+
+
 class ConditionView(View, frozen=True, kw_only=True):
     """Something that is not well on a server itself: a port is taken, a disk is full."""
 

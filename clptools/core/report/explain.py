@@ -23,7 +23,7 @@ from clptools.core.model.view import (
     ServerView,
     StatusView,
 )
-from clptools.core.model.words import EventClass, PlanStage
+from clptools.core.model.words import EventClass, PlanStage, PowerState
 from clptools.core.notices import cluster, groups, monitors, requests, safety
 from clptools.core.notices.form import Kinds
 from clptools.core.phrases import any_other, listed, no_window, stops_of
@@ -556,4 +556,26 @@ def _server_then(status: StatusView, server: ServerView) -> tuple[str, ...]:
         lines += _condition(server, condition)
     if server.status in _TAKES_PART:
         lines += _barred(status, server)
+    elif not server.local and not server.refused:
+        lines += _brought_back(server)
     return tuple(lines)
+
+
+def _brought_back(server: ServerView) -> list[str]:
+    """What a person can do about a server that is away and of which nothing is refused."""
+    name, bmc = server.name, server.bmc
+    if server.status == "Offline":
+        if bmc is not None and bmc.reachable and bmc.power == PowerState.OFF:
+            return ["Switch it on: it takes part again once its agent runs."]
+        return [f"It takes part again once its service is started: clpcl -s -h {name}"]
+    if server.status != "Unknown":
+        return []
+    lines = ["If it runs, look at its cables and switch ports, and its agent: clpstat -n"]
+    if bmc is not None and bmc.reachable:
+        lines.append(f"If it hangs, power it off, which is proof: clpforcestop {name} --yes")
+    else:
+        lines.append(
+            "If you have made sure that it is down and stays down: "
+            f"clpnode confirm-down {name} --yes"
+        )
+    return lines

@@ -20,6 +20,8 @@ _GONE = (Kinds(cluster.ServerLost), Kinds(cluster.ServerReadsOff))
 _BACK = (Kinds(cluster.HeardAgain),)
 _SEEN = Kinds(cluster.ServerLost, cluster.ServerReadsOff, cluster.HeardAgain)
 """What every server that sees it records."""
+_TOGETHER_S = 2.0
+"""What servers saw further apart than this are two observations, each with its time."""
 
 
 class Recorded(Protocol):
@@ -141,14 +143,14 @@ def seen_once(records: Iterable[Recorded]) -> list[tuple[Recorded, list[str]]]:
     Its text is the first one's; the others differ in how long ago they heard of it.
     """
     found: list[tuple[Recorded, list[str]]] = []
-    seen: dict[tuple[Kinds, tuple[str, ...]], list[str]] = {}
+    seen: dict[tuple[Kinds, tuple[str, ...]], tuple[Recorded, list[str]]] = {}
     for record in records:
         kinds = (
             next((k for k in (*_GONE, *_BACK) if record in k), None) if record in _SEEN else None
         )
         if kinds is not None:
-            by = seen.get((kinds, record.subjects))
-            if by is not None and record.server not in by:
+            first, by = seen.get((kinds, record.subjects), (record, [record.server]))
+            if record.server not in by and record.time - first.time <= _TOGETHER_S:
                 by.append(record.server)
                 continue
             for opposite in _GONE if kinds in _BACK else _BACK:
@@ -156,7 +158,7 @@ def seen_once(records: Iterable[Recorded]) -> list[tuple[Recorded, list[str]]]:
         entry = (record, [record.server])
         found.append(entry)
         if kinds is not None:
-            seen[kinds, record.subjects] = entry[1]
+            seen[kinds, record.subjects] = entry
     return found
 
 
