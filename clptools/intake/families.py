@@ -131,6 +131,12 @@ def vendor_of(oid: str) -> str:
     return ".".join(oid.split(".", 7)[:7])
 
 
+def _maker_of(oid: str) -> int | None:
+    """The IANA number in an OID below 1.3.6.1.4.1."""
+    number = vendor_of(oid).removeprefix("1.3.6.1.4.1.")
+    return int(number) if number.isdecimal() else None
+
+
 class _Table:
     """One `[[trap]]` below one enterprise."""
 
@@ -138,6 +144,7 @@ class _Table:
         self.profile = profile.name
         self.family = family
         self.root = root
+        self.maker = _maker_of(root)
         self.row = f"trap {family.name or next(iter(family.match))}"
         self.variable = in_full(root, family.variable) if family.variable else ""
         self.values = Values(family.classes, family.mask)
@@ -271,11 +278,9 @@ class _Table:
             number = int(place)
             return self.parts[number].word(binds) if number < len(self.parts) else ""
 
-        meaning = self.family.meaning or self.family.name
-        meaning = _PLACE.sub(put, meaning).strip() if meaning else f"trap {name}"
+        meaning = _PLACE.sub(put, self.family.meaning or self.family.name).strip()
         text = binds.word(self.text) if self.text else ""
-        if text:
-            meaning = f"{meaning}: {text}"
+        meaning = ": ".join(filter(None, (meaning, text))) or f"trap {name}"
         return meaning + (" (cleared)" if event_class is EventClass.CLEAR else "")
 
     def _ipmi(self, name: str, binds: Binds, rows: Rows) -> Told | None:
@@ -283,7 +288,7 @@ class _Table:
         arc, number = int(head.rpartition(".")[2]), int(last)
         offset, way = divmod(number, 16)
         sensor_type, event_type = arc & 0xFF, arc >> 8 or 0x6F
-        row = rows.row(None, sensor_type, event_type, offset)
+        row = rows.row(self.maker, sensor_type, event_type, offset)
         if way not in (1, 2) or row is None:
             return None
         told = row.event_class if way == 1 else EventClass.CLEAR
@@ -292,7 +297,7 @@ class _Table:
             # The end of a good state is bad news: the first state that the good one ends.
             if row.deasserted:
                 told = row.deasserted
-            elif (lost := rows.row(None, sensor_type, event_type, row.closes[0])) is not None:
+            elif (lost := rows.row(self.maker, sensor_type, event_type, row.closes[0])) is not None:
                 told, opens = lost.event_class, row.closes[0]
         event_class, fixed = self._weighed(told, "", binds)
         words = [part.word(binds) for part in self.parts]

@@ -440,6 +440,12 @@ def test_a_part_that_is_called_star_is_one_part() -> None:
     assert box.open == ["trap/dell-idrac/system 17/PSU|1"]
 
 
+def test_a_trap_without_a_word_is_called_by_its_name() -> None:
+    told = classed(Said(f"{DELL}.2.6.0.12289"))
+    assert told.meaning == f"trap {DELL}.2.6.12289"
+    assert classed(dell(1, 2188, 3)).meaning == "What XYZ0001 says to people."
+
+
 def test_hostile_variables_do_not_raise() -> None:
     for value in ("\x00" * 50, "ä" * 300, "|/*{0}" * 100, ""):
         said = dell(1, 2185, 5).of(((f"{DELL}.1.6.0", value),))
