@@ -303,6 +303,20 @@ def test_elsewhere_it_is_said_that_agents_are_not_looked_at(
     assert not [one for one in judge(loaded)[0] if "none of the servers" in one.message]
 
 
+def test_a_role_needs_an_agent_that_has_it(root: Path) -> None:
+    (found,) = faults('parameters = { device = "x" }', 'role = "promoted"')
+    assert (found.key, found.severity) == ("role", "error")
+    assert found.text == "ocf:test:mine has no promote and no demote"
+    two = '<action name="promote" timeout="90s"/><action name="demote" timeout="10s"/></actions>'
+    make_agent(root, "mirror", "exit 0", META.replace("</actions>", two))
+    role = ('parameters = { device = "x" }', 'role = "promoted"', "stop_timeout = 40")
+    (found,) = faults(*role, "timeout = 60", agent="ocf:test:mirror")
+    assert found.mend == "Write timeout = 90."
+    assert not faults(*role, "timeout = 90", agent="ocf:test:mirror")
+    (error,) = errors(read(text('role = "master"')))
+    assert "started, promoted" in str(error)
+
+
 def test_a_group_of_other_servers_needs_no_agent_here() -> None:
     settings = good(text().replace('name = "g"', 'name = "g"\nservers = ["server2"]'))
     assert agent_faults(settings, "server1") == {}

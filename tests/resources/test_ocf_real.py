@@ -94,6 +94,16 @@ def test_stateful_as_a_primitive(node_root: Path) -> None:
     there_and_back(resource("ocf:heartbeat:Stateful"))
 
 
+def test_stateful_is_promoted_here_and_left_unpromoted(node_root: Path) -> None:
+    one = resource("ocf:heartbeat:Stateful", role="promoted", monitor_interval_ms=10_000)
+    there_and_back(one)
+    # It runs on, as the copy of a mirror has to.
+    unpromoted = resource("ocf:heartbeat:Stateful")
+    assert health(unpromoted, probe=True).state is State.ACTIVE
+    assert "is not promoted" in health(one).text
+    assert carry_out("start", one).ok and health(one).state is State.ACTIVE
+
+
 def test_symlink(node_root: Path) -> None:
     link, target = node_root / "link", node_root / "target"
     target.write_text("x")
