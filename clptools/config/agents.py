@@ -201,6 +201,13 @@ def _advice(resource: Resource, options: Options, metadata: Metadata) -> Iterato
                 f"after {timeout_ms / 1000:g} s",
                 mend=f"Write {keys[name]} = {action.timeout_s:g}.",
             )
+    if metadata.action("migrate_to") is not None:
+        yield AgentFault(
+            key="agent",
+            text=f"{options.agent} can migrate live, which is not used here: for a moment both "
+            "servers would have it, and a move stops and starts it",
+            severity="note",
+        )
     depths = {one.depth for one in metadata.actions if one.name == "monitor"}
     if options.depth and depths and options.depth not in depths:
         yield AgentFault(
