@@ -86,7 +86,7 @@ def test_a_mirror_is_promoted_on_one_server_and_passes_over_one_that_lacks_it(
     moved = first.run(f"clpgrp -m failover1 -a {second.name}", timeout_s=120)
     assert moved.returncode == 1 and "no module drbd" in moved.stdout + moved.stderr
     assert cluster.online(timeout_s=60) is first and state(first) == "promoted"
-    over = f"{second.name} is passed over for failover1"
+    over = f"{second.name} is passed over for failover1 for 10 min"
     until("it is told", lambda: over in " ".join(first.ok("clpstat --explain failover1").split()))
 
     # Mended, it goes there by hand, and the old place keeps its copy.

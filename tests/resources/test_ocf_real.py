@@ -17,6 +17,7 @@ import pytest
 
 from clptools.common import ocf as common
 from clptools.core.model.settings import Resource
+from clptools.core.model.words import Severity
 from clptools.resources.ocf import State
 from clptools.resources.registry import perform
 from clptools.resources.script import ScriptRunner
@@ -182,9 +183,31 @@ def test_filesystem_on_a_device_that_is_not_there(node_root: Path) -> None:
     def work() -> None:
         outcome = carry_out("start", one)
         assert not outcome.ok and "/dev/no-such" in outcome.text
+        assert outcome.severity is Severity.HARD
         assert carry_out("stop", one).ok
 
     privately(work)
+
+
+def test_filesystem_on_a_device_that_is_busy(node_root: Path, image: Path) -> None:
+    device = _loop(image)
+    parameters = {"device": device, "directory": str(node_root / "mnt"), "fstype": "ext4"}
+    one = resource("ocf:heartbeat:Filesystem", parameters)
+
+    def work() -> None:
+        held = os.open(device, os.O_RDWR | os.O_EXCL)  # as by a volume group or an array
+        try:
+            outcome = carry_out("start", one)
+            assert not outcome.ok and outcome.severity is Severity.SOFT, outcome.text
+            assert carry_out("stop", one).ok
+        finally:
+            os.close(held)
+        there_and_back(one)
+
+    try:
+        privately(work)
+    finally:
+        subprocess.run(["losetup", "-d", device], check=False)
 
 
 def test_filesystem_by_bind(node_root: Path) -> None:

@@ -151,7 +151,7 @@ class OwnStatus:
                 for name, found in self.conditions.items()
             ),
             failed_starts=failed_starts(self.groups.runs),
-            unfit=unfit(self.groups.runs),
+            unfit=unfit(self.groups.runs, now),
             halts=dict(self.final.state.halts),
             quiet={
                 name: str(window.stage(now))
