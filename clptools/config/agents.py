@@ -77,7 +77,7 @@ def secret_files(settings: Settings, server: str) -> dict[str, str]:
 def _faults(resource: Resource, server: str, validate: bool) -> Iterator[AgentFault]:
     options = _on(read(Options, resource.options), server)
     agent = ocf.named(options.agent)
-    refused = ocf.refusal(agent, options.parameters)
+    refused = ocf.refusal(agent, options.parameters, promoted=options.promoted)
     if refused is not None:
         yield _error("agent", f'"{agent}" cannot work here: {refused[0]}', refused[1])
         return
@@ -88,6 +88,10 @@ def _faults(resource: Resource, server: str, validate: bool) -> Iterator[AgentFa
         if fault.code is ExitCode.NO_SUCH:
             text = f'"{agent}" is not installed on {server}'
         yield _error("agent", text, fault.hint)
+        return
+    lacks = [name for name in ("promote", "demote") if metadata.action(name) is None]
+    if options.promoted and lacks:
+        yield _error("role", f"{agent} has no {' and no '.join(lacks)}", "Leave role out.")
         return
     wrong = list(_wrong_parameters(options, metadata))
     yield from wrong
@@ -183,8 +187,11 @@ def _advice(resource: Resource, options: Options, metadata: Metadata) -> Iterato
                 mend=f'Write parameters_from = {{ {name} = "FILE" }}, of mode 0400.',
             )
     timeouts = {"start": resource.start_timeout_ms, "stop": resource.stop_timeout_ms}
+    if options.promoted:
+        timeouts |= {"promote": resource.start_timeout_ms, "demote": resource.stop_timeout_ms}
     timeouts |= {"monitor": options.monitor_timeout_ms} if options.monitor_interval_ms else {}
     keys = {"start": "timeout", "stop": "stop_timeout", "monitor": "monitor_timeout"}
+    keys |= {"promote": "timeout", "demote": "stop_timeout"}
     for name, timeout_ms in timeouts.items():
         action = metadata.action(name, options.depth)
         if action is not None and (action.timeout_s or 0) * 1000 > timeout_ms:
@@ -194,6 +201,13 @@ def _advice(resource: Resource, options: Options, metadata: Metadata) -> Iterato
                 f"after {timeout_ms / 1000:g} s",
                 mend=f"Write {keys[name]} = {action.timeout_s:g}.",
             )
+    if metadata.action("migrate_to") is not None:
+        yield AgentFault(
+            key="agent",
+            text=f"{options.agent} can migrate live, which is not used here: for a moment both "
+            "servers would have it, and a move stops and starts it",
+            severity="note",
+        )
     depths = {one.depth for one in metadata.actions if one.name == "monitor"}
     if options.depth and depths and options.depth not in depths:
         yield AgentFault(
@@ -261,6 +275,7 @@ def _validated(
         action="validate-all",
         parameters=options.parameters,
         timeout_ms=round(_VALIDATE_S * 1000),
+        promoted=options.promoted,
         server=server,
         tools="",
     )

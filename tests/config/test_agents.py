@@ -303,6 +303,28 @@ def test_elsewhere_it_is_said_that_agents_are_not_looked_at(
     assert not [one for one in judge(loaded)[0] if "none of the servers" in one.message]
 
 
+def test_an_agent_that_can_migrate_live_is_told_not_to_be_used_so(root: Path) -> None:
+    both = '<action name="migrate_to" timeout="90s"/><action name="migrate_from"/></actions>'
+    make_agent(root, "vm", "exit 0", META.replace("</actions>", both))
+    (found,) = faults('parameters = { device = "x" }', "timeout = 60", agent="ocf:test:vm")
+    assert (found.key, found.severity) == ("agent", "note")
+    assert "ocf:test:vm can migrate live, which is not used here" in found.text
+
+
+def test_a_role_needs_an_agent_that_has_it(root: Path) -> None:
+    (found,) = faults('parameters = { device = "x" }', 'role = "promoted"')
+    assert (found.key, found.severity) == ("role", "error")
+    assert found.text == "ocf:test:mine has no promote and no demote"
+    two = '<action name="promote" timeout="90s"/><action name="demote" timeout="10s"/></actions>'
+    make_agent(root, "mirror", "exit 0", META.replace("</actions>", two))
+    role = ('parameters = { device = "x" }', 'role = "promoted"', "stop_timeout = 40")
+    (found,) = faults(*role, "timeout = 60", agent="ocf:test:mirror")
+    assert found.mend == "Write timeout = 90."
+    assert not faults(*role, "timeout = 90", agent="ocf:test:mirror")
+    (error,) = errors(read(text('role = "master"')))
+    assert "started, promoted" in str(error)
+
+
 def test_a_group_of_other_servers_needs_no_agent_here() -> None:
     settings = good(text().replace('name = "g"', 'name = "g"\nservers = ["server2"]'))
     assert agent_faults(settings, "server1") == {}

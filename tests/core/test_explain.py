@@ -360,7 +360,7 @@ def test_servers_that_are_passed_over_are_named_with_the_mend() -> None:
     found = story("failover1", [], groups=(group,), servers=servers)
     (passed_over,) = found.then
     assert passed_over == (
-        "server2 is passed over for failover1, as its start would fail there again "
+        "server2 is passed over for failover1 for 10 min, as its start would fail there again "
         "(exec1: no software). Once that is mended: clpgrp -m failover1 -a server2"
     )
 

@@ -102,6 +102,19 @@ def test_a_start_that_would_fail_again_is_tried_once_and_its_server_passed_over(
     assert not c.view("server1").servers[0].unfit
 
 
+def test_nobody_tells_of_a_mend_so_a_server_is_tried_again_later() -> None:
+    c = Cluster(settings(groups=(group(EXEC_ALONE),)))
+    c.scripts[("server1", "exec1 start")] = Severity.HARD
+    c.until(lambda: c.online() == "server2")
+    one = c.view("server1").servers[0]
+    assert one.unfit
+    c.run(590 * S)
+    assert c.view("server2").servers[0].unfit
+    c.run(20 * S)
+    assert not c.view("server2").servers[0].unfit and c.online() == "server2"
+    assert c.view("server2").servers[0].failed_starts, "why it failed is still known"
+
+
 def test_a_start_that_would_fail_everywhere_is_tried_on_one_server_a_round() -> None:
     c = Cluster(settings(3, groups=(group(EXEC_ALONE, servers=3),), **CALM))
     c.scripts[("*", "exec1 start")] = Severity.FATAL

@@ -359,6 +359,7 @@ class Lifecycle:
             return None
         run.failed = event.resource
         run.failed_why = why
+        run.failed_at = step.now
         run.severity = event.severity
         # In the first round only: a failure that comes back would end the machine again and again.
         intent = self.policy.intent_of(name)

@@ -127,7 +127,7 @@ class Selection:
     def is_unfit(self, group: Group, name: str) -> bool:
         """Whether its start failed there in a way that only a mend on that server ends."""
         if name == self.step.me:
-            return group.name in unfit(self.group_runs)
+            return group.name in unfit(self.group_runs, self.step.now)
         p = self.peers.get(name)
         return p is not None and p.report is not None and group.name in p.report.server.unfit
 

@@ -23,6 +23,8 @@ from clptools.core.model.states import (
 from clptools.core.model.timing import NEVER
 from clptools.core.model.words import Severity
 
+_UNFIT_MS = 600_000
+"""Nobody tells that a server was mended, such as a disk that is there again: then it is tried."""
 _MOST_WHY = 300
 """Characters of what a script said that others are told."""
 
@@ -68,6 +70,7 @@ class GroupRun(msgspec.Struct):
     """Resource whose failure ended the last start here."""
     failed_why: str = ""
     """Why it did, with its last line."""
+    failed_at: int = NEVER
     severity: Severity = Severity.SOFT
     """Of that failure."""
 
@@ -179,12 +182,12 @@ def failed_starts(runs: Runs) -> dict[str, str]:
     }
 
 
-def unfit(runs: Runs) -> tuple[str, ...]:
-    """Groups whose last start failed here, and would again until something here is mended."""
+def unfit(runs: Runs, now: int) -> tuple[str, ...]:
+    """Groups whose start failed here a short while ago, and would again until that is mended."""
     return tuple(
         name
         for name, run in runs.items()
-        if run.failed and not run.held and run.severity is Severity.HARD
+        if run.severity is Severity.HARD and not run.held and now - run.failed_at < _UNFIT_MS
     )
 
 

@@ -344,8 +344,8 @@ def _unfit(status: StatusView, group: GroupView) -> list[str]:
     if group.current is None:
         return []
     return [
-        f"{server.name} is passed over for {group.name}, as its start would fail there again "
-        f"({server.failed_starts.get(group.name, '')}). Once that is mended: "
+        f"{server.name} is passed over for {group.name} for 10 min, as its start would fail there "
+        f"again ({server.failed_starts.get(group.name, '')}). Once that is mended: "
         f"clpgrp -m {group.name} -a {server.name}"
         for server in status.servers
         if group.name in server.unfit and server.name != group.current

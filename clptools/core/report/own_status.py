@@ -143,7 +143,7 @@ class OwnStatus:
             ),
             conditions=(*self._agent_conditions(), *self._bmc_conditions()),
             failed_starts=failed_starts(self.groups.runs),
-            unfit=unfit(self.groups.runs),
+            unfit=unfit(self.groups.runs, now),
             halts=dict(self.final.state.halts),
             quiet={
                 name: str(window.stage(now))
