@@ -391,9 +391,9 @@ def _stopped(text: str, code: int = ExitCode.FAILED, hint: str = "") -> Outcome:
 def _worth_knowing(
     settings: Settings, new: tuple[str, ...], mute: Mapping[str, Sequence[str]]
 ) -> list[str]:
-    """What a push leaves to be known or done.
+    """What the operator has to know or do after a push.
 
-    `new`: servers that join by it; `mute`: server whose BMC has no password somewhere -> where.
+    `new`: servers that it adds; `mute`: server whose BMC has no password somewhere -> where.
     """
     told = []
     stops = [group.name for group in settings.groups if group.resources]

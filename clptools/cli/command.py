@@ -187,6 +187,15 @@ def wait(what: str) -> Option:
     return Option("-w", "--wait", metavar="SEC", help=what, number=True)
 
 
+REQUEST_PORT = Option(
+    "-p",
+    "--port",
+    metavar="PORT",
+    help="Their port; by default that of this server's configuration, or 29002.",
+    whole=True,
+    low=1,
+    high=65535,
+)
 FOLDER = Option(
     "-x",
     "--dir",
