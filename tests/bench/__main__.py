@@ -16,6 +16,7 @@ NAMES = (
     "storm",
     "families",
     "move",
+    "ocf",
     "power",
     "bmcs",
     "lease",
@@ -38,7 +39,7 @@ _HEAD = """\
 # Benchmarks
 
 Every table is written by the command that stands above it; nothing here is typed by hand. `make
-bench` repeats all of them, which takes about twenty-five minutes. Real agents, real sockets, real
+bench` repeats all of them, which takes about thirty-five minutes. Real agents, real sockets, real
 scripts; power loss is OpenIPMI's `ipmi_sim` ending the agent and all its children at once.
 
 {machine}
