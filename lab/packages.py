@@ -13,7 +13,7 @@ from lab.places import run
 PACKAGES = (
     *("corosync", "pacemaker", "pacemaker-cli-utils"),
     *("resource-agents", "python3-pexpect", "python3-pycurl", "sbd"),
-    *("lvm2", "postgresql"),
+    *("lvm2", "postgresql", "psmisc"),
 )
 AGENTS = "fence-agents"
 """It depends on the clients of every public cloud; `fence_ipmilan` needs pexpect and pycurl."""

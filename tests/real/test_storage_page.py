@@ -71,7 +71,8 @@ def test_the_pages_group_moves_with_its_database_and_loses_no_row(device: str, p
     """On command, as its monitor fails, and as the BMC says that its server fails."""
     with Cluster() as cluster:
         folder = place
-        for line in commands("The database, once", device, folder):
+        once = commands("The database, once", device, folder)
+        for line in (one for one in once if not one.startswith("vgchange")):
             subprocess.run(["sh", "-ec", line], check=True, capture_output=True)
         cluster.configure()
         cluster.start()
