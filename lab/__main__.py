@@ -21,7 +21,7 @@ from lab.cluster import Cluster, sample
 from lab.collector import Collector, longest_gap
 from lab.guestagent import Failed, GuestGone
 from lab.image import SERVERS, prepare
-from lab.machine import Machine
+from lab.machine import SHARED_DISK_MB, Machine
 from lab.places import SOURCE, Trouble, reports, say
 
 RESTORED_WITHIN_S = 300.0
@@ -36,7 +36,8 @@ def known() -> dict[str, ModuleType]:
         # Another BMC in band costs boots, another server one, another configuration a push.
         name, case = item
         wanted = configuration(case)
-        first = name != "boot", own_timer(case), servers(case), wanted != sample()
+        hardware = own_timer(case), shared_disk(case)
+        first = name != "boot", *hardware, servers(case), wanted != sample()
         return *first, wanted, not fresh(case), name
 
     return dict(sorted(found.items(), key=order))
@@ -62,6 +63,11 @@ def own_timer(case: ModuleType) -> bool:
     return bool(getattr(case, "OWN_TIMER", False))
 
 
+def shared_disk(case: ModuleType) -> bool:
+    """Whether its servers share a disk."""
+    return bool(getattr(case, "SHARED_DISK", False))
+
+
 def asked_only(case: ModuleType) -> bool:
     """Whether it is left out of a whole run: it measures, and takes its time."""
     return bool(getattr(case, "ASKED_ONLY", False))
@@ -83,6 +89,8 @@ class Room:
         self._machines = [Machine(n, folder, self._image) for n in range(1, SERVERS + 1)]
         self._cluster = Cluster([])
         self._own_timer = False
+        self._shared_disk = False
+        self._folder = folder
 
     def run(self, name: str, case: ModuleType) -> report.Result:
         """Runs one case, whatever comes of it."""
@@ -151,7 +159,8 @@ class Room:
         """A normal cluster as the case wants it; a new one where it cannot be mended."""
         wanted = configuration(case)
         present = len(self._cluster.servers)
-        usable = 0 < present <= servers(case) and self._own_timer == own_timer(case)
+        hardware = self._own_timer == own_timer(case) and self._shared_disk == shared_disk(case)
+        usable = 0 < present <= servers(case) and hardware
         if usable and not fresh(case):
             try:
                 for each in self._cluster.servers:
@@ -166,10 +175,14 @@ class Room:
             except (Trouble, GuestGone, Failed) as error:
                 say(f"the cluster is made anew: {error}")
         self._own_timer = own_timer(case)
+        self._shared_disk = shared_disk(case)
         self._make(servers(case), wanted)
 
     def _make(self, number: int, wanted: str) -> None:
         self.close()
+        if self._shared_disk:
+            with open(self._folder / "shared.raw", "wb") as disk:
+                disk.truncate(SHARED_DISK_MB << 20)
         self._cluster = Cluster(self._machines[:number])
         self._boot(self._cluster.servers)
         self._cluster.create(wanted)
@@ -182,8 +195,9 @@ class Room:
         self._cluster.normal()
 
     def _boot(self, new: list[Machine]) -> None:
+        disk = self._folder / "shared.raw" if self._shared_disk else None
         for each in new:
-            each.install(self._own_timer)
+            each.install(self._own_timer, disk)
         for each in new:
             each.press_on()
         for each in new:

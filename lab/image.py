@@ -16,9 +16,8 @@ from pathlib import Path
 import msgspec
 
 from clptools.version import VERSION
-from lab import package
+from lab import package, packages
 from lab.places import SOURCE, Trouble, cache, missing, run, say
-from lab.rival import packages as rival
 
 NEEDED = {
     "debootstrap": "debootstrap",
@@ -30,6 +29,7 @@ NEEDED = {
     "dpkg-deb": "dpkg",
     "ip": "iproute2",
     "snmptrap": "snmp",
+    "psql": "postgresql-client",
 }
 """Programs of this machine, and the Debian packages that have them."""
 
@@ -77,7 +77,7 @@ UNNEEDED_GENERATORS = (
     *("rc-local", "run", "system-update", "sysv", "veritysetup"),
 )
 """Programs that systemd runs at every start and reload, and that find nothing here."""
-UNNEEDED_HOOKS = ("dmsetup", "fsck", "keymap", "resume", "thermal", "udev")
+UNNEEDED_HOOKS = ("dmsetup", "fsck", "keymap", "lvm2", "resume", "thermal", "udev")
 """What an initrd holds beside the modules that find the root file system."""
 
 NETWORK_UNIT = """\
@@ -147,18 +147,30 @@ def prepare() -> Image:
     mark = package.fingerprint()
     deb = _deb(mark)
     files = sorted((SOURCE / "lab/guest").iterdir())
-    own = b"".join(path.read_bytes() for path in [Path(__file__), Path(rival.__file__), *files])
+    own = b"".join(path.read_bytes() for path in [Path(__file__), Path(packages.__file__), *files])
     wanted = f"{mark} {hashlib.sha256(own).hexdigest()}"
     if not disk.exists() or _read(cache() / "disk.of") != wanted:
         say("making the image")
         (cache() / "disk.of").unlink(missing_ok=True)
         _install(tree, deb)
-        rival.install(tree)
+        packages.install(tree)
         _settle(tree)
         disk.unlink(missing_ok=True)
         run("mke2fs", "-q", "-t", "ext4", "-d", tree, "-L", "root", disk, "3G")
         (cache() / "disk.of").write_text(wanted)
     return _image(tree, disk, deb)
+
+
+def tree() -> Path:
+    """The files of a server, without clptools: for programs that are not installed here.
+
+    Raises Trouble.
+    """
+    _install_needed()
+    found = cache() / "tree"
+    _system(found)
+    packages.install(found)
+    return found
 
 
 def _image(tree: Path, disk: Path, deb: Path) -> Image:

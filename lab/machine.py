@@ -36,6 +36,10 @@ HANGS_AFTER_S = 120.0
 """An emulated machine hangs in one of a hundred boots, in a storm of timer interrupts before its
 kernel has a console; after that long without a word of it it is reset."""
 
+SHARED_DISK = "/dev/disk/by-id/virtio-shared"
+"""The disk that all servers see, in a server; it has no cache of its own that power could empty."""
+SHARED_DISK_MB = 512
+
 FATAL = "07h/6F/0"
 """Row of the class table: processor, internal error (IERR)."""
 
@@ -81,16 +85,19 @@ class Machine:
         self._sequence = 0
         self._bmc: subprocess.Popen[bytes] | None = None
         self._own_timer = False
+        self._shared_disk: Path | None = None
         self._agent = GuestAgent(self.folder / "agent.sock")
 
     # ---- the BMC and its buttons ----
 
-    def install(self, own_timer: bool = False) -> None:
+    def install(self, own_timer: bool = False, shared_disk: Path | None = None) -> None:
         """A fresh disk, and the BMC with the machine off.
 
         `own_timer`: `/dev/ipmi0` is a BMC inside QEMU, the one on the network knows nothing of it.
+        `shared_disk`: a file that other servers have as a disk, too.
         """
         self._own_timer = own_timer
+        self._shared_disk = shared_disk
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         (self.folder / "state").mkdir()
@@ -289,6 +296,17 @@ class Machine:
                 while b'"return"' not in reader.readline():
                     pass
 
+    def _shared(self) -> list[str]:
+        """The disk that others have, too.  What the server flushed is there whatever happens."""
+        if self._shared_disk is None:
+            return []
+        how = "if=none,id=shared,format=raw,cache=writeback,file.locking=off"
+        return [
+            f"-drive file={self._shared_disk},{how}",
+            # In a late slot: the first disk is the server's own, /dev/vda.
+            "-device virtio-blk-pci,drive=shared,serial=shared,share-rw=on,addr=0x1d",
+        ]
+
     def _command(self, disk: Path) -> str:
         accel = os.environ.get("ACCEL", "tcg")
         processor = "host" if accel == "kvm" else "Nehalem"
@@ -303,6 +321,7 @@ class Machine:
             f"-m {MEMORY_MB} -smp {PROCESSORS} -nodefaults -display none",
             f"-kernel {self._image.kernel} -initrd {self._image.initrd} -append '{kernel}'",
             f"-drive file={disk},if=virtio,format=qcow2,cache=writeback",
+            *self._shared(),
             f"-serial file:{self.folder}/console.log",
             "-global ICH9-LPC.noreboot=false -rtc base=utc,clock=host",
             f"-qmp unix:{self.folder}/monitor.sock,server=on,wait=off",

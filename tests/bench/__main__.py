@@ -15,6 +15,7 @@ NAMES = (
     "storm",
     "families",
     "move",
+    "ocf",
     "power",
     "bmcs",
     "lease",
@@ -37,7 +38,7 @@ _HEAD = """\
 # Benchmarks
 
 Every table is written by the command that stands above it; nothing here is typed by hand. `make
-bench` repeats all of them, which takes about twenty-five minutes. Real agents, real sockets, real
+bench` repeats all of them, which takes about thirty-five minutes. Real agents, real sockets, real
 scripts; power loss is OpenIPMI's `ipmi_sim` ending the agent and all its children at once.
 
 {machine}
