@@ -9,8 +9,8 @@ from __future__ import annotations
 import io
 import os
 import sys
+from _signal import SIG_DFL, SIGINT, default_int_handler, signal
 from importlib import import_module
-from signal import SIG_DFL, SIGINT, default_int_handler, signal
 
 from clptools.cli.command import Answer, Command, UnknownOption, UsageError, as_json, parse, printed
 from clptools.cli.registry import COMMANDS
