@@ -49,8 +49,8 @@ LOADED = (explain, maps, plugin, status)
 
 
 REPLY_BYTES = 131_072
-"""Of all replies to a query.  What is made of more takes longer than 3 ms; while a library works
-at one object, the agent's loop stands.  It is the status of some 8 servers with 32 groups.
+"""Of all replies to a query.  What is made of more takes longer than 3 ms, and while a library
+works at one object, the agent's loop cannot.  It is the status of some 8 servers with 32 groups.
 """
 
 

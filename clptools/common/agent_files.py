@@ -27,7 +27,7 @@ from clptools.faults import ClpError, ExitCode, plain
 
 TIMEOUT_S = 5.0
 """The slowest agent of Debian 12 (gcp-vpc-move-vip) needs 0.7 s."""
-_KEPT_VERSION = 2
+_KEPT_VERSION = 3
 """Of the files in the cache; those of another one are read anew."""
 _SAID = 2_000
 """Most of the standard error that is read, in bytes."""

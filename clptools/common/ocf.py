@@ -7,11 +7,10 @@ leaves open is done as Pacemaker does it, because agents are written for that.
 from __future__ import annotations
 
 import contextlib
-import difflib
 import os
 import re
 from collections.abc import Iterable, Mapping
-from enum import IntEnum, StrEnum
+from enum import IntEnum
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -94,6 +93,8 @@ def checked(agent: Agent) -> str:
     path = path_of(agent)
     if os.path.lexists(path):
         return path
+    import difflib
+
     names = installed()
     near = difflib.get_close_matches(str(agent), names, 1, 0.8)
     hint = f"Those that are: ls {_AGENTS}/*"
@@ -256,20 +257,6 @@ ACTIVE = frozenset(
 """Of a monitor: it runs here."""
 
 
-class Severity(StrEnum):
-    """What a failure says of other tries."""
-
-    SOFT = "soft"
-    """The next try may succeed, here or elsewhere."""
-    HARD = "hard"
-    """No try on this server succeeds until somebody mends it."""
-    FATAL = "fatal"
-    """No try succeeds anywhere: the configuration is wrong."""
-
-
-_HARD = frozenset(
-    {Status.ARGUMENTS, Status.UNIMPLEMENTED, Status.PERMISSION, Status.NOT_INSTALLED}
-)  # fmt: skip
 _MEANINGS = {
     Status.SUCCESS: "it runs",
     Status.GENERIC: "a general error",
@@ -290,13 +277,6 @@ def meaning(status: int) -> str:
     """`5 (software that it needs is not installed)`."""
     words = _MEANINGS[Status(status)] if status in list(Status) else "of no meaning in OCF"
     return f"{status} ({words})"
-
-
-def severity(status: int | None) -> Severity:
-    """Of an action that failed; None: it was killed, or timed out."""
-    if status in _HARD:
-        return Severity.HARD
-    return Severity.FATAL if status == Status.NOT_CONFIGURED else Severity.SOFT
 
 
 # ---------------------------------------------------------------------------------- refused

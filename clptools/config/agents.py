@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
@@ -17,6 +16,7 @@ from clptools.common import agent_files, ocf
 from clptools.common.agent_metadata import Kind, Metadata, Parameter, seconds
 from clptools.common.ocf import Agent
 from clptools.common.secret_names import is_secret, secrets_in, shown
+from clptools.common.threads import side_by_side
 from clptools.config.agent_options import Options
 from clptools.config.field import near
 from clptools.core.model.machine import AgentFault
@@ -56,9 +56,13 @@ def agent_faults(
     resources = resources_of(settings, server)
     if not resources:
         return {}
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        found = pool.map(lambda one: tuple(_faults(one, server, validate)), resources)
-        return {one.name: each for one, each in zip(resources, found, strict=True) if each}
+    found = side_by_side(
+        "agents", lambda one: tuple(_faults(one, server, validate)), resources, _AT_ONCE
+    )
+    faults = dict(zip((one.name for one in resources), found, strict=True))
+    for index, resource in enumerate(resources):
+        faults[resource.name] += tuple(_shared(resource, resources[:index], server))
+    return {name: each for name, each in faults.items() if each}
 
 
 def secret_files(settings: Settings, server: str) -> dict[str, str]:
@@ -198,6 +202,48 @@ def _advice(resource: Resource, options: Options, metadata: Metadata) -> Iterato
             mend=f"Known: {', '.join(str(one) for one in sorted(depths))}.",
             severity="note",
         )
+
+
+def _shared(resource: Resource, before: list[Resource], server: str) -> Iterator[AgentFault]:
+    """Values that its agent says no two resources may share, and one of `before` has, too.
+
+    A warning: some agents say so of what two instances share every day.
+    """
+    options = _on(read(Options, resource.options), server)
+    others = {
+        one.name: given.parameters
+        for one in before
+        if (given := _on(read(Options, one.options), server)).agent == options.agent
+    }
+    try:
+        metadata = ocf.metadata(ocf.named(options.agent)) if others else None
+    except ClpError:
+        return  # it has been told
+    for names in _unique(metadata) if metadata is not None else ():
+        values = [options.parameters.get(name, "") for name in names]
+        same = [
+            other
+            for other, given in others.items()
+            if all(values) and [given.get(name, "") for name in names] == values
+        ]
+        if same:
+            pairs = zip(names, values, strict=True)
+            what = " and ".join(f'{name} = "{shown(name, value)}"' for name, value in pairs)
+            yield AgentFault(
+                key=_key(options, names[0]),
+                text=f"{same[0]} has {what}, too, and {options.agent} says that no two resources "
+                "may",
+            )
+
+
+def _unique(metadata: Metadata) -> list[tuple[str, ...]]:
+    """Parameters whose values, taken together, no two resources may share."""
+    groups: dict[str, tuple[str, ...]] = {}
+    for one in metadata.parameters:
+        if one.unique_group:
+            groups[one.unique_group] = (*groups.get(one.unique_group, ()), one.name)
+    alone = [(one.name,) for one in metadata.parameters if one.unique and not one.unique_group]
+    return [*alone, *groups.values()]
 
 
 def _validated(

@@ -21,13 +21,14 @@ import msgspec
 
 from clptools import paths
 from clptools.common import ocf
-from clptools.common.ocf import Agent, Call, Severity, Status
+from clptools.common.ocf import Agent, Call, Status
 from clptools.common.secret_names import secrets_in
 from clptools.common.threads import one_at_a_time
 from clptools.config.agent_options import Options
 from clptools.config.files import read_secret
 from clptools.core.model.options import read
 from clptools.core.model.settings import Resource
+from clptools.core.model.words import Severity
 from clptools.faults import ClpError, ExitCode
 from clptools.resources.operations import (
     ResourceContext,
@@ -47,6 +48,11 @@ from clptools.resources.script import (
 TOOLS = os.path.join(os.path.dirname(__file__), "pacemaker_tools")
 """Stand-ins for Pacemaker's commands; the README there says what they do."""
 MEND_SECRET = "Write the value of the parameter into it, mode 0400."
+
+
+_HARD = frozenset(
+    {Status.ARGUMENTS, Status.UNIMPLEMENTED, Status.PERMISSION, Status.NOT_INSTALLED}
+)  # fmt: skip
 
 
 class State(StrEnum):
@@ -72,7 +78,11 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
 async def start(resource: Resource, context: ResourceContext) -> ResourceOutcome:
     """Run the agent's start; what fails and is to be tried again is stopped first."""
     agent = _Agent(resource, context)
-    script = await agent.script("start", resource.start_timeout_ms)
+    try:
+        script = await agent.script("start", resource.start_timeout_ms)
+    except ClpError as fault:
+        # It lacks something on this server: the agent, a secret.
+        return agent.lacking(fault)
     was_marked = _is_marked(context.group, resource.name)
     _mark(context.group, resource.name)
     try:
@@ -241,8 +251,15 @@ class _Agent:
         return ResourceOutcome(
             ok=False,
             timed_out=result.timed_out,
+            severity=_severity(result.exit_status),
             text=f"{self.said(action, result)}{self._follows(action, result)}",
         )
+
+    def lacking(self, fault: ClpError) -> ResourceOutcome:
+        """The outcome of a start that could not begin, because something is not there."""
+        hint = f" ({fault.hint})" if fault.hint else ""
+        text = f"{self.place}: {fault.message}{hint}"
+        return ResourceOutcome(ok=False, severity=Severity.HARD, text=text)
 
     def said(self, action: str, result: ScriptResult) -> str:
         """How it ended, with the reason that it gave."""
@@ -255,7 +272,7 @@ class _Agent:
     def _follows(self, action: str, result: ScriptResult) -> str:
         if action == "stop":
             return "; it may still be active"
-        match ocf.severity(result.exit_status):
+        match _severity(result.exit_status):
             case Severity.HARD:
                 return "; on this server it cannot start until that is mended"
             case Severity.FATAL:
@@ -278,6 +295,13 @@ class _Agent:
             why = fault.message if isinstance(fault, ClpError) else "a secret cannot be read now"
             self._context.log(f"{self._resource.name}: {why}: called without it")
             return {}
+
+
+def _severity(status: int | None) -> Severity:
+    """Of an action that failed; None: it was killed, or timed out."""
+    if status in _HARD:
+        return Severity.HARD
+    return Severity.FATAL if status == Status.NOT_CONFIGURED else Severity.SOFT
 
 
 def _secrets(files: dict[str, str]) -> dict[str, str]:

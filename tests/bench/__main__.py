@@ -23,6 +23,7 @@ NAMES = (
     "idle",
     "sources",
     "startup",
+    "cfset",
     "beats",
     "simulator",
     "seeds",

@@ -45,6 +45,32 @@ depth = 20
 """
 
 
+WEB = """
+[[group.resource]]
+type = "ocf"
+name = "address1"
+agent = "ocf:heartbeat:IPaddr2"
+parameters = {{ ip = "192.168.0.77", cidr_netmask = 24, nic = "eth1" }}
+
+[[group.resource]]
+type = "ocf"
+name = "web1"
+agent = "ocf:heartbeat:nginx"
+parameters = {{ configfile = "{configfile}" }}
+timeout = 60
+monitor_interval = 1
+"""
+NGINX = """
+pid {folder}/nginx.pid;
+error_log {folder}/error.log;
+events {{}}
+http {{
+    access_log off;
+    server {{ listen 192.168.0.77:80; location / {{ return 200 "$server_addr\\n"; }} }}
+}}
+"""
+
+
 def _directory(node: Node) -> Path:
     return node.cluster.folder / "mnt"
 
@@ -156,3 +182,32 @@ def test_a_disk_that_cannot_be_mounted_is_tried_elsewhere_and_the_story_quotes_w
         "it is told why",
         lambda: "ocf:heartbeat:Filesystem: start ended with" in second.alerts(),
     )
+
+
+def test_nginx_moves_with_its_address_and_is_restarted_where_its_monitor_misses_it() -> None:
+    missing = [program for program in ("nginx", "curl") if shutil.which(program) is None]
+    if missing:
+        pytest.skip(f"NOT TESTED: not installed: {', '.join(missing)}")
+    with Cluster() as cluster:
+        config = cluster.folder / "nginx.conf"
+        config.write_text(NGINX.format(folder=cluster.folder))
+        cluster.configure(cluster.toml(resources=WEB.format(configfile=config)))
+        cluster.start()
+        first = cluster.online(timeout_s=60)
+        second = other_of(first)
+
+        def page() -> str:
+            return cluster.wires_run("curl", "-s", "-m2", "http://192.168.0.77").stdout.strip()
+
+        until("it answers", lambda: page() == "192.168.0.77")
+        first.ok(f"clpgrp -m failover1 -a {second.name}", timeout_s=60)
+        assert cluster.online() is second
+        until("it answers there", lambda: page() == "192.168.0.77")
+        assert "192.168.0.77" not in first.addresses()
+        inside(second, f"kill -9 -$(cat {cluster.folder}/nginx.pid)")
+        until("nobody answers", lambda: not page())
+        until("its monitor found it, and it answers again", page)
+        assert "restarts web1 because of web1w" in second.ok("clpstat --explain web1w")
+        cluster.trap(second)
+        until("it is back", lambda: cluster.online(timeout_s=60) is first)
+        until("it answers here again", lambda: page() == "192.168.0.77")

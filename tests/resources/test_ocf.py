@@ -12,8 +12,8 @@ import pytest
 
 from clptools import paths
 from clptools.common import ocf as common
-from clptools.common.ocf import Agent, Severity
-from clptools.core.model.words import Operation
+from clptools.common.ocf import Agent
+from clptools.core.model.words import Operation, Severity
 from clptools.resources import ocf
 from clptools.resources.ocf import State
 from clptools.resources.registry import perform
@@ -446,10 +446,23 @@ def test_one_parameter_can_make_an_agent_unfit() -> None:
     assert common.refusal(agent, {"rep_mode": "sync"}) is not None
 
 
-def test_severity() -> None:
-    assert [common.severity(status) for status in (1, 5, 6, None, 255)] == [
-        Severity.SOFT, Severity.HARD, Severity.FATAL, Severity.SOFT, Severity.SOFT
-    ]  # fmt: skip
+@pytest.mark.parametrize(
+    ("status", "severity"),
+    [*((n, Severity.HARD) for n in (2, 3, 4, 5)), (6, Severity.FATAL),
+     *((n, Severity.SOFT) for n in (1, 7, 9, 255))],
+)  # fmt: skip
+def test_what_a_failed_start_says_of_other_tries(
+    node_root: Path, status: int, severity: Severity
+) -> None:
+    make_agent(node_root, "fails", f'[ "$1" = start ] && exit {status}\nexit 0')
+    assert carry_out("start", resource("ocf:test:fails")).severity is severity
+
+
+def test_a_start_without_its_agent_or_secret_fails_on_this_server(node_root: Path) -> None:
+    make_agent(node_root, "plain", "exit 0")
+    lacks = {"parameters_from": {"passwd": f"{node_root}/none"}}
+    for one in (resource("ocf:test:none"), resource("ocf:test:plain", **lacks)):
+        assert carry_out("start", one).severity is Severity.HARD
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from clptools.core.model.states import (
     ResourceState,
 )
 from clptools.core.model.timing import NEVER
+from clptools.core.model.words import Severity
 
 _MOST_WHY = 300
 """Characters of what a script said that others are told."""
@@ -67,6 +68,8 @@ class GroupRun(msgspec.Struct):
     """Resource whose failure ended the last start here."""
     failed_why: str = ""
     """Why it did, with its last line."""
+    severity: Severity = Severity.SOFT
+    """Of that failure."""
 
 
 class LifecycleState(msgspec.Struct):
@@ -174,6 +177,15 @@ def failed_starts(runs: Runs) -> dict[str, str]:
         for name, run in runs.items()
         if run.failed and not run.held
     }
+
+
+def unfit(runs: Runs) -> tuple[str, ...]:
+    """Groups whose last start failed here, and would again until something here is mended."""
+    return tuple(
+        name
+        for name, run in runs.items()
+        if run.failed and not run.held and run.severity is Severity.HARD
+    )
 
 
 def purging(runs: Runs) -> tuple[str, ...]:

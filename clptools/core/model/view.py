@@ -145,6 +145,8 @@ class ServerView(View, frozen=True, kw_only=True):
     """What is not well there: the server is Caution until it is."""
     failed_starts: dict[str, str] = {}
     """Group -> why its last start here failed: resource and last line."""
+    unfit: tuple[str, ...] = ()
+    """Those of them that are not tried here while another server can take them."""
     halts: dict[str, int] = {}
     """`rm`, `rc` -> final actions in a row that ended the machine (`clpregctrl --get`)."""
     quiet: dict[str, str] = {}

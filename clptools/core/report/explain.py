@@ -288,6 +288,7 @@ def _group_then(
     server = next((s for s in teller.status.servers if s.name == old), None)
     if server is not None:
         lines += _barred(teller.status, server)
+    lines += _unfit(teller.status, group)
     if group.planned_move is not None:
         lines += _planned(group.name, group.planned_move)
     if group.copies:
@@ -335,6 +336,19 @@ def _barred(status: StatusView, server: ServerView) -> list[str]:
         f"Close it: {_acknowledge(status, server, event)}"
         for event in server.open_events
         if event.event_class == EventClass.FATAL and not event.acknowledged
+    ]
+
+
+def _unfit(status: StatusView, group: GroupView) -> list[str]:
+    """Servers that are passed over for a group, and how to end that."""
+    if group.current is None:
+        return []
+    return [
+        f"{server.name} is passed over for {group.name}, as its start would fail there again "
+        f"({server.failed_starts.get(group.name, '')}). Once that is mended: "
+        f"clpgrp -m {group.name} -a {server.name}"
+        for server in status.servers
+        if group.name in server.unfit and server.name != group.current
     ]
 
 

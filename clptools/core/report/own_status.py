@@ -10,7 +10,7 @@ from clptools.core.cluster.peers import Peers
 from clptools.core.cluster.shared_policy import SharedPolicy
 from clptools.core.groups.placement import Placement
 from clptools.core.groups.runs import GroupRuns
-from clptools.core.model.group_state import failed_starts, purging
+from clptools.core.model.group_state import failed_starts, purging, unfit
 from clptools.core.model.messages import Holding
 from clptools.core.model.monitor_state import MonitorRun, Windows, bars, open_of
 from clptools.core.model.options import WatchdogOptions, read
@@ -151,6 +151,7 @@ class OwnStatus:
                 for name, found in self.conditions.items()
             ),
             failed_starts=failed_starts(self.groups.runs),
+            unfit=unfit(self.groups.runs),
             halts=dict(self.final.state.halts),
             quiet={
                 name: str(window.stage(now))
