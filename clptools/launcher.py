@@ -23,8 +23,11 @@ READ: dict[str, tuple[str, ...]] = {
     "clphealthchk": (),
     "clpgrp": ("-n", "--where"),
     "clprsc": ("-n", "--where", "-v", "--counter"),
+    "clpmonctrl": ("-v", "--counters"),
+    "clptoratio": ("-s", "--show"),
+    "clpregctrl": ("-g", "--get"),
 }
-"""Commands of which lines that only read are asked; empty: any, else those that begin so."""
+"""Commands of which lines may only read: all of them, or those with one of these words."""
 PATIENCE_S = 1.5
 """For each part of the reply.  The agent waits at most 1 s for others, and is asked once more."""
 REPLY_LIMIT_BYTES = 64 * 1024 * 1024
@@ -40,8 +43,8 @@ def main() -> int:
     if interruptible:
         signal(SIGINT, SIG_DFL)
     name, line = called(sys.argv[0]), sys.argv[1:]
-    first = READ.get(name)
-    if first is not None and (not first or "".join(line[:1]) in first):
+    words = READ.get(name)
+    if words is not None and (not words or not set(words).isdisjoint(line)):
         answer = asked(name, line)
         if answer is not None:
             return say(name, line, *answer)

@@ -14,7 +14,15 @@ from typing import Protocol
 
 import msgspec
 
-from clptools.cli import clpgrp, clphealthchk, clprsc, clpstat
+from clptools.cli import (
+    clpgrp,
+    clphealthchk,
+    clpmonctrl,
+    clpregctrl,
+    clprsc,
+    clpstat,
+    clptoratio,
+)
 from clptools.cli.command import Args, Command, Query, UsageError, parse, printed
 from clptools.cli.render import explain, maps, plugin, status
 from clptools.cli.render.text import text_columns
@@ -31,7 +39,10 @@ class _Command(Protocol):
 
 COMMANDS: dict[str, _Command] = {
     module.COMMAND.name: module  # type: ignore[misc]  # a module is no instance of a protocol
-    for module in (clpgrp, clphealthchk, clprsc, clpstat)
+    for module in (
+        *(clpgrp, clphealthchk, clpmonctrl, clpregctrl),
+        *(clprsc, clpstat, clptoratio),
+    )
 }
 LOADED = (explain, maps, plugin, status)
 """What the commands themselves import only where they show it."""

@@ -10,8 +10,8 @@ import gc
 import io
 import os
 import sys
+from _signal import SIG_DFL, SIGINT, default_int_handler, signal
 from importlib import import_module
-from signal import SIG_DFL, SIGINT, default_int_handler, signal
 
 from clptools.cli.command import Answer, Command, UnknownOption, UsageError, as_json, parse, printed
 from clptools.cli.registry import COMMANDS

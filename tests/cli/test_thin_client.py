@@ -62,6 +62,13 @@ ASKED = (
     "clprsc -v exec1 --json",
     "clphealthchk",
     "clphealthchk -t pm --json",
+    "clpmonctrl -v",
+    "clpmonctrl -m userw -v -h server1",
+    "clpmonctrl -v --json",
+    "clptoratio -s",
+    "clptoratio --show --json",
+    "clpregctrl -g",
+    "clpregctrl --get --json",
 )
 NOT_ASKED = (
     "clpstat -s -g",
@@ -78,6 +85,11 @@ NOT_ASKED = (
     "clprsc -v nosuch",
     "clphealthchk -t xx",
     "clphealthchk --timeout 3",
+    "clpmonctrl -v -m nosuch",
+    "clpmonctrl -v userw",
+    "clpmonctrl -v -h nosuch",
+    "clptoratio -s -t 1m",
+    "clpregctrl -g -c",
 )
 """Each of them the command itself answers."""
 
@@ -125,7 +137,18 @@ def test_what_the_agent_does_not_say_the_command_says(
     assert shell(thin, line) == tuple(clp(*shlex.split(line)))
 
 
-@pytest.mark.parametrize("line", ["clpgrp -s failover1", "clprsc -t exec1", "clpcl --suspend"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "clpgrp -s failover1",
+        "clpgrp -t failover1 -h server1",
+        "clprsc -t exec1",
+        "clpcl --suspend",
+        "clpmonctrl -s -m userw",
+        "clptoratio -i",
+        "clpregctrl -c -t rc -r haltcount",
+    ],
+)
 def test_what_changes_something_is_not_asked_as_text(agent: Agent, thin: Path, line: str) -> None:
     shell(thin, line)
     assert len(agent.backend.asked) == 1 and not agent.backend.lines
@@ -136,6 +159,11 @@ def test_what_changes_something_is_not_asked_as_text(agent: Agent, thin: Path, l
     [
         ("clpgrp", ["-s", "failover1"]),
         ("clpgrp", ["-m"]),
+        ("clpgrp", ["-n", "-s", "failover1"]),
+        ("clpmonctrl", ["-v", "-s", "-m", "userw"]),
+        ("clpmonctrl", ["-s", "-m", "-v"]),
+        ("clptoratio", ["-i", "-s"]),
+        ("clpregctrl", ["-c", "-t", "rc", "-r", "-g"]),
         ("clprsc", ["-t", "exec1"]),
         ("clpcl", ["-t"]),
         ("clpstat", ["--html", "-o", "/etc/passwd"]),
