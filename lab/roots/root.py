@@ -33,6 +33,8 @@ class Root:
         (self.folder / "etc/hosts").write_text(
             "127.0.0.1 localhost\n10.0.0.1 server1\n10.0.0.2 server2\n"
         )
+        # Waiting for the disk after each file would be most of a case.
+        self.write("/etc/dpkg/dpkg.cfg.d/lab", "force-unsafe-io\n")
         self._process: subprocess.Popen[bytes] | None = None
         self._leader = 0
         self._console = open(f"{self.folder}.console", "ab")  # noqa: SIM115, closed by end()
@@ -50,20 +52,20 @@ class Root:
             stdout=self._console,
             stderr=subprocess.STDOUT,
         )
-        until(lambda: bool(self._first()), f"{self.name} has a first process", BOOTS_WITHIN_S)
+        until(self._booted, f"{self.name} has booted", BOOTS_WITHIN_S)
+
+    def _booted(self) -> bool:
+        # Another process is nspawn's child until the system's first one is.
         self._leader = self._first()
-        until(
-            lambda: (
-                self.try_sh("systemctl is-system-running")[1].strip() in ("running", "degraded")
-            ),
-            f"{self.name} has booted",
-            BOOTS_WITHIN_S,
+        states = ("running", "degraded")
+        return (
+            bool(self._leader) and self.try_sh("systemctl is-system-running")[1].strip() in states
         )
 
     def _first(self) -> int:
         assert self._process is not None
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, IndexError):
             return int(children.read_text().split()[0])
         return 0
 
