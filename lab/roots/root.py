@@ -28,16 +28,18 @@ class Root:
         self.name = f"server{number}"
         self.number = number
         self.folder = alone.folder() / self.name
-        run("cp", "-a", "--reflink=auto", trees() / base, self.folder)
+        upper, work = (alone.folder() / f"{self.name}.{name}" for name in ("upper", "work"))
+        for each in (self.folder, upper, work):
+            each.mkdir()
+        layers = f"lowerdir={trees() / base},upperdir={upper},workdir={work}"
+        run("mount", "-t", "overlay", "overlay", "-o", layers, self.folder)
         (self.folder / "etc/hostname").write_text(f"{self.name}\n")
         (self.folder / "etc/hosts").write_text(
             "127.0.0.1 localhost\n10.0.0.1 server1\n10.0.0.2 server2\n"
         )
-        # Waiting for the disk after each file would be most of a case.
-        self.write("/etc/dpkg/dpkg.cfg.d/lab", "force-unsafe-io\n")
         self._process: subprocess.Popen[bytes] | None = None
         self._leader = 0
-        self._console = open(f"{self.folder}.console", "ab")  # noqa: SIM115, closed by end()
+        self._console = open(f"{self.folder}.console", "ab")  # noqa: SIM115, closed by remove()
         ROOTS.append(self)
 
     def boot(self) -> None:
@@ -77,7 +79,12 @@ class Root:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    def remove(self) -> None:
+        """Its files go, too."""
+        self.end()
         self._console.close()
+        run("umount", self.folder)
 
     def try_sh(self, line: str) -> tuple[int, str]:
         """Exit status and everything that a shell line says there."""
