@@ -270,7 +270,9 @@ def _typed(line: str, root: Root, roots: list[Root], made: Made) -> None:
             for each in line.split(" && "):
                 root.sh(f"echo README-1 | {each}")
         case _:
-            root.sh(line)
+            status, said = root.try_sh(line)
+            why = root.try_sh("clpstat -s; clpstat --explain failover1")[1] if status else ""
+            check(status == 0, f"{root.name}: {line}: {said}\n{why}")
 
 
 CASES = {
