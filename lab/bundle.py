@@ -18,7 +18,7 @@ from clptools.version import VERSION
 from lab import package, rpm
 from lab.places import SOURCE, Trouble, cache, missing, run
 
-FROM_DEBIAN = ("python3", "iproute2", "systemd", "kmod", "logrotate", "ca-certificates")
+FROM_DEBIAN = ("python3", "iproute2", "systemd", "kmod", "logrotate")
 SUITE = "bookworm"
 MARGIN_KB = 40_000
 """Beside the package's own files: what apt unpacks meanwhile, and Debian's packages."""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+from clptools.sim.demo_bmc import IPMI_SIM, SimulatedBmc
 from clptools.version import VERSION
 from lab import alone, package
-from lab.places import SOURCE, run
+from lab.network import BMC_BASE
+from lab.places import SOURCE, run, say
 from lab.roots.made import Made
 from lab.roots.pair import CONFIG, pair
 from lab.roots.root import Root, check, until
@@ -201,13 +206,73 @@ def from_bundle(made: Made) -> None:
         said = root.sh(f"sh {name}")
         check("is installed" in said, said)
         root.sh(f"sh {name}")  # once more changes nothing
-        check(root.sh("ls /var/tmp").strip() == "", "nothing is left in /var/tmp")
+        check("clptools" not in root.sh("ls /var/tmp"), "nothing is left in /var/tmp")
         check(root.try_sh("apt-get check -q")[0] == 0, "apt has nothing to mend")
 
     two = pair(install, "minimal")
     two.roots[0].sh("clpgrp -m app -a server2")
     two.roots[0].sh("clpwait --until 'group app online' --timeout 60")
     check(two.roots[1].try_sh("kill -0 $(cat /run/worker)")[0] == 0, "the group has moved")
+
+
+def five_minutes(made: Made) -> None:
+    """README's five minutes, as written there, on two minimal systems: then server1 loses power."""
+    begun = time.monotonic()
+    roots = [Root("minimal", 1), Root("minimal", 2)]
+    bmcs = []
+    for number, root in enumerate(roots, 1):
+        folder = alone.folder() / f"bmc{number}"
+        address = f"192.168.0.{BMC_BASE + number}"
+        bmcs.append(SimulatedBmc(str(folder), address, password="README-1", kind=IPMI_SIM))
+        bmcs[-1].start(on=True)
+        root.boot()
+        root.take(made.bundle)
+    section = (
+        (SOURCE / "README.md").read_text().partition("## Five minutes")[2].partition("\n## ")[0]
+    )
+    blocks = re.findall(r"```console\n(.*?)```", section, re.S)
+    check(len(blocks) == 4, "it has four blocks")
+    try:
+        # On both, on server1, on both, on server1.
+        for block, where in zip(blocks, (roots, roots[:1], roots, roots[:1]), strict=True):
+            for root in where:
+                for line in block.splitlines():
+                    _typed(line.removeprefix("# ").partition("  #")[0].strip(), root, roots, made)
+        say(f"README's commands took {time.monotonic() - begun:.0f} s")
+        held = "ip -br address | grep -w 192.168.0.100"
+        until(lambda: roots[1].try_sh(held)[0] == 0, "server2 has the floating address")
+        roots[0].sh("clpgrp -m failover1 -a server1")
+        until(lambda: roots[0].try_sh(held)[0] == 0, "server1 has it again")
+        roots[0].end()
+        bmcs[0].switch(False)
+        until(lambda: roots[1].try_sh(held)[0] == 0, "server2 has it after the power loss", 30)
+        told = roots[1].sh("clpstat --explain failover1")
+        check("power off" in told, f"the proof is told: {told}")
+    finally:
+        for bmc in bmcs:
+            bmc.stop()
+
+
+def _typed(line: str, root: Root, roots: list[Root], made: Made) -> None:
+    """Does what a person does who types a line of README."""
+    place = roots[0].folder / "etc/clptools"
+    match line.split()[0]:
+        case "sh":
+            check(line.split()[1].startswith("clptools-"), line)
+            root.sh(f"sh {made.bundle.name}")
+        case "scp":
+            shutil.copy2(place / "authkey", roots[1].folder / "etc/clptools")
+        case "vi":
+            # A container has no watchdog; the addresses are the sample's.
+            text = (place / "clp.toml").read_text()
+            (place / "clp.toml").write_text(text.replace('"softdog"  ', '"none"     '))
+        case "clpbmccnf":
+            for each in line.split(" && "):
+                root.sh(f"echo README-1 | {each}")
+        case _:
+            status, said = root.try_sh(line)
+            why = root.try_sh("clpstat -s; clpstat --explain failover1")[1] if status else ""
+            check(status == 0, f"{root.name}: {line}: {said}\n{why}")
 
 
 CASES = {
@@ -218,4 +283,5 @@ CASES = {
     "full-disk": full_disk,
     "rpm": rpms,
     "bundle": from_bundle,
+    "five-minutes": five_minutes,
 }

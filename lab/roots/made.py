@@ -18,6 +18,7 @@ NEEDED = {
     "rpmbuild": "rpm",
     "ip": "iproute2",
     "nsenter": "util-linux",
+    "ipmi_sim": "openipmi",
 }
 """Programs of this machine, and the Debian packages that have them."""
 MIRROR = "http://deb.debian.org/debian"
@@ -50,6 +51,7 @@ class Made:
             run("sh", self.bundle, "--extract", self.folder)
             (self.folder / "rpm" / self.rpms[0].name).rename(self.rpms[0])
             work = self.folder / "work"
+            work.mkdir()
             run("dpkg-deb", "-x", self.deb, work / "tree")
             shutil.copytree(work / "tree", work / "rpm-tree", symlinks=True)
             package.pack(work / "tree", self.folder, "3")

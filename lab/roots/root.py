@@ -28,14 +28,18 @@ class Root:
         self.name = f"server{number}"
         self.number = number
         self.folder = alone.folder() / self.name
-        run("cp", "-a", "--reflink=auto", trees() / base, self.folder)
+        upper, work = (alone.folder() / f"{self.name}.{name}" for name in ("upper", "work"))
+        for each in (self.folder, upper, work):
+            each.mkdir()
+        layers = f"lowerdir={trees() / base},upperdir={upper},workdir={work}"
+        run("mount", "-t", "overlay", "overlay", "-o", layers, self.folder)
         (self.folder / "etc/hostname").write_text(f"{self.name}\n")
         (self.folder / "etc/hosts").write_text(
             "127.0.0.1 localhost\n10.0.0.1 server1\n10.0.0.2 server2\n"
         )
         self._process: subprocess.Popen[bytes] | None = None
         self._leader = 0
-        self._console = open(f"{self.folder}.console", "ab")  # noqa: SIM115, closed by end()
+        self._console = open(f"{self.folder}.console", "ab")  # noqa: SIM115, closed by remove()
         ROOTS.append(self)
 
     def boot(self) -> None:
@@ -50,20 +54,20 @@ class Root:
             stdout=self._console,
             stderr=subprocess.STDOUT,
         )
-        until(lambda: bool(self._first()), f"{self.name} has a first process", BOOTS_WITHIN_S)
+        until(self._booted, f"{self.name} has booted", BOOTS_WITHIN_S)
+
+    def _booted(self) -> bool:
+        # Another process is nspawn's child until the system's first one is.
         self._leader = self._first()
-        until(
-            lambda: (
-                self.try_sh("systemctl is-system-running")[1].strip() in ("running", "degraded")
-            ),
-            f"{self.name} has booted",
-            BOOTS_WITHIN_S,
+        states = ("running", "degraded")
+        return (
+            bool(self._leader) and self.try_sh("systemctl is-system-running")[1].strip() in states
         )
 
     def _first(self) -> int:
         assert self._process is not None
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, IndexError):
             return int(children.read_text().split()[0])
         return 0
 
@@ -75,7 +79,12 @@ class Root:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    def remove(self) -> None:
+        """Its files go, too."""
+        self.end()
         self._console.close()
+        run("umount", self.folder)
 
     def try_sh(self, line: str) -> tuple[int, str]:
         """Exit status and everything that a shell line says there."""
