@@ -86,7 +86,7 @@ def test_a_command_knows_itself_by_its_name(path: str, name: str) -> None:
 
 INTERRUPTED = """\
 import os, signal, sys
-sys.argv = ["clpstat", "-s"]
+sys.argv = ["clpcl", "-s"]  # no agent is asked for it as text
 {before}
 import clptools
 clptools.__path__.insert(0, {folder!r})  # where cli.main is one that is interrupted
