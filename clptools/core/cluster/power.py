@@ -17,7 +17,7 @@ runs a program and may take seconds, so it is asked once its server is silent; w
 5 s before that.
 
 A BMC has few sessions, often four.  So two servers keep one with it: the coordinator and the server
-listed first, which all servers know alike.  The others look at it once a minute, and ask as those
+listed first, of those that are there, which all servers know alike.  The others look at it once a minute, and ask as those
 two do while its server is not heard.
 """
 
@@ -279,10 +279,17 @@ class Power:
         return now - bmc.began_at >= (self.interval_ms() if often else _AGENTS_MS)
 
     def _keepers(self, server: str, coordinator: str) -> tuple[str, ...]:
-        """The servers that keep a session with a BMC: the coordinator, and the one listed first."""
+        """The servers that keep a session with a BMC: the coordinator, and the one listed first.
+
+        Of those that miss no beats and are not out: who is down keeps nothing.
+        """
         listed = self.step.settings.names
         first = (coordinator, *(name for name in listed if name != coordinator))
-        return tuple(name for name in first if name and name != server)[:_KEEPERS]
+        return tuple(n for n in first if n and n != server and self._present(n))[:_KEEPERS]
+
+    def _present(self, name: str) -> bool:
+        p = self.peers.get(name)
+        return p is None or not (self._silent(p) or self.peers.is_out(name))
 
     def _needs(self, server: str, p: PeerState, coordinator: str) -> bool:
         """Whether its BMC is to be asked in short turns: we keep a session, or it is not heard."""
