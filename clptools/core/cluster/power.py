@@ -16,9 +16,9 @@ where a protocol keeps no session, or once it has read off for 60 s without a ga
 runs a program and may take seconds, so it is asked once its server is silent; with `poll`, every
 5 s before that.
 
-A BMC has few sessions, often four.  So two servers keep one with it: the coordinator and the server
-listed first, of those that are there, which all servers know alike.  The others look at it once a minute, and ask as those
-two do while its server is not heard.
+A BMC has few sessions, often four.  So two servers keep one with it: of those that are there, the
+coordinator and the server listed first, which all servers know alike.  The others look at it once a
+minute, and ask as those two do while its server is not heard.
 """
 
 from __future__ import annotations
@@ -281,7 +281,7 @@ class Power:
     def _keepers(self, server: str, coordinator: str) -> tuple[str, ...]:
         """The servers that keep a session with a BMC: the coordinator, and the one listed first.
 
-        Of those that miss no beats and are not out: who is down keeps nothing.
+        Who misses beats or is out does not count: a server that is down keeps none.
         """
         listed = self.step.settings.names
         first = (coordinator, *(name for name in listed if name != coordinator))
