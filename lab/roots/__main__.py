@@ -14,9 +14,7 @@ from lab.network import BMC_BASE
 from lab.places import Trouble, run, say
 from lab.roots.cases import CASES
 from lab.roots.made import Made, prepare
-from lab.roots.root import ROOTS
-
-NETWORKS = {"lan1": "192.168.0", "lan2": "10.0.0"}
+from lab.roots.root import NETWORKS, ROOTS
 
 
 def _networks() -> None:

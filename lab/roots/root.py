@@ -14,6 +14,8 @@ from pathlib import Path
 from lab import alone
 from lab.places import Trouble, cache, run
 
+NETWORKS = {"lan1": "192.168.0", "lan2": "10.0.0"}
+"""Networks of every server, and their /24 prefixes; the server's number ends its address."""
 BOOTS_WITHIN_S = 120.0
 COMES_WITHIN_S = 60.0
 
@@ -44,11 +46,15 @@ class Root:
 
     def boot(self) -> None:
         """Starts its systemd, and waits until that is done."""
+        for name in NETWORKS:
+            run("ip", "-n", self.name, "link", "set", name, "up")
         words = ("--quiet", "--register=no", "--keep-unit", "--kill-signal=SIGRTMIN+3", "--boot")
         self._process = subprocess.Popen(
             [
                 *("systemd-nspawn", *words, f"--machine={self.name}", "-D", self.folder),
                 f"--network-namespace-path=/run/netns/{self.name}",
+                # Floating addresses: its network is its own.
+                "--capability=CAP_NET_ADMIN,CAP_NET_RAW",
             ],
             stdin=subprocess.DEVNULL,
             stdout=self._console,
@@ -79,6 +85,11 @@ class Root:
             self._process.kill()
             self._process.wait()
             self._process = None
+            # The namespace stays, and would answer for the addresses of a server that is gone.
+            for name in NETWORKS:
+                inside = ("ip", "-n", self.name)
+                run(*inside, "link", "set", name, "down")
+                run(*inside, "address", "flush", "dev", name, "secondary")
 
     def remove(self) -> None:
         """Its files go, too."""
