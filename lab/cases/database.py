@@ -53,6 +53,14 @@ def _without_bmcs(text: str) -> str:
     return tomli_w.dumps(whole)
 
 
+def _with_bmcs(text: str) -> str:
+    """The same with a `[server.bmc]` for each server."""
+    whole = tomllib.loads(text)
+    for number, server in enumerate(whole["server"], start=1):
+        server["bmc"] = {"address": bmc_address(number), "user": USER}
+    return tomli_w.dumps(whole)
+
+
 CONFIG = _without_bmcs(sample(after_recovery="none", more=_FENCE))
 """All that can prove or stop is the fence agent.  Its programs, and those of the resource agents,
 keep an emulated processor busy for seconds: heartbeats get more time than by default."""
@@ -103,11 +111,20 @@ def run(lab: Lab) -> None:
     database.fail_over_at_once(lab, here)
     goes("monitor failure", lambda: here.sh(KILL))
 
-    goes("trap", here.trap)
-    lab.acknowledge(there)
-
     goes("power loss", lambda: here.power("off"))
     lab.proven(here, "power off", "forced stop", of=there)
+    there.boot()
+    said = there.sh(f"lvs --noheadings -o lv_active; grep -c {database.FOLDER} /proc/mounts || :")
+    if "active" in said.split() or said.split()[-1] != "0":
+        raise Wrong(f"{there.name} has started and uses the volume: {said}")
+    lab.note(f"{there.name} is up again, and leaves the volume alone")
+    lab.cluster.normal()
+
+    # Traps are taken from a BMC that the configuration names.
+    lab.cluster.push(_with_bmcs(lab.servers[0].sh("cat /etc/clptools/clp.toml")))
+    lab.cluster.normal()
+    goes("trap", here.trap)
+    lab.acknowledge(there)
 
     writer.end()
     lost = writer.lost()
@@ -115,11 +132,6 @@ def run(lab: Lab) -> None:
     if lost:
         raise Wrong(f"acknowledged rows are not there: {sorted(lost)[:20]}")
     lab.note(f"all {len(writer.sure)} acknowledged rows are there")
-    there.boot()
-    said = there.sh(f"lvs --noheadings -o lv_active; grep -c {database.FOLDER} /proc/mounts || :")
-    if "active" in said.split() or said.split()[-1] != "0":
-        raise Wrong(f"{there.name} has started and uses the volume: {said}")
-    lab.note(f"{there.name} is up again, and leaves the volume alone")
 
 
 def _online(on: Machine) -> None:
