@@ -16,6 +16,7 @@ from lab.network import bmc_address
 from lab.writer import Writer
 
 SHARED_DISK = True
+ASKED_ONLY = True
 
 SECRET = "/etc/clptools/fence/bmc"
 _FENCE = f"""
