@@ -16,6 +16,7 @@ from lab.network import bmc_address
 from lab.writer import Writer
 
 SHARED_DISK = True
+ASKED_ONLY = True
 
 SECRET = "/etc/clptools/fence/bmc"
 _FENCE = f"""
@@ -50,6 +51,14 @@ def _without_bmcs(text: str) -> str:
     for server in whole["server"]:
         del server["bmc"]
     whole["interconnect"] = [i for i in whole["interconnect"] if i["type"] != "bmchb"]
+    return tomli_w.dumps(whole)
+
+
+def _with_bmcs(text: str) -> str:
+    """The same with a `[server.bmc]` for each server."""
+    whole = tomllib.loads(text)
+    for number, server in enumerate(whole["server"], start=1):
+        server["bmc"] = {"address": bmc_address(number), "user": USER}
     return tomli_w.dumps(whole)
 
 
@@ -103,11 +112,20 @@ def run(lab: Lab) -> None:
     database.fail_over_at_once(lab, here)
     goes("monitor failure", lambda: here.sh(KILL))
 
-    goes("trap", here.trap)
-    lab.acknowledge(there)
-
     goes("power loss", lambda: here.power("off"))
     lab.proven(here, "power off", "forced stop", of=there)
+    there.boot()
+    said = there.sh(f"lvs --noheadings -o lv_active; grep -c {database.FOLDER} /proc/mounts || :")
+    if "active" in said.split() or said.split()[-1] != "0":
+        raise Wrong(f"{there.name} has started and uses the volume: {said}")
+    lab.note(f"{there.name} is up again, and leaves the volume alone")
+    lab.cluster.normal()
+
+    # Traps are taken from a BMC that the configuration names.
+    lab.cluster.push(_with_bmcs(lab.servers[0].sh("cat /etc/clptools/clp.toml")))
+    lab.cluster.normal()
+    goes("trap", here.trap)
+    lab.acknowledge(there)
 
     writer.end()
     lost = writer.lost()
@@ -115,11 +133,6 @@ def run(lab: Lab) -> None:
     if lost:
         raise Wrong(f"acknowledged rows are not there: {sorted(lost)[:20]}")
     lab.note(f"all {len(writer.sure)} acknowledged rows are there")
-    there.boot()
-    said = there.sh(f"lvs --noheadings -o lv_active; grep -c {database.FOLDER} /proc/mounts || :")
-    if "active" in said.split() or said.split()[-1] != "0":
-        raise Wrong(f"{there.name} has started and uses the volume: {said}")
-    lab.note(f"{there.name} is up again, and leaves the volume alone")
 
 
 def _online(on: Machine) -> None:
