@@ -9,7 +9,6 @@ from functools import cache
 
 from clptools.arbiters.registry import FIELDS as ARBITERS
 from clptools.config.variants import Registries
-from clptools.hardware.registry import HOST_ACTIONS
 from clptools.intake.registry import FIELDS as SOURCES
 from clptools.links.registry import FIELDS as LINKS
 from clptools.monitors.registry import FIELDS as MONITORS
@@ -25,5 +24,4 @@ def registries() -> Registries:
         monitors=MONITORS,
         arbiters=ARBITERS,
         sources=SOURCES,
-        host_actions=HOST_ACTIONS,
     )

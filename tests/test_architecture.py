@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,6 +43,24 @@ def imports(path: Path) -> Iterator[tuple[int, str]]:
 
 
 FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def test_the_page_says_how_many_modules_each_room_has() -> None:
+    """In round numbers: at most a tenth off, or two where a room is small."""
+    page = (PACKAGE.parent / "ARCHITECTURE.md").read_text()
+    found = re.search(
+        r"^The core has some (\d+) modules and the rest some (\d+): ([^.]*)", page, re.M
+    )
+    assert found is not None
+    said = {room: int(many) for room, many in re.findall(r"`(\w+)` (\d+)", found[3])}
+    assert said.keys() == MAY_IMPORT.keys() - {"core"}
+    said["core"] = int(found[1])
+    counted = {room: len(list((PACKAGE / room).rglob("*.py"))) for room in said}
+    said["the rest"] = int(found[2])
+    counted["the rest"] = len(FILES) - counted["core"]
+    for room, many in counted.items():
+        assert abs(said[room] - many) <= max(2, many // 10), f"{room}: {many} modules"
+
 
 CORE_ROOMS = ("model", "cluster", "safety", "groups", "monitors", "requests", "report")
 """From the lowest to the highest: each imports from itself and from those before it."""

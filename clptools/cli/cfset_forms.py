@@ -271,7 +271,7 @@ def lines_of(config: Configuration, path: str) -> list[str]:
         found, _ = config.object_at(path)
         kind, table = found.kind, found.table
     lines = _lines(table, fields_of(kind, table, config.registries), "")
-    for name, inner in inner_of(kind, config.registries).items():
+    for name, inner in inner_of(kind).items():
         below = table.get(name, {})
         lines += _lines(below if isinstance(below, dict) else {}, inner, f"{name}.")
     return lines

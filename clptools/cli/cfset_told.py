@@ -167,7 +167,7 @@ def _type(kind: str, table: _Tables) -> str:
 
 
 def _keys(session: Session, path: str, old: _Tables, new: _Tables, kind: str = "") -> None:
-    inner = inner_of(kind, session.config.registries) if kind else {}
+    inner = inner_of(kind) if kind else {}
     for key in {**new, **old}:
         if key in ("name", "type", "resource") and path != "cluster":
             continue

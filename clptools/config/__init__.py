@@ -8,6 +8,6 @@
 - Checking what loads: `check`, `check_machine` with `facts`, and `safety`.  Warnings belong there.
 - Writing: `files`, `history`, `scripts`.  Editing: `document`, `statements`, `edit`, `references`.
 - The original's `clp.conf`: `clpconf` (the tree), `original` (the table of parameters),
-  `original_alerts`, `offers` (what does the work of types that are none here), `fip_address`,
-  `importer*` and `translation`, `exporter*`, `told`.
+  `original_alerts`, `offers` (what does the work of types that are none here), `importer*` and
+  `translation`, `exporter*`, `told`.
 """

@@ -160,7 +160,7 @@ class Configuration:
             table = self.tables.setdefault(head, {}) if make else self.tables.get(head, {})
             return self._key(head, table, f"{head}: ", rest, None)
         found, rest = self.object_at(path)
-        inner = inner_of(found.kind, self.registries)
+        inner = inner_of(found.kind)
         name, _, below = rest.partition(".")
         if name not in inner:
             return self._key(found.kind, found.table, f"{found.label}: ", rest, found)
@@ -212,7 +212,7 @@ class Configuration:
         inner: bool = False,
     ) -> Place:
         name, _, entry = rest.partition(".")
-        below = inner_of(owner.kind, self.registries) if owner and not inner else {}
+        below = inner_of(owner.kind) if owner and not inner else {}
         if name not in known:
             said = f'there is no key "{name}"' if name else "the key is missing"
             raise ClpError(ExitCode.USAGE, f"{label}{said}.", near(name, (*known, *below)))
@@ -233,7 +233,7 @@ class Configuration:
         says."""
         if path.partition(".")[0] not in SINGLE:
             found, last = self.object_at(path)
-            if last in inner_of(found.kind, self.registries):
+            if last in inner_of(found.kind):
                 self._set_whole(path, found, last, word)
                 return
         place = self.place(path, make=True)
@@ -242,7 +242,7 @@ class Configuration:
     def _set_whole(self, path: str, found: Found, name: str, word: str) -> None:
         entries = table_from_word(word)
         if not entries:
-            known = ", ".join(inner_of(found.kind, self.registries)[name])
+            known = ", ".join(inner_of(found.kind)[name])
             raise ClpError(
                 ExitCode.USAGE,
                 f"{found.label}: {name} is a table.",
@@ -287,7 +287,7 @@ class Configuration:
             return self.tables.pop(path, None) is not None
         if path.partition(".")[0] not in SINGLE:
             found, last = self.object_at(path)
-            if last in inner_of(found.kind, self.registries):
+            if last in inner_of(found.kind):
                 return found.table.pop(last, None) is not None
         return self.drop(self.place(path))
 

@@ -31,9 +31,8 @@ class Account:
 
     def table(self, found: Found) -> Json:
         """A copy of an object's keys; what is no value of its key is named and left out."""
-        registries = self.config.registries
         kept = self._valid(found.label, found.table, found.kind, found.table)
-        for name, fields in inner_of(found.kind, registries).items():
+        for name, fields in inner_of(found.kind).items():
             inner = found.table.get(name)
             if isinstance(inner, dict):
                 kept[name] = self._checked(f"{found.label}: {name}.", inner, fields)
@@ -45,7 +44,7 @@ class Account:
 
     def _valid(self, label: str, table: Json, kind: str, of: Json) -> Json:
         known = fields_of(kind, of, self.config.registries)
-        inner = (*SORTS, *inner_of(kind, self.config.registries))
+        inner = (*SORTS, *inner_of(kind))
         own = {key: value for key, value in table.items() if key not in inner}
         return self._checked(f"{label}: ", own, known)
 
@@ -61,9 +60,8 @@ class Account:
 
     def left(self, label: str, table: Json, kind: str, of: Json | None = None) -> None:
         """Names the keys that are left of a table, other than those that say our default."""
-        registries = self.config.registries
-        inner = inner_of(kind, registries)
-        known = fields_of(kind, of if of is not None else table, registries)
+        inner = inner_of(kind)
+        known = fields_of(kind, of if of is not None else table, self.config.registries)
         for key, value in table.items():
             if isinstance(value, dict) and key in inner:
                 for name, one in value.items():

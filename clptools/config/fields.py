@@ -32,7 +32,7 @@ from clptools.config.field import (
     text,
 )
 from clptools.config.variants import Registries
-from clptools.core.model.words import BmcAction, Exclusive, StopKind
+from clptools.core.model.words import HOST_ACTIONS, BmcAction, Exclusive, FinalAction, StopKind
 
 _cluster = partial(Field, section="cluster")
 
@@ -130,21 +130,13 @@ CLUSTER = (
         parse=TEXT,
         help="Model of an original's hardware linkage; NX7700x cannot be used, no other is needed.",
     ),
+    _cluster(
+        name="partition_action",
+        parse=choice("none", "stop", *HOST_ACTIONS),
+        default="stop",
+        help="What a server in the minority does besides stopping its groups.",
+    ),
 )
-
-
-def cluster(registries: Registries) -> tuple[Field, ...]:
-    """`[cluster]`."""
-    return (
-        *CLUSTER,
-        _cluster(
-            name="partition_action",
-            parse=choice(*registries.partition_actions),
-            default="stop",
-            help="What a server in the minority does besides stopping its groups.",
-        ),
-    )
-
 
 SERVER = (Field(section="server", name="name", parse=NAME, required=True, help="Host name."),)
 
@@ -373,55 +365,54 @@ GROUP = (
 _resource = partial(Field, section="group.resource")
 
 
-def resource(registries: Registries) -> tuple[Field, ...]:
-    """`[[group.resource]]`, keys of every type."""
-    return (
-        _resource(name="name", parse=NAME, required=True, help="Name of the group resource."),
-        _resource(name="type", parse=TEXT, required=True, help="Resource type."),
-        _resource(
-            name="timeout",
-            parse=seconds(0.1, 86400),
-            default=1800,
-            help="How long its start may take, and its stop.",
-        ),
-        _resource(
-            name="stop_timeout",
-            parse=seconds(0.1, 86400),
-            help="How long its stop may take, where that is not timeout.",
-        ),
-        _resource(
-            name="start_retries",
-            parse=integer(0, 100),
-            default=0,
-            help="Further tries of a start that failed, on the same server.",
-        ),
-        _resource(
-            name="failover_on_failure",
-            parse=integer(0, 100),
-            default=1,
-            help="How many other servers are tried after its start failed. After the last one it "
-            "begins again, with pauses of 30 s, 60 s, up to 10 min.",
-        ),
-        _resource(
-            name="final_action",
-            parse=choice(*registries.final_actions),
-            default="none",
-            help="What is done when its start failed on every server (once, not after each "
-            "further try), or when its stop failed.",
-        ),
-        _resource(
-            name="depends",
-            parse=list_of(NAME),
-            help="Resources of the group that start before it; by default those of the types "
-            "before its own: fip, service, exec.",
-        ),
-        _resource(name="comment", parse=TEXT, default="", help="Shown by clpstat."),
-    )
+RESOURCE = (
+    _resource(name="name", parse=NAME, required=True, help="Name of the group resource."),
+    _resource(name="type", parse=TEXT, required=True, help="Resource type."),
+    _resource(
+        name="timeout",
+        parse=seconds(0.1, 86400),
+        default=1800,
+        help="How long its start may take, and its stop.",
+    ),
+    _resource(
+        name="stop_timeout",
+        parse=seconds(0.1, 86400),
+        help="How long its stop may take, where that is not timeout.",
+    ),
+    _resource(
+        name="start_retries",
+        parse=integer(0, 100),
+        default=0,
+        help="Further tries of a start that failed, on the same server.",
+    ),
+    _resource(
+        name="failover_on_failure",
+        parse=integer(0, 100),
+        default=1,
+        help="How many other servers are tried after its start failed. After the last one it "
+        "begins again, with pauses of 30 s, 60 s, up to 10 min.",
+    ),
+    _resource(
+        name="final_action",
+        parse=choice(*FinalAction),
+        default="none",
+        help="What is done when its start failed on every server (once, not after each "
+        "further try), or when its stop failed.",
+    ),
+    _resource(
+        name="depends",
+        parse=list_of(NAME),
+        help="Resources of the group that start before it; by default those of the types "
+        "before its own: fip, service, exec.",
+    ),
+    _resource(name="comment", parse=TEXT, default="", help="Shown by clpstat."),
+)
+"""`[[group.resource]]`, keys of every type."""
 
 
 def sections(registries: Registries) -> Iterator[tuple[str, tuple[Field, ...]]]:
     """Every table with its keys, for the manual: heading in TOML, then the fields."""
-    yield "[cluster]", cluster(registries)
+    yield "[cluster]", CLUSTER
     yield "[[server]]", SERVER
     yield "[server.bmc]", BMC
     yield "[[interconnect]]", INTERCONNECT
@@ -436,7 +427,7 @@ def sections(registries: Registries) -> Iterator[tuple[str, tuple[Field, ...]]]:
     yield "[[fence]]", of_fences.FENCE
     yield "[[server_group]]", SERVER_GROUP
     yield "[[group]]", GROUP
-    yield "[[group.resource]]", resource(registries)
+    yield "[[group.resource]]", RESOURCE
     for name, fields in registries.resources.items():
         if fields:
             yield f'[[group.resource]] type = "{name}"', fields
@@ -448,7 +439,7 @@ def sections(registries: Registries) -> Iterator[tuple[str, tuple[Field, ...]]]:
     for category, fields in registries.sources.items():
         yield f'[[monitor]] type = "mrw" category = "{category}"', fields
     yield "[[monitor.snmpv3_user]]", of_monitors.SNMP_USER
-    yield "[monitor.recovery]", of_monitors.recovery(registries)
+    yield "[monitor.recovery]", of_monitors.RECOVERY
     yield "[alert]", of_monitors.ALERT
     yield "[[trap_profile]]", of_traps.TRAP_PROFILE
     yield "[[trap_profile.trap]]", of_traps.TRAP

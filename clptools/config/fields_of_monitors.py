@@ -22,8 +22,7 @@ from clptools.config.field import (
 )
 from clptools.config.fields_of_traps import CLASSES
 from clptools.config.quiet_window import windows
-from clptools.config.variants import Registries
-from clptools.core.model.words import BmcAction, Level, RecoveryStep
+from clptools.core.model.words import BmcAction, FinalAction, Level, RecoveryStep
 
 MAX_CATEGORY_BYTES = 32
 MAX_KEYWORD_BYTES = 1023
@@ -254,16 +253,17 @@ _AROUND_STEPS = (
 )
 
 
-def recovery(registries: Registries) -> tuple[Field, ...]:
-    """`[monitor.recovery]`."""
-    final_action = _recovery(
+RECOVERY = (
+    *_STEPS,
+    _recovery(
         name="final_action",
-        parse=choice(*registries.final_actions),
+        parse=choice(*FinalAction),
         default="none",
         help="What is done when restarts and failovers are used up.",
-    )
-    return (*_STEPS, final_action, *_AROUND_STEPS)
-
+    ),
+    *_AROUND_STEPS,
+)
+"""`[monitor.recovery]`."""
 
 _alert = partial(Field, section="alert")
 

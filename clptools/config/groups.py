@@ -120,7 +120,7 @@ class _Groups:
         own = variant(table, "group resource", self.registries.resources)
         if own is None:
             return None
-        values = table.read(fields.resource(self.registries), own)
+        values = table.read(fields.RESOURCE, own)
         self.names.take(table, str(values["name"]))
         note_keepalive(table, "final_action", str(values["final_action"]))
         timeout = values.pop("timeout_ms")

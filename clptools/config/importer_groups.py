@@ -6,11 +6,10 @@ from typing import Any
 
 from clptools.config import original
 from clptools.config.clpconf import Node, spelled
-from clptools.config.fip_address import fip_address
 from clptools.config.groups import REFUSED_GROUPS
 from clptools.config.importer_account import Account, group_type, put
 from clptools.config.offers import Agent, agent_for
-from clptools.config.original import Grade, NotCarried
+from clptools.config.original import PREFIXES, Grade, NotCarried
 from clptools.config.translation import Remark
 
 
@@ -247,7 +246,7 @@ class GroupAccount(Account):
             server = tag.removeprefix("server@").partition("/")[0] if "server@" in tag else ""
             if not tag.endswith("parameters/ip") or not leaf.text or id(leaf) in self.done:
                 continue
-            address, interface, guessed = fip_address(leaf.text)
+            address, interface, guessed = _fip_address(leaf.text)
             suffix = f"_on.{server}" if server else ""
             put(found, f"address{suffix}", address)
             if interface:
@@ -258,3 +257,17 @@ class GroupAccount(Account):
                 hint = "Set address if the network is of another size."
                 self.remarks.append(Remark(about=leaf.text, text=text, hint=hint))
             self.end(leaf, label, tag, Grade.CARRIED)
+
+
+def _fip_address(text: str) -> tuple[str, str, bool]:
+    """Address with its prefix length, interface (or empty), whether the length is our choice.
+
+    The original writes `192.0.2.9`, `192.0.2.9/24` or `192.0.2.9%eth1`.
+    """
+    host, _, interface = text.partition("%")
+    interface, slash, prefix = interface.partition("/")
+    if not slash:
+        host, slash, prefix = host.partition("/")
+    if slash:
+        return f"{host}/{prefix}", interface, False
+    return f"{host}/{PREFIXES[6 if ':' in host else 4]}", interface, True

@@ -179,7 +179,7 @@ def _check_tables(source: Source, document: dict[str, object]) -> None:
 
 
 def _read(source: Source, document: dict[str, object], registries: Registries) -> Settings:
-    cluster = read_cluster(source, document, registries)
+    cluster = read_cluster(source, document)
     servers = with_fences(source, document, read_servers(source, document))
     names = tuple(server.name for server in servers)
     interconnects = read_interconnects(source, document, registries, cluster, servers)

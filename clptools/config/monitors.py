@@ -223,7 +223,7 @@ class _Monitors:
         table = monitor.one("recovery")
         if table is None:
             return Recovery()
-        values = table.read(fields.recovery(self.registries))
+        values = table.read(fields.RECOVERY)
         for key in ("script", "pre_action_script"):
             script = str(values[key])
             if script and not script.startswith("/"):

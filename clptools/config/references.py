@@ -126,7 +126,7 @@ def _keys(config: Configuration) -> Iterator[_Key]:
         for one in config.all_of(kind):
             fields = fields_of(kind, one.table, config.registries)
             yield from _set(one, one.table, fields, "")
-            for name, inner in inner_of(kind, config.registries).items():
+            for name, inner in inner_of(kind).items():
                 table = one.table.get(name)
                 if isinstance(table, dict):
                     yield from _set(one, table, inner, f"{name}.")

@@ -9,7 +9,6 @@ from clptools.config.address import endpoint
 from clptools.config.fields_of_traps import source_of
 from clptools.config.lines import Lines
 from clptools.config.table import Names, Source, Table, build, element, elements
-from clptools.config.variants import Registries
 from clptools.core.model.settings import (
     Bmc,
     Cluster,
@@ -28,10 +27,10 @@ HTTPS_PORT = 443
 """Redfish (DSP0266, 13.2)."""
 
 
-def read_cluster(source: Source, document: dict[str, object], registries: Registries) -> Cluster:
+def read_cluster(source: Source, document: dict[str, object]) -> Cluster:
     """`[cluster]`, with the refusal of the hardware linkage that cannot be used."""
     table = element(source, document, "cluster")
-    values = table.read(fields.cluster(registries))
+    values = table.read(fields.CLUSTER)
     hardware = values.pop("hardware", None)
     if hardware is not None:
         reason = (

@@ -279,11 +279,12 @@ _FRACTION = re.compile(r"[+-]?\d*\.\d+|[+-]?\d+\.", re.ASCII)
 
 def fields_of(kind: str, table: Json, registries: Registries) -> dict[str, Field]:
     """The keys that a table may have, as its type and category are now."""
+    common: tuple[Field, ...]
     own: tuple[Field, ...] = ()
     name = str(table.get("type", ""))
     match kind:
         case "cluster":
-            common = fields.cluster(registries)
+            common = fields.CLUSTER
         case "forced_stop":
             common = fields.FORCED_STOP
         case "alert":
@@ -301,7 +302,7 @@ def fields_of(kind: str, table: Json, registries: Registries) -> dict[str, Field
         case "group":
             common = fields.GROUP
         case "resource":
-            common, own = fields.resource(registries), registries.resources.get(name, ())
+            common, own = fields.RESOURCE, registries.resources.get(name, ())
         case "monitor":
             common, own = of_monitors.MONITOR, registries.monitors.get(name, ())
             if name == "mrw":
@@ -316,12 +317,12 @@ def fields_of(kind: str, table: Json, registries: Registries) -> dict[str, Field
     return {field.name: field for field in (*common, *own)}
 
 
-def inner_of(kind: str, registries: Registries) -> dict[str, dict[str, Field]]:
+def inner_of(kind: str) -> dict[str, dict[str, Field]]:
     """The tables within a table of that kind that there are once."""
     if kind == "server":
         return {"bmc": {field.name: field for field in fields.BMC}}
     if kind == "monitor":
-        return {"recovery": {field.name: field for field in of_monitors.recovery(registries)}}
+        return {"recovery": {field.name: field for field in of_monitors.RECOVERY}}
     if kind in ("trap_profile", "trap"):
         condition = {field.name: field for field in of_traps.CONDITION}
         return dict.fromkeys(of_traps.CONDITIONS, condition)

@@ -23,18 +23,6 @@ class Registries(msgspec.Struct, frozen=True, kw_only=True):
     arbiters: Variants
     sources: Variants = {}
     """Category of message receive monitors -> the keys that its source understands."""
-    host_actions: tuple[str, ...]
-    """Actions on a host or by its BMC: `shutdown`, `bmc-reset`, ..."""
-
-    @property
-    def final_actions(self) -> tuple[str, ...]:
-        """Names for `final_action`: those the cluster does itself, then those on the host."""
-        return ("none", "stop-resource", "stop-group", "stop-cluster", *self.host_actions)
-
-    @property
-    def partition_actions(self) -> tuple[str, ...]:
-        """Names for `[cluster] partition_action`."""
-        return ("none", "stop", *self.host_actions)
 
 
 # ---------------------------------------------------------------------- what is not carried

@@ -5,6 +5,6 @@ and `pyghmi_adapter`), `ipmi_device` for the own BMC by the kernel, or `redfish`
 `power`, `watchdog` (the BMC's timer), `bmc_checks`, `alerts` with `ipmi_alerts`.  `host` carries
 out final actions here.
 
-A new host action is done in `host` and named in `registry`, and it has a word and numbers in the
-core (ARCHITECTURE.md, *Where to add what*); a new notice is a class in `notices`.
+A new host action is done in `host`, and it has a word and numbers in the core (ARCHITECTURE.md,
+*Where to add what*); a new notice is a class in `notices`.
 """

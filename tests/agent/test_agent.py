@@ -75,7 +75,7 @@ async def test_what_waits_while_the_service_begins_again_is_told_and_may_come_ag
     await agent.close()
 
 
-def test_only_the_first_core_of_a_boot_is_told_that_it_is(
+async def test_only_the_first_core_of_a_boot_is_told_that_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not one that begins again in the same agent, nor the next agent of the same boot."""
@@ -97,14 +97,14 @@ def test_only_the_first_core_of_a_boot_is_told_that_it_is(
         await agent.tell_durably(MESSAGE)
         await agent.close()
 
-    asyncio.run(story())
-    asyncio.run(story())
+    await story()
+    await story()
     assert told == [(True, True), (False, True), (False, True), (False, True)]
     told.clear()
     boot = tmp_path / "proc/sys/kernel/random/boot_id"
     boot.parent.mkdir(parents=True)
     boot.write_text("01234567-89ab-cdef-0123-456789abcdef\n")
-    asyncio.run(story())
+    await story()
     assert told == [(True, True), (False, True)]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -91,7 +90,7 @@ def test_what_a_core_that_waits_for_the_disk_does_not_know_is_shown_all_the_same
     assert conditions.added(view) is view
 
 
-def test_records_that_a_disk_refused_are_written_when_it_takes_them_again(
+async def test_records_that_a_disk_refused_are_written_when_it_takes_them_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CLP_ROOT", str(tmp_path))
@@ -101,27 +100,22 @@ def test_records_that_a_disk_refused_are_written_when_it_takes_them_again(
     folder.write_text("")
     told: list[Notice] = []
 
-    async def main() -> None:
-        with ThreadPoolExecutor(1) as worker:
-            records = Records("server1", "00", worker)
-            records.on_refused = told.append
+    with ThreadPoolExecutor(1) as worker:
+        records = Records("server1", "00", worker)
+        records.on_refused = told.append
 
-            def add(text: str) -> None:
-                records.add(
-                    Record(module="nm", event_id=1, level=Level.INFO, text=text, subjects=())
-                )
+        def add(text: str) -> None:
+            records.add(Record(module="nm", event_id=1, level=Level.INFO, text=text, subjects=()))
 
-            add("one")
-            await records.durable()
-            add("two")
-            await records.durable()
-            await records.try_again()
-            assert [type(one) for one in told] == [notices.RecordsUnwritten]
-            folder.unlink()
-            await records.try_again()
-            assert [type(one) for one in told[1:]] == [notices.RecordsWritten]
-            await records.close()
-
-    asyncio.run(main())
+        add("one")
+        await records.durable()
+        add("two")
+        await records.durable()
+        await records.try_again()
+        assert [type(one) for one in told] == [notices.RecordsUnwritten]
+        folder.unlink()
+        await records.try_again()
+        assert [type(one) for one in told[1:]] == [notices.RecordsWritten]
+        await records.close()
     written = (folder / "records.ndjson").read_text()
     assert '"one"' in written and '"two"' in written

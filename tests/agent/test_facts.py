@@ -47,43 +47,36 @@ def _machine(peers: Peers | None = None) -> MachineFacts:
     return MachineFacts("a", lambda: good(THREE), peers or Peers())
 
 
-def test_every_server_is_asked_and_who_does_not_answer_is_named() -> None:
-    async def main() -> None:
-        told = said.ToldFacts(facts=Facts(server="somebody else", clock="off"), wall=0.0)
-        peers = Peers(b=_refuses, c=lambda: told)
-        a, b, c = await _machine(peers).all(THREE)
-        assert a.facts is not None and a.facts.server == "a" and not a.unreachable
-        assert b.facts is None and b.unreachable == "b cannot be reached"
-        assert c.facts is not None and c.facts.server == "c", "nobody speaks for another"
-        assert c.clock_off_s < -1e9
-        assert all(request.config == THREE for _, request in peers.asked)
-
-    asyncio.run(main())
+async def test_every_server_is_asked_and_who_does_not_answer_is_named() -> None:
+    told = said.ToldFacts(facts=Facts(server="somebody else", clock="off"), wall=0.0)
+    peers = Peers(b=_refuses, c=lambda: told)
+    a, b, c = await _machine(peers).all(THREE)
+    assert a.facts is not None and a.facts.server == "a" and not a.unreachable
+    assert b.facts is None and b.unreachable == "b cannot be reached"
+    assert c.facts is not None and c.facts.server == "c", "nobody speaks for another"
+    assert c.clock_off_s < -1e9
+    assert all(request.config == THREE for _, request in peers.asked)
 
 
-def test_a_server_that_is_silent_costs_a_bounded_time(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_server_that_is_silent_costs_a_bounded_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(facts, "WITHIN_S", 0.5)
 
-    async def main() -> None:
-        peers = Peers(b=lambda: asyncio.sleep(3600), c=_refuses)
-        told = await asyncio.wait_for(_machine(peers).all(THREE), 30)
-        assert "no answer within 0.5 s" in told[1].unreachable
-
-    asyncio.run(main())
+    peers = Peers(b=lambda: asyncio.sleep(3600), c=_refuses)
+    told = await asyncio.wait_for(_machine(peers).all(THREE), 30)
+    assert "no answer within 0.5 s" in told[1].unreachable
 
 
 @pytest.mark.parametrize("config", ["[[server", "x" * 600_000, 'server = "a"', "\0"])
-def test_what_is_no_configuration_is_refused(config: str) -> None:
-    async def main() -> None:
-        with pytest.raises(ClpError):
-            await _machine().own(config)
-        with pytest.raises(ClpError):
-            await _machine().all(config)
-
-    asyncio.run(main())
+async def test_what_is_no_configuration_is_refused(config: str) -> None:
+    with pytest.raises(ClpError):
+        await _machine().own(config)
+    with pytest.raises(ClpError):
+        await _machine().all(config)
 
 
-def test_who_asks_again_and_again_gets_one_look(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_asks_again_and_again_gets_one_look(monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[str] = []
 
     def looked(self: MachineFacts, config: str) -> tuple[Facts, None]:
@@ -92,12 +85,9 @@ def test_who_asks_again_and_again_gets_one_look(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(MachineFacts, "_gathered", looked)
 
-    async def main() -> None:
-        machine = _machine()
-        await asyncio.gather(*(machine.own("") for _ in range(50)))
-        assert looks == [""]
-
-    asyncio.run(main())
+    machine = _machine()
+    await asyncio.gather(*(machine.own("") for _ in range(50)))
+    assert looks == [""]
 
 
 @pytest.mark.parametrize("there", [True, False])
@@ -124,7 +114,7 @@ async def test_the_own_account_is_asked_where_its_password_is_there(
     assert (asked, found.bmc) == (([("server1",)], lacks) if there else ([], {}))
 
 
-def test_a_look_that_hangs_begins_no_second_one(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_look_that_hangs_begins_no_second_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(facts, "_LOOK_S", 0.05)
     ends, looks = threading.Event(), []
 
@@ -135,17 +125,14 @@ def test_a_look_that_hangs_begins_no_second_one(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(MachineFacts, "_gathered", hangs)
 
-    async def main() -> None:
-        machine = _machine()
-        try:
-            for _ in range(20):
-                with pytest.raises(ClpError):
-                    await machine.own("")
-            assert len(looks) == 1
-        finally:
-            ends.set()
-
-    asyncio.run(main())
+    machine = _machine()
+    try:
+        for _ in range(20):
+            with pytest.raises(ClpError):
+                await machine.own("")
+        assert len(looks) == 1
+    finally:
+        ends.set()
 
 
 def test_an_answer_is_never_too_long() -> None:

@@ -386,17 +386,17 @@ def test_who_is_not_among_its_servers_takes_nothing_over() -> None:
     assert history.revision() == 0
 
 
-def test_two_texts_under_one_number_are_told_once_and_neither_is_replaced() -> None:
+async def test_two_texts_under_one_number_are_told_once_and_neither_is_replaced() -> None:
     history.remember(5, "mine")
     here = Here(ALL)
     pushes = Pushes(here, Newer())
     for _ in range(2):
-        asyncio.run(pushes.catch_up("server2"))
+        await pushes.catch_up("server2")
     assert here.told == [notices.TwoRevisions("server2", 5)]
     assert history.content(5) == "mine"
     assert pushes.unlike == {"server2"}
     history.remember(5, Newer().text)
-    asyncio.run(pushes.catch_up("server2"))
+    await pushes.catch_up("server2")
     assert here.told[1:] == [notices.OneRevision("server2", 5)]
     assert pushes.unlike == set()
 
@@ -527,26 +527,26 @@ async def test_the_agent_goes_on_while_files_are_written_aside(
     assert went_on == [True, True]
 
 
-def test_what_cannot_be_taken_over_is_told_once_and_changes_nothing() -> None:
+async def test_what_cannot_be_taken_over_is_told_once_and_changes_nothing() -> None:
     here, others = Here(ALL), Newer(text="[[group\n")
     pushes = Pushes(here, others)
     for _ in range(2):
-        asyncio.run(pushes.catch_up("server2"))
+        await pushes.catch_up("server2")
     (told,) = here.told
     assert isinstance(told, notices.NotTakenOver)
     assert (told.server, told.revision) == ("server2", 5)
     assert history.revision() == 0
 
 
-def test_a_push_that_was_cut_short_is_finished_and_told(node_root: Path) -> None:
+async def test_a_push_that_was_cut_short_is_finished_and_told(node_root: Path) -> None:
     files = {"clp.toml": CONFIG, "scripts/start.sh": SCRIPT}
     history.store(3, files, BY)
     history.begin(3)
     history.remember(3, CONFIG)
     here = Here(ALL)
-    asyncio.run(Pushes(here, Others({})).received.mend())
+    await Pushes(here, Others({})).received.mend()
     assert here.told == [notices.PushMended(3)]
     assert (node_root / "etc/clptools/scripts/start.sh").read_text() == SCRIPT
     (node_root / "etc/clptools/clp.toml").unlink()
-    asyncio.run(Pushes(here, Others({})).received.mend())
+    await Pushes(here, Others({})).received.mend()
     assert len(here.told) == 1, "there is nothing left to do"

@@ -69,20 +69,22 @@ def test_tls_with_client_certificates(tmp_path: Path, certificates: Certificates
         etcd.kill()
 
 
-def test_a_user_with_a_password_and_a_token_that_is_forgotten(member: Etcd, tmp_path: Path) -> None:
+async def test_a_user_with_a_password_and_a_token_that_is_forgotten(
+    member: Etcd, tmp_path: Path
+) -> None:
     member.enable_auth("of-clp")
     file = password_file(tmp_path)
     arbiter = opened(endpoints=(member.url,), user="clp", password_file=file)
-    assert hold(arbiter).held
+    assert (await arbiter.hold(LEASE_MS)).held
     arbiter._login = "long-forgotten.1"
-    assert hold(arbiter).held
+    assert (await arbiter.hold(LEASE_MS)).held
     member.kill()  # simple tokens do not survive a restart
     member.start()
-    assert hold(arbiter).held
+    assert (await arbiter.hold(LEASE_MS)).held
     other = opened("server2", endpoints=(member.url,), user="clp", password_file=file)
-    assert hold(other).holder == "server1"
-    asyncio.run(arbiter.release())
-    assert hold(other).held
+    assert (await other.hold(LEASE_MS)).holder == "server1"
+    await arbiter.release()
+    assert (await other.hold(LEASE_MS)).held
 
 
 def test_what_is_wrong_with_user_or_password_is_said_without_it(
@@ -141,17 +143,17 @@ def test_endpoints_that_are_dead_or_hang_are_passed_over(
         hangs.kill()
 
 
-def test_an_answer_that_was_lost_is_found_out(member: Etcd) -> None:
+async def test_an_answer_that_was_lost_is_found_out(member: Etcd) -> None:
     """The txn took effect, its answer did not arrive: the key is ours all the same."""
     arbiter = opened(endpoints=(member.url,))
-    assert hold(arbiter).held
+    assert (await arbiter.hold(LEASE_MS)).held
     arbiter._revision = 0
-    assert hold(arbiter).held
+    assert (await arbiter.hold(LEASE_MS)).held
     arbiter._revision -= 1
-    asyncio.run(arbiter.release())
+    await arbiter.release()
     arbiter._revision = 1
-    asyncio.run(arbiter.release())
-    assert hold(opened("server2", endpoints=(member.url,))).held
+    await arbiter.release()
+    assert (await opened("server2", endpoints=(member.url,)).hold(LEASE_MS)).held
 
 
 async def test_a_server_that_is_no_etcd_is_said() -> None:

@@ -124,20 +124,17 @@ def test_what_is_no_answer_is_said(answer: bytes, text: str) -> None:
     assert held.error.endswith(f": {text}")
 
 
-def test_a_port_where_nobody_listens_and_one_that_hangs() -> None:
-    held = asyncio.run(http(f"http://127.0.0.1:{free_port()}/"))
+async def test_a_port_where_nobody_listens_and_one_that_hangs() -> None:
+    held = await http(f"http://127.0.0.1:{free_port()}/")
     assert held.error.endswith("connection refused")
 
-    async def story() -> Held:
-        async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await reader.read()
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
 
-        server = await asyncio.start_server(hang, "127.0.0.1", 0)
-        held = await http(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", 500)
-        server.close()
-        return held
-
-    assert asyncio.run(story()).error.endswith("no answer within 0.5 s")
+    server = await asyncio.start_server(hang, "127.0.0.1", 0)
+    held = await http(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", 500)
+    server.close()
+    assert held.error.endswith("no answer within 0.5 s")
 
 
 def test_a_name_service_that_hangs_is_a_late_answer(monkeypatch: pytest.MonkeyPatch) -> None:

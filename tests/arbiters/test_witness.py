@@ -25,7 +25,7 @@ from clptools.arbiters.witness_server import MAX_SERVERS, Leases
 from clptools.common.http import Response, Server
 from clptools.common.http_client import Site
 from clptools.core.model.settings import Arbiter, Option
-from tests.arbiters.parts import AUTHKEY, Certificates, Program, Witness, context, until
+from tests.arbiters.parts import AUTHKEY, Certificates, Program, Witness, context, held_by, until
 from tests.conftest import LIMIT_S, free_port
 
 LEASE_MS = 100
@@ -78,7 +78,7 @@ async def test_a_false_witness_is_not_believed() -> None:
     assert outcome.endswith("the answer is not signed with this cluster's authkey")
 
 
-def test_a_recorded_request_has_no_effect_and_a_recorded_answer_is_refused(
+async def test_a_recorded_request_has_no_effect_and_a_recorded_answer_is_refused(
     witness: Witness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recorded: list[tuple[bytes, str, Response]] = []
@@ -93,20 +93,20 @@ def test_a_recorded_request_has_no_effect_and_a_recorded_answer_is_refused(
     first, second = opened("server1", witness.url), opened("server2", witness.url)
     with monkeypatch.context() as patch:
         patch.setattr(Site, "request", listening)
-        hold_at_last(first)
-        asyncio.run(first.release())
-    hold_at_last(second)
+        await held_by(first, LEASE_MS)
+        await first.release()
+    await held_by(second, LEASE_MS)
     for body, mac, _ in recorded:  # everything that server1 ever sent, its release too
         request = urllib.request.Request(witness.url + PATH, body, {MAC_HEADER: mac}, method="POST")
         with urllib.request.urlopen(request, timeout=LIMIT_S) as answer:
             assert answer.status == 200
-    assert hold(second).held
+    assert (await second.hold(LEASE_MS)).held
 
     async def replayed(self: Site, method: str, path: str = "", **more: object) -> Response:
         return next(answer for _, _, answer in recorded if b'"held":true' in answer.body)
 
     monkeypatch.setattr(Site, "request", replayed)
-    assert "belongs to another request" in hold(first).error
+    assert "belongs to another request" in (await first.hold(LEASE_MS)).error
 
 
 def test_of_two_requests_with_one_ticket_one_takes_effect() -> None:
@@ -143,8 +143,10 @@ def test_clusters_do_not_see_each_other_and_the_memory_is_bounded() -> None:
     assert not held("k", "c", "x" * 1000)
 
 
-def test_a_lease_longer_than_the_witness_waits_after_a_start_is_refused(witness: Witness) -> None:
-    held = asyncio.run(opened("server1", witness.url).hold(3000))
+async def test_a_lease_longer_than_the_witness_waits_after_a_start_is_refused(
+    witness: Witness,
+) -> None:
+    held = await opened("server1", witness.url).hold(3000)
     assert held.error == (
         f"witness1: {witness.url}: a lease of 3 s is not granted, 0.2 s is the longest "
         "(clpwitnessd --longest-lease)"

@@ -21,13 +21,13 @@ from clptools.core.model.settings import (
 from clptools.registries import registries
 
 PAIRS: list[tuple[type[msgspec.Struct], tuple[Field, ...]]] = [
-    (Cluster, fields.cluster(registries())),
+    (Cluster, fields.CLUSTER),
     (Arbiter, fields.NP),
     (ForcedStop, fields.FORCED_STOP),
     (Group, fields.GROUP),
-    (Resource, fields.resource(registries())),
+    (Resource, fields.RESOURCE),
     (Monitor, (*fields_of_monitors.MONITOR, *fields_of_monitors.MRW)),
-    (Recovery, fields_of_monitors.recovery(registries())),
+    (Recovery, fields_of_monitors.RECOVERY),
     (SnmpUser, fields_of_monitors.SNMP_USER),
     (Alert, fields_of_monitors.ALERT),
 ]

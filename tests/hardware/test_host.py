@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from clptools.core.model.events import HostActionDone
+from clptools.core.model.words import HOST_ACTIONS
 from clptools.faults import ClpError, ExitCode
 from clptools.hardware import host as module
 from clptools.hardware.host import Host, Sysrq, trigger
-from clptools.hardware.registry import HOST_ACTIONS
 
 ON_HOST = [name for name in HOST_ACTIONS if not name.startswith("bmc-")]
 

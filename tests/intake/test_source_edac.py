@@ -77,26 +77,23 @@ def test_lines(line: str, device: str, fault: str) -> None:
     assert found is not None and (found.device, found.fault) == (device, fault)
 
 
-def test_nothing_happened(tmp_path: Path) -> None:
+async def test_nothing_happened(tmp_path: Path) -> None:
     kernel, kmsg, _ = spoken(tmp_path)
     counters(tmp_path, 7)
 
-    async def body() -> None:
-        async with Heard(mrw("MCE"), mrw("MCE", "mc0"), kernel=kernel) as heard:
-            await listening(kmsg)
-            for _ in range(200):
-                kmsg.say(
-                    "EDAC MC: Ver: 3.0.0",
-                    "EDAC MC0: Giving out device to module skx_edac controller Skylake Socket#0",
-                    "mce: [Hardware Error]: Machine check events logged",
-                    "{1}[Hardware Error]: Hardware error from APEI Generic Hardware Error Source",
-                    "{1}[Hardware Error]: event severity: info",
-                    "mce: CPU2: Core temperature above threshold, cpu clock throttled",
-                )
-            await asyncio.sleep(0.05)
-            assert heard.told == []
-
-    asyncio.run(body())
+    async with Heard(mrw("MCE"), mrw("MCE", "mc0"), kernel=kernel) as heard:
+        await listening(kmsg)
+        for _ in range(200):
+            kmsg.say(
+                "EDAC MC: Ver: 3.0.0",
+                "EDAC MC0: Giving out device to module skx_edac controller Skylake Socket#0",
+                "mce: [Hardware Error]: Machine check events logged",
+                "{1}[Hardware Error]: Hardware error from APEI Generic Hardware Error Source",
+                "{1}[Hardware Error]: event severity: info",
+                "mce: CPU2: Core temperature above threshold, cpu clock throttled",
+            )
+        await asyncio.sleep(0.05)
+        assert heard.told == []
 
 
 async def test_lines_that_were_lost_are_made_up_for_by_the_counters(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def test_the_monitor_that_names_the_device_has_the_say_over_its_options() -> Non
     assert one.number("/", "inodes_used") == 95
 
 
-async def _told_once() -> None:
+async def test_a_fault_and_its_end_are_told_once() -> None:
     told = Told(mrw("NIC", "eth0"))
     told.faults.fault("eth0", "link", "no carrier")
     told.faults.fault("eth0", "link", "no carrier")
@@ -37,10 +37,6 @@ async def _told_once() -> None:
     told.faults.well("eth0", "link", "back")
     told.faults.well("eth0", "link", "back")
     assert told.lines == ["eth0#link error: no carrier", "eth0#link ok: back"]
-
-
-def test_a_fault_and_its_end_are_told_once() -> None:
-    asyncio.run(_told_once())
 
 
 async def test_what_an_earlier_run_left_open_is_closed_when_it_is_well() -> None:

@@ -75,7 +75,7 @@ async def test_a_real_pressure_trigger() -> None:
         assert (event.keyword, event.fault) == ("cpu", "pressure")
 
 
-def test_a_window_that_wants_more_right_than_we_have_becomes_a_longer_one_and_is_noted(
+async def test_a_window_that_wants_more_right_than_we_have_becomes_a_longer_one_and_is_noted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A pipe is the kernel's file here: it can be polled."""
@@ -97,9 +97,9 @@ def test_a_window_that_wants_more_right_than_we_have_becomes_a_longer_one_and_is
             await heard.until(lambda: kernel.files._files)
             return heard.notes
 
-    (note,) = asyncio.run(body(500))
+    (note,) = await body(500)
     assert "over 2 s" in note and "CAP_SYS_RESOURCE" in note
-    assert asyncio.run(body(4_000)) == []
+    assert await body(4_000) == []
     assert written == [2_000_000, 4_000_000]
 
 

@@ -327,7 +327,9 @@ async def test_an_array_that_is_degraded_rebuilt_and_broken(tmp_path: Path) -> N
         ]
 
 
-def test_an_nvme_controllers_warnings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_nvme_controllers_warnings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The controller's answer is a file here; the real one comes by an ioctl."""
     kernel, kmsg, uevents = spoken(tmp_path)
     put(tmp_path / "sys/class/nvme/nvme0", state="live")
@@ -361,9 +363,9 @@ def test_an_nvme_controllers_warnings(tmp_path: Path, monkeypatch: pytest.Monkey
             assert all(e.recovered for e in heard.told[2:])
 
     # The kernel tells of them only where somebody switched those events on.
-    asyncio.run(body(mrw("HA/SS", "nvme0n1", probe_interval_ms=0), by_event=True))
+    await body(mrw("HA/SS", "nvme0n1", probe_interval_ms=0), by_event=True)
     often = mrw("HA/SS", "nvme0n1", probe_interval_ms=0, smart_interval_ms=50.0)
-    asyncio.run(body(often, by_event=False))
+    await body(often, by_event=False)
 
 
 async def test_an_nvme_controller_that_nobody_wants_is_not_asked_and_one_that_comes_is(

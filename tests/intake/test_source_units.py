@@ -314,7 +314,7 @@ async def test_a_pid_file_that_holds_no_process_holds_nothing_up(tmp_path: Path)
         assert (await heard.count(1)).recovered and (await heard.count(2)).recovered
 
 
-def test_a_health_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_health_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLP_ROOT", str(tmp_path))
     script = tmp_path / "etc/clptools/scripts/monitor.s/mrw-app/health.sh"
     script.parent.mkdir(parents=True)
@@ -330,19 +330,16 @@ def test_a_health_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         interval_ms=20, timeout_ms=2_000, retries=1,
     )  # fmt: skip
 
-    async def body() -> None:
-        write("exit 0")
-        async with Heard(one) as heard:
-            await asyncio.sleep(0.2)
-            assert heard.told == []
-            write('echo "no answer from $CLP_KEYWORD"; exit 3')
-            event = await heard.count(1)
-            said = "app: the health command says no answer from app (exit status 3)"
-            assert event.text == said
-            write("yes | head -c 3000000; exit 0")
-            assert (await heard.count(2)).recovered
-
-    asyncio.run(body())
+    write("exit 0")
+    async with Heard(one) as heard:
+        await asyncio.sleep(0.2)
+        assert heard.told == []
+        write('echo "no answer from $CLP_KEYWORD"; exit 3')
+        event = await heard.count(1)
+        said = "app: the health command says no answer from app (exit status 3)"
+        assert event.text == said
+        write("yes | head -c 3000000; exit 0")
+        assert (await heard.count(2)).recovered
 
 
 async def test_a_health_command_that_hangs_is_ended_with_all_it_started(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime
 import ssl
 import subprocess
@@ -91,7 +90,7 @@ def test_no_clock_jump_leaves_the_validity(year: int, tmp_path: Path) -> None:
     assert checked.returncode == 0, checked.stderr
 
 
-def test_an_agent_mints_in_a_child() -> None:
-    assert asyncio.run(Minting(KEY, "server1").identity()) == mint(KEY, "server1")
+async def test_an_agent_mints_in_a_child() -> None:
+    assert await Minting(KEY, "server1").identity() == mint(KEY, "server1")
     with pytest.raises(ClpError, match=r"cannot mint the certificate of server1: .*at least 16"):
-        asyncio.run(Minting(b"short", "server1").identity())
+        await Minting(b"short", "server1").identity()

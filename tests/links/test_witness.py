@@ -37,10 +37,10 @@ async def test_datagrams_arrive_once_and_the_newest_alone(witness: Witness) -> N
     assert await MailExchange(witness.url, context("server3"))({}) == {"server1": b"x" * 60_000}
 
 
-def test_strangers_are_refused(witness: Witness) -> None:
+async def test_strangers_are_refused(witness: Witness) -> None:
     stranger = msgspec.structs.replace(context("server1"), authkey=bytes(32))
     with pytest.raises(ClpError, match="does not know this cluster's authkey"):
-        asyncio.run(MailExchange(witness.url, stranger)({}))
+        await MailExchange(witness.url, stranger)({})
 
 
 def test_old_beats_are_no_sign_of_life_and_boxes_are_bounded() -> None:

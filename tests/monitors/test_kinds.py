@@ -211,7 +211,7 @@ class TestPidw:
             with pytest.raises(ClpError, match="link is no plain file"):
                 check(pidw, one)
 
-    def test_a_pid_file_that_cannot_be_read_in_time_is_a_time_out_and_holds_one_thread(
+    async def test_a_pid_file_that_cannot_be_read_in_time_is_a_time_out_and_holds_one_thread(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         answer, asked = threading.Event(), []
@@ -223,15 +223,12 @@ class TestPidw:
 
         monkeypatch.setattr(pidw, "beginning", hang)
 
-        async def body() -> None:
-            for _ in range(3):
-                with pytest.raises(TimeoutError):
-                    await pidw.check(monitor(timeout_ms=30, pid_file="/nfs/pid"), CONTEXT)
-            answer.set()
-            verdict = await pidw.check(monitor(pid_file="/nfs/pid"), CONTEXT)
-            assert verdict.status is Status.NORMAL and asked == ["/nfs/pid"]
-
-        asyncio.run(body())
+        for _ in range(3):
+            with pytest.raises(TimeoutError):
+                await pidw.check(monitor(timeout_ms=30, pid_file="/nfs/pid"), CONTEXT)
+        answer.set()
+        verdict = await pidw.check(monitor(pid_file="/nfs/pid"), CONTEXT)
+        assert verdict.status is Status.NORMAL and asked == ["/nfs/pid"]
 
     def test_without_one_the_programs_of_the_start_script_are_watched(self) -> None:
         one = monitor("exec1")
@@ -267,7 +264,7 @@ class TestDiskw:
         assert missing.status is Status.ERROR and str(tmp_path / "none") in missing.text
         assert "No such file" in missing.text
 
-    def test_a_disk_that_hangs_never_blocks_and_is_tried_by_one_probe_only(
+    async def test_a_disk_that_hangs_never_blocks_and_is_tried_by_one_probe_only(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         probe = tmp_path / "probe.py"
@@ -279,17 +276,14 @@ class TestDiskw:
         monkeypatch.setattr(disk_child, "CHILD", str(probe))
         one = monitor(path=str(tmp_path), timeout_ms=1_000)
 
-        async def main() -> None:
-            began = asyncio.get_running_loop().time()
-            failed = await diskw.check(one, CONTEXT)
-            assert failed.timed_out and "does not answer" in failed.text
-            assert asyncio.get_running_loop().time() - began < LIMIT_S
-            await until((tmp_path / "count").exists)
-            (tmp_path / "hung").unlink()
-            again = monitor(path=str(tmp_path), timeout_ms=int(1_000 * LIMIT_S))
-            assert (await diskw.check(again, CONTEXT)).status is Status.NORMAL
-
-        asyncio.run(main())
+        began = asyncio.get_running_loop().time()
+        failed = await diskw.check(one, CONTEXT)
+        assert failed.timed_out and "does not answer" in failed.text
+        assert asyncio.get_running_loop().time() - began < LIMIT_S
+        await until((tmp_path / "count").exists)
+        (tmp_path / "hung").unlink()
+        again = monitor(path=str(tmp_path), timeout_ms=int(1_000 * LIMIT_S))
+        assert (await diskw.check(again, CONTEXT)).status is Status.NORMAL
         assert (tmp_path / "count").read_text() == "xx"
 
 

@@ -267,16 +267,13 @@ def test_every_agent_says_what_it_needs() -> None:
         assert found.action("start") and found.action("stop") and found.action("monitor"), name
 
 
-def test_events_of_a_resource_are_in_turn(node_root: Path) -> None:
+async def test_events_of_a_resource_are_in_turn(node_root: Path) -> None:
     """A stop that is ordered while the start runs ends it, and nothing stays."""
     one = resource("ocf:heartbeat:Delay", {"startdelay": "600", "stopdelay": "0"})
 
-    async def main() -> None:
-        around = context(ScriptRunner(grace_ms=200))
-        starting = asyncio.create_task(perform(one, "start", around))
-        await asyncio.sleep(0.2)  # whether it has begun does not matter
-        stopped = await perform(one, "stop", around)
-        assert stopped.ok, stopped.text
-        assert not (await starting).ok
-
-    asyncio.run(main())
+    around = context(ScriptRunner(grace_ms=200))
+    starting = asyncio.create_task(perform(one, "start", around))
+    await asyncio.sleep(0.2)  # whether it has begun does not matter
+    stopped = await perform(one, "stop", around)
+    assert stopped.ok, stopped.text
+    assert not (await starting).ok

@@ -121,6 +121,7 @@ def test_what_a_start_script_leaves_running_is_left_alone(
         runner.close()
         return beats.stat().st_size if beats.exists() else 0
 
+    # A loop of its own: its end is the end of the agent, which the daemon outlives.
     seen = asyncio.run(main())
     daemon = int((tmp_path / "pid").read_text())
     try:

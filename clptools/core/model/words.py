@@ -177,6 +177,20 @@ class FinalAction(StrEnum):
     BMC_NMI = "bmc-nmi"
 
 
+HOST_ACTIONS = tuple(
+    action
+    for action in FinalAction
+    if action
+    not in (
+        FinalAction.NONE,
+        FinalAction.STOP_RESOURCE,
+        FinalAction.STOP_GROUP,
+        FinalAction.STOP_CLUSTER,
+    )
+)
+"""Those done to a host, by itself or by its BMC; the cluster does the others itself."""
+
+
 class Stage(StrEnum):
     """How far a request is whose end somebody waits for."""
 
