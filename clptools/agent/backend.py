@@ -43,7 +43,7 @@ from clptools.core.model.events import Event, RequestSeen
 from clptools.core.model.machine import Facts, ServerFacts
 from clptools.core.model.requests import Outcome, Request, ServiceStart
 from clptools.core.model.settings import Pushed, Settings
-from clptools.core.model.view import BMC_CONDITION, OpenEventView, StatusView
+from clptools.core.model.view import OpenEventView, StatusView
 from clptools.core.model.words import Level
 from clptools.core.notices.requests import AskedLate
 from clptools.core.report import explain
@@ -215,9 +215,7 @@ class AgentBackend:
                     counters=found.traps,
                     unreachable=fault,
                     bmcs=found.bmcs,
-                    conditions=tuple(
-                        one for one in server.conditions if not one.name.startswith(BMC_CONDITION)
-                    ),
+                    conditions=server.conditions,
                 )
                 for server, (found, fault) in zip(servers, counted, strict=True)
             )

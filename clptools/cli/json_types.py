@@ -424,6 +424,7 @@ class ServerJson(TypedDict):
     monitors: dict[str, MonitorOnServerJson]
     open_events: list[OpenEventJson]
     conditions: list[ConditionJson]
+    bmc_faults: list[ConditionJson]
     failed_starts: dict[str, str]
     unfit: list[str]
     halts: dict[str, int]

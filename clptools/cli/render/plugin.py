@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from clptools.cli.render.status import not_well
 from clptools.cli.render.text import clean, duration
 from clptools.faults import ClpError, ExitCode
 
@@ -100,7 +101,7 @@ def _told(view: StatusJson) -> Iterator[str]:
     for server in view["servers"]:
         if server["status"] != "Online":
             yield f"{server['name']} is {server['status']}"
-        for condition in server.get("conditions") or ():
+        for condition in not_well(server):
             yield f"{server['name']}: {condition['text']}"
         events = [event for event in server["open_events"] if not event["acknowledged"]]
         if events:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         GroupJson,
         HardwareJson,
         OpenHardwareJson,
+        ServerJson,
         StatusJson,
     )
 
@@ -163,13 +164,18 @@ def ratio_end(cluster: ClusterJson, now: float) -> str:
 
 
 def reasons(view: StatusJson, columns: int = 80, *, mends: bool = True) -> Iterator[str]:
-    """Why servers are at Caution, printed below the layout, and the remedy."""
+    """Why servers are at Caution, or will not be proven down, below the layout; and the remedy."""
     for server in view["servers"]:
-        # Older agents do not send them.
-        for condition in server.get("conditions") or ():
+        for condition in not_well(server):
             first = f"  {clean(server['name'])}: "
             text = condition_text(condition) if mends else clean(condition["text"])
             yield from wrap(text, columns, "    ", first=first)
+
+
+def not_well(server: ServerJson) -> list[ConditionJson]:
+    """What a person is to mend at a server, and at the BMCs that it asks."""
+    # Older agents do not send them.
+    return [*(server.get("conditions") or ()), *(server.get("bmc_faults") or ())]
 
 
 def condition_text(condition: ConditionJson) -> str:

@@ -15,7 +15,7 @@ from clptools.cli.render import shapes, timeline
 from clptools.cli.render.explain import planned_words, waiting_lines
 from clptools.cli.render.incident import Incident
 from clptools.cli.render.screen import AWAY, WELL, ages, bmc_word, since
-from clptools.cli.render.status import condition_text, remarks, stopped, where
+from clptools.cli.render.status import condition_text, not_well, remarks, stopped, where
 from clptools.cli.render.text import duration
 from clptools.cli.render.timeline import clock, day, told
 
@@ -250,11 +250,10 @@ def _not_well(view: StatusJson, now: float) -> Iterator[str]:
     lines = list(remarks(view, now))
     moves = ((group["name"], planned_words(group)) for group in view["groups"])
     lines += [(f"{name}: {words}", "") for name, words in moves if words]
-    # Older agents do not send conditions.
     lines += [
         (f"{server['name']}: {condition_text(condition)}", "")
         for server in view["servers"]
-        for condition in server.get("conditions") or ()
+        for condition in not_well(server)
     ]
     if lines:
         yield "<h2>To be looked after</h2>\n<ul>"

@@ -108,10 +108,6 @@ class HeldGroupView(View, frozen=True, kw_only=True):
     resources: tuple[ResourceView, ...] = ()
 
 
-BMC_CONDITION = "bmc "
-"""Before the server's name: name of a condition that `--hw` shows as the BMC's."""
-
-
 class ConditionView(View, frozen=True, kw_only=True):
     """Something that is not well on a server itself: a port is taken, a disk is full."""
 
@@ -147,6 +143,8 @@ class ServerView(View, frozen=True, kw_only=True):
     open_events: tuple[OpenEventView, ...] = ()
     conditions: tuple[ConditionView, ...] = ()
     """What is not well there: the server is Caution until it is."""
+    bmc_faults: tuple[ConditionView, ...] = ()
+    """What a person must mend before a BMC proves a power loss to it, or stops its server."""
     failed_starts: dict[str, str] = {}
     """Group -> why its last start here failed: resource and last line."""
     unfit: tuple[str, ...] = ()

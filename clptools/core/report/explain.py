@@ -552,7 +552,7 @@ def _server_then(status: StatusView, server: ServerView) -> tuple[str, ...]:
         control = _power_control(bmc)
         why = bmc.error or bmc.lacks
         lines.append(f"{control[0].upper()}{control[1:]} {what} ({why}). {bmc.mend}")
-    for condition in server.conditions:
+    for condition in (*server.conditions, *server.bmc_faults):
         lines += _condition(server, condition)
     if server.status in _TAKES_PART:
         lines += _barred(status, server)

@@ -19,7 +19,6 @@ from clptools.core.model.state import Condition, Phase
 from clptools.core.model.states import GroupState, MonitorStatus, ResourceState
 from clptools.core.model.timing import NEVER
 from clptools.core.model.view import (
-    BMC_CONDITION,
     ArbiterView,
     ConditionView,
     HeartbeatView,
@@ -141,7 +140,8 @@ class OwnStatus:
                 )
                 for e in self.ledger.state.events.values()
             ),
-            conditions=(*self._agent_conditions(), *self._bmc_conditions()),
+            conditions=tuple(self._conditions()),
+            bmc_faults=tuple(self._bmc_faults()),
             failed_starts=failed_starts(self.groups.runs),
             unfit=unfit(self.groups.runs, now),
             halts=dict(self.final.state.halts),
@@ -154,7 +154,7 @@ class OwnStatus:
             macs=step.life.macs,
         )
 
-    def _agent_conditions(self) -> Iterator[ConditionView]:
+    def _conditions(self) -> Iterator[ConditionView]:
         for name, found in self.conditions.items():
             yield ConditionView(
                 name=name,
@@ -164,7 +164,7 @@ class OwnStatus:
                 since_s=(self.step.now - found.since) / 1000,
             )
 
-    def _bmc_conditions(self) -> Iterator[ConditionView]:
+    def _bmc_faults(self) -> Iterator[ConditionView]:
         """What a person must mend before a BMC proves a power loss to us, or stops its server.
 
         No reason for Caution: this server is well, and may receive groups.
@@ -180,7 +180,7 @@ class OwnStatus:
             else:
                 continue
             yield ConditionView(
-                name=f"{BMC_CONDITION}{name}",
+                name=name,
                 text=text,
                 mend=bmc.mend,
                 since_s=(self.step.now - since) / 1000,

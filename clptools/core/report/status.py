@@ -410,6 +410,7 @@ def _aged(report: ServerView, age_s: float) -> ServerView:
             for e in report.open_events
         ),
         conditions=tuple(replace(c, since_s=c.since_s + age_s) for c in report.conditions),
+        bmc_faults=tuple(replace(c, since_s=c.since_s + age_s) for c in report.bmc_faults),
     )
 
 
