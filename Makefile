@@ -5,7 +5,7 @@ STAMP := $(VENV)/.setup-done
 # What is played on five servers: the stories that more servers make another one.
 FIVE := move,trap,power-loss,cut-short,push-shorter
 
-.PHONY: setup demo test lint bench sim fuzz real deb compat clean
+.PHONY: setup demo test lint bench sim fuzz real roots deb rpm bundle compat clean
 
 setup: $(STAMP)
 
@@ -49,11 +49,22 @@ fuzz: setup
 
 # Whole machines in qemu, as root: make real, make real CASE=panic, CASE="boot panic"
 # (RESULTS=1 writes lab/RESULTS.md; KEEP=1 takes the image as it is).
-real: setup
+real: setup $(if $(CASE),,roots)
 	KEEP=$(KEEP) $(PY) -m lab $(CASE) $(if $(RESULTS),--results)
+
+# The packages in fresh Debian systems, as root: make roots, make roots CASE=upgrade
+roots: setup
+	$(PY) -m lab.roots $(CASE)
 
 deb: setup
 	$(PY) -m lab.package
+
+rpm: setup
+	$(PY) -m lab.rpm
+
+# One file for both servers of a cluster, which needs no registry there.
+bundle: setup
+	$(PY) -m lab.bundle
 
 # The original's paths and units on this host; taken away by: $(VENV)/bin/clpcompat --remove
 compat: setup

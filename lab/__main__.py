@@ -265,8 +265,9 @@ def _run(chosen: dict[str, ModuleType], write: bool, whole: bool) -> int:
         report.save_whole(reports(), took)
     if write:
         titles = {name: title(case) for name, case in known().items()}
-        table = report.table(report.load(reports()), titles, report.load_whole(reports()))
-        (SOURCE / "lab/RESULTS.md").write_text(table)
+        page = SOURCE / "lab/RESULTS.md"
+        results, whole = report.load(reports()), report.load_whole(reports())
+        page.write_text(report.table(results, titles, whole, page.read_text()))
     failed = [each.case for each in done if each.outcome != "passed"]
     say(f"{len(passed)} of {len(done)} cases passed; reports in {reports()}")
     if failed:

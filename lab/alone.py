@@ -40,7 +40,7 @@ def folder() -> Path:
     return cache() / "room"
 
 
-def enter(lock: int) -> int:
+def enter(lock: int, module: str = "lab") -> int:
     """Runs this program's own command line anew in namespaces; returns its exit status.
 
     `setpriv` ends `unshare` if this process is gone, `--kill-child` ends what is in the
@@ -51,7 +51,7 @@ def enter(lock: int) -> int:
     own = ("--net", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc")
     words = ["setpriv", "--pdeathsig", "KILL", "unshare", *own]
     program = subprocess.Popen(
-        [*words, sys.executable, "-m", "lab", *sys.argv[1:]],
+        [*words, sys.executable, "-m", module, *sys.argv[1:]],
         env={**os.environ, INSIDE: "1", "KEEP": "1"},
         pass_fds=(lock,),
     )

@@ -18,8 +18,10 @@ import tempfile
 import tomllib
 from pathlib import Path
 
+from clptools.cli.registry import COMMANDS
+from clptools.cli.starters import starter
 from clptools.version import VERSION
-from lab.places import SOURCE, cache, run
+from lab.places import SOURCE, Trouble, cache, run
 
 HOME = "usr/lib/clptools"
 PYTHON = f"#!/{HOME}/bin/python3 -I\n"
@@ -31,8 +33,8 @@ Architecture: amd64
 Maintainer: {maintainer}
 Installed-Size: {kilobytes}
 Depends: python3 (>= 3.11), python3 (<< 3.12), libc6, iproute2, systemd
-Recommends: logrotate
-Suggests: ipmitool, openipmi, resource-agents, fence-agents
+Recommends: logrotate, kmod
+Suggests: ipmitool, openipmi, resource-agents, fence-agents, bash-completion, man-db
 Section: admin
 Priority: optional
 Description: high-availability clusters for Linux servers with a BMC
@@ -41,72 +43,13 @@ Description: high-availability clusters for Linux servers with a BMC
  anywhere before it is proven to be stopped everywhere else.
 """
 
-# The agent is enabled, and starts once there is a key (ConditionPathExists of the unit).
-# On an upgrade it is restarted in place: with the cluster suspended it leaves the groups as they
-# are and finds them again, so an upgrade moves nothing.
-POSTINST = """\
-#!/bin/sh
-set -e
-getent group clptools >/dev/null || groupadd --system clptools
-install -d -m 0750 -g clptools /etc/clptools
-if [ "$1" = configure ] && [ -d /run/systemd/system ]; then
-    systemctl daemon-reload
-    systemctl enable --quiet clpnode.service
-    if [ -e /run/clptools/upgrade-starts ]; then
-        rm -f /run/clptools/upgrade-starts
-        systemctl start clpnode.service
-    fi
-    if [ -e /run/clptools/upgrade-resumes ]; then
-        rm -f /run/clptools/upgrade-resumes
-        # It has to hear the others first.
-        for second in $(seq 60); do
-            ! /usr/sbin/clpcl --resume >/dev/null 2>&1 || break
-            sleep 1
-        done
-    fi
-elif [ "$1" = configure ]; then
-    systemctl enable --quiet clpnode.service 2>/dev/null || true
-fi
-"""
-PRERM = """\
-#!/bin/sh
-set -e
-if [ "$1" = remove ] && [ -e /opt/nec/clusterpro/.clptools ]; then
-    # The links that clpcompat made would lead nowhere.
-    /usr/sbin/clpcompat --remove || true
-fi
-[ -d /run/systemd/system ] || exit 0
-case "$1" in
-upgrade)
-    if systemctl --quiet is-active clpnode.service; then
-        # A cluster that its operator suspended stays so afterwards.
-        if /usr/sbin/clpstat --json 2>/dev/null | grep -q '"suspended": *false'; then
-            ! /usr/sbin/clpcl --suspend >/dev/null 2>&1 || : >/run/clptools/upgrade-resumes
-        fi
-        systemctl stop clpnode.service
-        : >>/run/clptools/upgrade-starts
-    fi ;;
-remove) systemctl disable --quiet --now clpnode.service || true ;;
-esac
-"""
-POSTRM = """\
-#!/bin/sh
-set -e
-if [ "$1" = purge ]; then
-    rm -rf /etc/clptools /var/lib/clptools /var/log/clptools /var/cache/clptools
-fi
-[ ! -d /run/systemd/system ] || systemctl daemon-reload
-"""
-LOGROTATE = """\
-/var/log/clptools/*.log {
-    weekly
-    rotate 8
-    compress
-    delaycompress
-    missingok
-    notifempty
-}
-"""
+PACKAGER = "clptools <root@localhost>"
+SCRIPTS = ("preinst", "postinst", "prerm", "postrm")
+MAINTAINER = SOURCE / "lab/maintainer"
+CONFFILES = ("/etc/logrotate.d/clptools",)
+PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
+"""Of the wheels: they run wherever glibc is 2.28 or newer, whatever this machine has."""
+ABI = "3.11"
 
 
 def project() -> dict[str, object]:
@@ -118,8 +61,9 @@ def project() -> dict[str, object]:
 def fingerprint() -> str:
     """Changes with everything that goes into the package."""
     digest = hashlib.sha256()
-    files = [SOURCE / "pyproject.toml", Path(__file__)]
-    for folder in ("clptools", "man", "completions", "examples"):
+    files = [SOURCE / name for name in ("pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE")]
+    files.append(Path(__file__))
+    for folder in ("clptools", "man", "completions", "examples", "docs", "lab/maintainer"):
         files += sorted(p for p in (SOURCE / folder).rglob("*") if p.is_file())
     for path in files:
         if "__pycache__" not in path.parts:
@@ -129,21 +73,45 @@ def fingerprint() -> str:
 
 def build(folder: Path, revision: str = "1") -> Path:
     """Builds `clptools_VERSION-REVISION_amd64.deb` in `folder`.  Raises Trouble."""
+    with tempfile.TemporaryDirectory(prefix="clptools-deb.") as temporary:
+        tree = Path(temporary) / "tree"
+        fill(tree, Path(temporary))
+        return pack(tree, folder, revision)
+
+
+def pack(tree: Path, folder: Path, revision: str) -> Path:
+    """A Debian package of the files in `tree`, to which it adds.  Raises Trouble."""
     version = f"{VERSION}-{revision}"
     made = folder / f"clptools_{version}_amd64.deb"
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="clptools-deb.") as temporary:
-        tree = Path(temporary) / "tree"
-        _interpreter(tree, Path(temporary))
-        _commands(tree)
-        _documents(tree)
-        _control(tree, version)
-        run("dpkg-deb", "--root-owner-group", "-Zzstd", "--build", tree, made)
-    return made
+    control(tree, version)
+    # Written beside it and renamed: an interrupted build leaves no half a package.
+    unfinished = made.with_suffix(".new")
+    run("dpkg-deb", "--root-owner-group", "-Zzstd", "--build", tree, unfinished)
+    return unfinished.rename(made)
+
+
+def fill(tree: Path, temporary: Path) -> None:
+    """Every file that a package installs, whatever its form.  Raises Trouble."""
+    _interpreter(tree, temporary)
+    lay_out(tree)
+
+
+def lay_out(tree: Path) -> None:
+    """Everything but the interpreter's folder."""
+    _commands(tree)
+    _documents(tree)
+    _host_files(tree)
+    # Sources may be kept more privately than a package's files are to be.
+    for path in tree.rglob("*"):
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
 
 
 def _interpreter(tree: Path, temporary: Path) -> None:
-    """/usr/lib/clptools: Debian's Python with clptools and what it needs, compiled."""
+    """/usr/lib/clptools: the system's Python with clptools and what it needs, compiled."""
+    if sys.version_info[:2] != (3, 11):
+        raise Trouble(f"the package is for Python {ABI}: build it with that, as on Debian 12")
     home = tree / HOME
     (home / "bin").mkdir(parents=True)
     (home / "bin/python3").symlink_to("/usr/bin/python3")
@@ -152,13 +120,13 @@ def _interpreter(tree: Path, temporary: Path) -> None:
     )
     site = home / "lib/python3.11/site-packages"
     shutil.copytree(_wheels(), site)
+    # From a copy: pip leaves its build folder beside the sources.
     source = temporary / "source"
-    shutil.copytree(
-        SOURCE / "clptools", source / "clptools", ignore=shutil.ignore_patterns("__pycache__")
-    )
-    shutil.copy(SOURCE / "pyproject.toml", source)
-    readme = SOURCE / "README.md"
-    (source / "README.md").write_text(readme.read_text() if readme.exists() else "clptools\n")
+    for folder in ("clptools", "man", "completions", "docs", "examples"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(SOURCE / folder, source / folder, ignore=ignored)
+    for name in ("pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE"):
+        shutil.copy(SOURCE / name, source)
     _pip("--no-deps", "--target", str(site), str(source))
     for name in ("bin", "share"):
         shutil.rmtree(site / name, ignore_errors=True)
@@ -171,12 +139,15 @@ def _wheels() -> Path:
     """The wheels that clptools needs, unpacked; fetched once for each list of them."""
     wanted = project()["dependencies"]
     assert isinstance(wanted, list)
-    name = hashlib.sha256(repr(wanted).encode()).hexdigest()[:12]
+    name = hashlib.sha256(repr((wanted, PLATFORMS)).encode()).hexdigest()[:12]
     folder = cache() / f"wheels-{name}"
     if not folder.exists():
         unfinished = cache() / f"wheels-{name}.new"
         shutil.rmtree(unfinished, ignore_errors=True)
-        _pip("--only-binary", ":all:", "--target", str(unfinished), *wanted)
+        kind = [f"--python-version={ABI}", "--implementation=cp"]
+        kind += [f"--abi={abi}" for abi in ("cp311", "abi3", "none")]
+        kind += [f"--platform={each}" for each in PLATFORMS]
+        _pip("--only-binary", ":all:", *kind, "--target", str(unfinished), *wanted)
         for waste in [unfinished / "bin", *unfinished.rglob("__pycache__")]:
             shutil.rmtree(waste, ignore_errors=True)
         unfinished.rename(folder)
@@ -196,19 +167,15 @@ def _commands(tree: Path) -> None:
     assert isinstance(scripts, dict)
     for name, target in scripts.items():
         module, function = target.split(":")
-        starter = folder / name
-        starter.write_text(
-            f"{PYTHON}import sys\n\nfrom {module} import {function}\n\nsys.exit({function}())\n"
-        )
-        starter.chmod(0o755)
+        text = f"{PYTHON}import sys\n\nfrom {module} import {function}\n\nsys.exit({function}())\n"
+        if name in COMMANDS:
+            text = starter(f"/{HOME}/bin/python3", (f"/{HOME}/lib/python3.11/site-packages",))
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
 
 
 def _documents(tree: Path) -> None:
-    """Unit, manual, completions, examples."""
-    unit = (SOURCE / "examples/systemd/clpnode.service").read_text()
-    units = tree / "lib/systemd/system"
-    units.mkdir(parents=True)
-    (units / "clpnode.service").write_text(unit.replace("/usr/local/bin/", "/usr/sbin/"))
+    """Manual, completions, pages, examples."""
     for page in sorted((SOURCE / "man").glob("*.[1-9]")):
         manual = tree / "usr/share/man" / f"man{page.suffix[1:]}"
         manual.mkdir(parents=True, exist_ok=True)
@@ -216,6 +183,7 @@ def _documents(tree: Path) -> None:
     share = tree / "usr/share"
     for source, target in (
         ("clptools.bash", "bash-completion/completions/clptools"),
+        ("_clptools", "zsh/site-functions/_clptools"),
         ("_clptools", "zsh/vendor-completions/_clptools"),
         ("clptools.fish", "fish/vendor_completions.d/clptools.fish"),
     ):
@@ -226,29 +194,49 @@ def _documents(tree: Path) -> None:
     assert isinstance(scripts, dict)
     for name in scripts:
         (share / "bash-completion/completions" / name).symlink_to("clptools")
-    shutil.copytree(SOURCE / "examples", share / "doc/clptools/examples")
-    shutil.copy(SOURCE / "LICENSE", share / "doc/clptools/copyright")
-    rotation = tree / "etc/logrotate.d"
-    rotation.mkdir(parents=True)
-    (rotation / "clptools").write_text(LOGROTATE)
+    pages = share / "doc/clptools"
+    shutil.copytree(SOURCE / "examples", pages / "examples")
+    shutil.copytree(SOURCE / "docs", pages / "docs")
+    shutil.copy(SOURCE / "README.md", pages)
+    shutil.copy(SOURCE / "LICENSE", pages / "copyright")
+    changes = (SOURCE / "CHANGELOG.md").read_bytes()
+    (pages / "changelog.gz").write_bytes(gzip.compress(changes, mtime=0))
 
 
-def _control(tree: Path, version: str) -> None:
+def _host_files(tree: Path) -> None:
+    """What systemd, firewalld and logrotate of the host take from their own folders."""
+    for source, target in (
+        ("systemd/clpnode.service", "lib/systemd/system/clpnode.service"),
+        ("systemd/clpwitnessd.service", "lib/systemd/system/clpwitnessd.service"),
+        ("systemd/sysusers.conf", "usr/lib/sysusers.d/clptools.conf"),
+        ("systemd/tmpfiles.conf", "usr/lib/tmpfiles.d/clptools.conf"),
+        ("systemd/softdog.conf", "usr/share/clptools/softdog.conf"),
+        ("firewall/clptools.xml", "usr/lib/firewalld/services/clptools.xml"),
+        ("logrotate.conf", "etc/logrotate.d/clptools"),
+    ):
+        place = tree / target
+        place.parent.mkdir(parents=True, exist_ok=True)
+        text = (SOURCE / "examples" / source).read_text()
+        place.write_text(text.replace("/usr/local/bin/", "/usr/sbin/"))
+
+
+def maintainer(*names: str) -> str:
+    """These scripts as one, behind what all of them use."""
+    texts = [(MAINTAINER / f"{name}.sh").read_text() for name in ("common", *names)]
+    return "#!/bin/sh\nset -e\n" + "".join(texts)
+
+
+def control(tree: Path, version: str) -> None:
+    """DEBIAN: what dpkg is to know, and what it runs."""
     folder = tree / "DEBIAN"
     folder.mkdir()
-    # Sources may be kept more privately than a package's files are to be.
-    for path in tree.rglob("*"):
-        if not path.is_symlink():
-            executable = path.is_dir() or os.access(path, os.X_OK)
-            path.chmod(0o755 if executable else 0o644)
     size = sum(p.stat().st_size for p in tree.rglob("*") if p.is_file() and not p.is_symlink())
-    maintainer = "clptools <root@localhost>"
     (folder / "control").write_text(
-        CONTROL.format(version=version, maintainer=maintainer, kilobytes=size // 1024)
+        CONTROL.format(version=version, maintainer=PACKAGER, kilobytes=size // 1024)
     )
-    (folder / "conffiles").write_text("/etc/logrotate.d/clptools\n")
-    for name, text in (("postinst", POSTINST), ("prerm", PRERM), ("postrm", POSTRM)):
-        (folder / name).write_text(text)
+    (folder / "conffiles").write_text("".join(f"{name}\n" for name in CONFFILES))
+    for name in SCRIPTS:
+        (folder / name).write_text(maintainer(name))
         (folder / name).chmod(0o755)
 
 

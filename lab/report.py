@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from html import escape
 from pathlib import Path
 
@@ -150,8 +151,9 @@ def broken_promises(lab: Lab) -> list[str]:
 HEAD = """\
 # Results on whole machines
 
-Written by `make real RESULTS=1`; each row is the newest run of its case.  Machine: {cores} cores,
-Linux {kernel}; the load average that other work put on it is in the last column.  The servers
+Written by `make real RESULTS=1`; each row is the newest run of its case.  Machine of the newest
+rows: {cores} cores, Linux {kernel}; a case that did not run there keeps the row of the machine on
+which it ran.  The load average that other work put on it is in the last column.  The servers
 are emulated (TCG), which makes everything in them many times slower than hardware: a boot takes
 a quarter of a minute and more.  So the gaps are upper bounds.  A gap is the longest silence that a
 client of the floating address heard.  Heartbeat time-out 3 s, lease 3 s, self_stop 6 s,
@@ -163,27 +165,46 @@ of the gap.
 """
 
 
-def table(results: list[Result], titles: dict[str, str], whole: Whole | None) -> str:
-    """All results, for people; `titles` are those of all cases, run or not."""
+_WHOLE = re.compile(r"The last whole run took [^\n]*? UTC\)\.")
+_ROW = re.compile(r"^\| `([^`]+)`.*$", re.MULTILINE)
+
+
+def rows_before(text: str) -> dict[str, str]:
+    """Case -> its row in a table that was written before, of results or of measurements."""
+    return {found[1]: found[0] for found in _ROW.finditer(text)}
+
+
+def table(
+    results: list[Result], titles: dict[str, str], whole: Whole | None, before: str = ""
+) -> str:
+    """All results, for people; `titles` are those of all cases, run or not.
+
+    `before`: the page as it was, whose rows stay for cases that have no report here.
+    """
     lines = HEAD.format(cores=os.cpu_count(), kernel=platform.release()).splitlines()
+    said_before = _WHOLE.search(before)
     if whole is not None:
         said = (
             f"The last whole run took {whole.minutes:.1f} minutes, {whole.passed} of {whole.cases} "
             f"cases passed ({whole.when} UTC)."
         )
         lines[-2:-2] = [said, ""]
+    elif said_before is not None:
+        lines[-2:-2] = [said_before[0], ""]
+    rows = {case: row for case, row in rows_before(before).items() if case in titles}
     for each in results:
         also = "; ".join(
             f"{name} {' '.join(value.split())}" for name, value in each.figures.items()
         )
         outcome = each.outcome.splitlines()[0].replace("|", "/")[:100]
-        lines.append(
+        rows[each.case] = (
             f"| `{each.case}` | {each.title} | {outcome} | {each.proof} | {each.gap_s:.2f} s "
             f"| {also} | {each.when}, {each.load:.1f} |"
         )
-    never = [name for name in titles if name not in {each.case for each in results}]
+    lines += [rows[case] for case in sorted(rows)]
+    never = [name for name in titles if name not in rows]
     if never:
-        lines += ["", "Written and not yet run on this machine:", ""]
+        lines += ["", "Written and not yet run:", ""]
         lines += [f"- `{name}`: {titles[name]}" for name in never]
     return "\n".join(lines) + "\n"
 

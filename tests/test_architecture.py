@@ -18,7 +18,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config": {"config", "core", "common"},
     "api": {"api", "core"},
     **{room: {room, "config", "core", "common"} for room in VARIANTS},
-    "agent": {"agent", "api", "config", "core", "common", "registries", *VARIANTS},
+    "agent": {"agent", "api", "config", "core", "common", "queries", "registries", *VARIANTS},
     "sim": {"sim", "core", "config"},
     "cli": {"cli", "api", "config", "core", "common", "registries", "sim", *VARIANTS},
 }
@@ -81,6 +81,13 @@ def test_the_library_that_edits_is_loaded_by_an_edit_alone() -> None:
         assert "tomlkit" not in {alias.name for n in at_the_top for alias in n.names}
 
 
+def test_the_agent_reaches_the_commands_by_one_door() -> None:
+    users = {path for path in FILES if any(n == "clptools.queries" for _, n in imports(path))}
+    named = {path for path in FILES if "queries" in path.read_text() and path.parts[-2] == "agent"}
+    assert named == {PACKAGE / "agent" / "backend.py"}
+    assert users <= named
+
+
 def test_http_is_spoken_in_one_place() -> None:
     """Its limits are there; `h11` elsewhere would be a second parser without them."""
     found = {
@@ -120,17 +127,37 @@ def test_rooms_of_the_core_import_down_only(path: Path) -> None:
             assert CORE_ROOMS.index(name[0]) <= CORE_ROOMS.index(room), where
 
 
-@pytest.mark.parametrize("room", CORE_ROOMS)
-def test_no_circle_within_a_room(room: str) -> None:
-    asks = {
-        path.stem: {name[1] for _, name in core_imports(path) if name[0] == room and len(name) > 1}
-        for path in (PACKAGE / "core" / room).glob("*.py")
-    }
-    while asks:
-        leaves = [name for name, others in asks.items() if not others & asks.keys()]
-        assert leaves, f"these import each other: {sorted(asks)}"
+def module(path: Path) -> str:
+    """The name by which a file is imported."""
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def test_no_circle() -> None:
+    """Nor one that an import for types alone, or inside of a function, hides."""
+    known = {module(path) for path in FILES}
+    asks: dict[str, set[str]] = {}
+    for path in FILES:
+        found = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                inner = {f"{node.module}.{alias.name}" for alias in node.names}
+                found |= inner & known or {node.module}
+        asks[module(path)] = found & known - {module(path)}
+    while leaves := [name for name, others in asks.items() if not others & asks.keys()]:
         for name in leaves:
             del asks[name]
+    while roots := asks.keys() - set().union(*asks.values()):
+        for name in roots:
+            del asks[name]
+    between = {name for name in asks if not name.startswith(SIMULATED)}
+    assert not between, f"these import each other: {sorted(between)}"
+
+
+SIMULATED = "clptools.sim."
+"""The simulator's world hands itself to what it is made of: one thing in several files."""
 
 
 @pytest.mark.parametrize("path", CORE, ids=lambda p: str(p.relative_to(PACKAGE)))

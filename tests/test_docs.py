@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -100,6 +101,33 @@ def test_links_lead_somewhere(page: str) -> None:
         assert place in places, f"{page}: #{place}"
 
 
+FILE = re.compile(r"(?<![\w/.*{}-])((?:[\w.-]+/)*[\w-]+\.(?:py|md))\b")
+OF_OTHERS = {
+    "FenceAgentAPI.md", "ra/1.1/resource-agent-api.md", "lib/fencing.py",
+    "ilo5_msgregs290.md", "ilo6_events110.md",
+}  # fmt: skip
+"""Documents and sources of other projects, which are named with them."""
+
+
+@cache
+def files() -> frozenset[str]:
+    """Every file of the tree, and every end of its path, such as `core/node.py`."""
+    rooms = ("clptools", "docs", "tests", "lab", "examples")
+    found = [*ROOT.glob("*.md"), *(f for room in rooms for f in (ROOT / room).rglob("*.*"))]
+    parts = [path.relative_to(ROOT).parts for path in found]
+    return frozenset("/".join(each[n:]) for each in parts for n in range(len(each)))
+
+
+NAMING = [ROOT / page for page in PAGES] + sorted((ROOT / "clptools").rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", NAMING, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_that_a_page_or_a_module_names_exist(path: Path) -> None:
+    prose = re.sub(r"https?://\S+", "", path.read_text())
+    named = {name for name in FILE.findall(prose) if "NAME" not in name} - OF_OTHERS
+    assert {name for name in named if not name.startswith("_")} <= files()
+
+
 def test_every_layer_is_described_as_the_imports_allow() -> None:
     described = {row[0].strip("`/").removeprefix("clptools/"): row[2] for row in _layers()}
     folders = {path.parent.name for path in (ROOT / "clptools").glob("*/__init__.py")}
@@ -110,7 +138,8 @@ def test_every_layer_is_described_as_the_imports_allow() -> None:
             allowed = folders - named
         else:
             allowed = named | (VARIANTS if "variant rooms" in may else set())
-        assert allowed - {room, "registries"} == MAY_IMPORT[room] - {room, "registries"}, room
+        beside = {room, "queries", "registries"}
+        assert allowed - beside == MAY_IMPORT[room] - beside, room
 
 
 def _layers() -> list[list[str]]:
@@ -133,6 +162,7 @@ def test_every_file_of_the_core_has_its_business() -> None:
         "One trap, from socket to script",
         "One heartbeat, from socket to authority",
         "One move, by hand",
+        "One status, as text",
         "One push",
     ],
 )

@@ -14,6 +14,7 @@ from clptools.common.threads import in_daemon_thread
 from clptools.config.address import endpoint
 from clptools.config.files import read_secret
 from clptools.config.load import Alert
+from clptools.core.model.words import Level
 from clptools.faults import ClpError
 from clptools.intake import ber, snmp
 from clptools.resources.operations import product_environment
@@ -78,7 +79,7 @@ class Mail:
         from email.message import EmailMessage
         from email.utils import formatdate, make_msgid
 
-        first = next((record for record in records if record.level == "ERROR"), records[0])
+        first = next((record for record in records if record.level == Level.ERROR), records[0])
         more = f" (and {len(records) - 1} more)" if len(records) > 1 else ""
         text = one_line(first.text)[:_SUBJECT]
         mail = EmailMessage()

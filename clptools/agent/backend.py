@@ -10,12 +10,12 @@ import asyncio
 import itertools
 import os
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol, TypeVar
 
 import msgspec
 
-from clptools import paths
+from clptools import paths, queries
 from clptools.agent import clock, configuration
 from clptools.agent.conditions import Conditions
 from clptools.agent.facts import MachineFacts
@@ -43,7 +43,7 @@ from clptools.core.model.events import Event, RequestSeen
 from clptools.core.model.machine import Facts, ServerFacts
 from clptools.core.model.requests import Outcome, Request, ServiceStart
 from clptools.core.model.settings import Pushed, Settings
-from clptools.core.model.view import OpenEventView, StatusView
+from clptools.core.model.view import BMC_CONDITION, OpenEventView, StatusView
 from clptools.core.model.words import Level
 from clptools.core.notices.requests import AskedLate
 from clptools.core.report import explain
@@ -164,6 +164,10 @@ class AgentBackend:
         view = self._agent.conditions.added(view)
         return local_part(view, self._server) if local else view
 
+    def understood(self, command: str, line: Sequence[str]) -> said.AskedQuery | None:
+        """A line of a command that only reads, by the command's own code."""
+        return queries.understood(command, line)
+
     async def watch_status(self) -> AsyncIterator[StatusView]:
         """The status now and whenever more than ages changed in it."""
         view = self.status(False)
@@ -211,7 +215,9 @@ class AgentBackend:
                     counters=found.traps,
                     unreachable=fault,
                     bmcs=found.bmcs,
-                    conditions=server.conditions,
+                    conditions=tuple(
+                        one for one in server.conditions if not one.name.startswith(BMC_CONDITION)
+                    ),
                 )
                 for server, (found, fault) in zip(servers, counted, strict=True)
             )

@@ -42,6 +42,11 @@ _ENDS: dict[type[Notice], str] = {
 _TEXT_CHARACTERS = 300
 
 
+def other_revision(server: str) -> str:
+    """Name of the condition that a server has another text under the same number."""
+    return f"revision of {server}"
+
+
 class Conditions:
     """The conditions of this server."""
 
@@ -72,6 +77,13 @@ class Conditions:
         """Something is told to people: it may begin a condition, or end one."""
         if isinstance(notice, LinkNotOpen | LinkOpen | LinkGivenUp):
             self._link(notice)
+            return
+        if isinstance(notice, notices.TwoRevisions):
+            text, mend = notice.sentence(self._server), notice.mend(self._server)
+            self.begin(other_revision(notice.server), text, mend)
+            return
+        if isinstance(notice, notices.OneRevision):
+            self.end(other_revision(notice.server))
             return
         if (name := _BEGINS.get(type(notice), "")) != "":
             self.begin(name, notice.sentence(self._server), notice.mend(self._server))

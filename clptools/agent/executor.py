@@ -188,7 +188,7 @@ class Executor:
     # Group resources and scripts
 
     def _run_resource(self, action: actions.RunResource) -> None:
-        def done(ok: bool, text: str, timed_out: bool = False) -> events.ResourceDone:
+        def done(ok: bool, text: str) -> events.ResourceDone:
             return events.ResourceDone(
                 group=action.group,
                 resource=action.resource,
@@ -196,7 +196,6 @@ class Executor:
                 epoch=action.epoch,
                 number=action.number,
                 ok=ok,
-                timed_out=timed_out,
                 text=text,
             )
 
@@ -219,7 +218,11 @@ class Executor:
 
         async def work() -> events.Event:
             outcome = await perform_resource(resource, action.op, context)
-            return done(outcome.ok, outcome.text, outcome.timed_out)
+            return msgspec.structs.replace(
+                done(outcome.ok, outcome.text),
+                timed_out=outcome.timed_out,
+                severity=outcome.severity,
+            )
 
         self._answer(work(), lambda text: done(False, f"{place}: {text}"))
 

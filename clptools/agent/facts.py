@@ -18,6 +18,7 @@ import msgspec
 from clptools import paths
 from clptools.agent import clock
 from clptools.api import messages as said
+from clptools.common.threads import in_daemon_thread
 from clptools.config.load import loads
 from clptools.core.model.machine import AccountFault, Facts, ServerFacts
 from clptools.core.model.settings import Settings
@@ -113,7 +114,7 @@ class MachineFacts:
     async def _look(self, config: str) -> Facts:
         if self._looking is not None and not self._looking.done():
             raise ClpError(ExitCode.FAILED, "its /proc, /sys or disk hangs")
-        looking = asyncio.get_running_loop().run_in_executor(None, self._gathered, config)
+        looking = in_daemon_thread("facts", lambda: self._gathered(config))
         self._looking = looking
         # Not cancelled: a thread that hangs cannot be ended, and no second one is begun beside it.
         done, _ = await asyncio.wait({looking}, timeout=_LOOK_S)

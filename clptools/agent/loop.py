@@ -22,6 +22,7 @@ from typing import Protocol
 from clptools.agent.slots import MAY_PASS
 from clptools.core.model.actions import Action
 from clptools.core.model.events import BeatSeen, Event, HardwareSeen, MessageSeen, TimerFired
+from clptools.core.model.words import EventClass
 
 _SLICE_MS = 20
 """After this long the queue lets sockets and processes have their turn."""
@@ -178,7 +179,7 @@ class Loop:
 
     def _is_grave(self, event: HardwareSeen) -> bool:
         """Whether it is of these classes, or may be the end of one that is."""
-        clear = event.event_class == "CLEAR"
+        clear = event.event_class == EventClass.CLEAR
         told = event.clears if clear else event.event_class
         return told in self.grave or (clear and not told)
 

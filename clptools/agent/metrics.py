@@ -18,6 +18,7 @@ from clptools.agent import clock
 from clptools.agent.service_history import History
 from clptools.api.messages import EventRecord
 from clptools.core.model.view import ServerView, StatusView
+from clptools.core.model.words import PowerState
 from clptools.version import VERSION
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -241,9 +242,9 @@ def _of_bmcs(servers: tuple[ServerView, ...]) -> Iterable[Family]:
         "gauge",
         "Whether the BMC reads on; no line while that is unknown.",
         tuple(
-            ({"server": name}, bmc.power == "on")
+            ({"server": name}, bmc.power == PowerState.ON)
             for name, bmc in with_bmc
-            if bmc.power in ("on", "off")
+            if bmc.power in (PowerState.ON, PowerState.OFF)
         ),
     )
 

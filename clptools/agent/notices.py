@@ -330,6 +330,17 @@ class TwoRevisions(Notice, frozen=True):
     revision: int
 
 
+class OneRevision(Notice, frozen=True):
+    """Two servers that each had a push of their own have the same configuration again."""
+
+    entry = Entry("pm", 906, INFO)
+    about = ("me", "server")
+    says = "{server} and {me} have the same configuration again: revision {revision}."
+
+    server: str
+    revision: int
+
+
 class PushedWithout(Notice, frozen=True):
     """A push went on without servers that are down."""
 

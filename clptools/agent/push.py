@@ -86,6 +86,8 @@ class Pushes:
         """Held while the configuration of this server is pushed or taken over."""
         self._under_way: Pushed | None = None
         """The push that this server distributes."""
+        self.unlike: set[str] = set()
+        """Servers that have another configuration than this one, under the same number."""
         self._said: Notice | None = None
         """What was last told about a revision that could not be taken over."""
 
@@ -145,7 +147,12 @@ class Pushes:
         if there.revision == number and number:
             text, _ = await self.received.disk.run(history.text_in_force)
             if there.files.get(history.MAIN, "") not in ("", history.digest(text)):
-                self._tell_once(notices.TwoRevisions(server, number))
+                if server not in self.unlike:
+                    self.unlike.add(server)
+                    self._here.tell(notices.TwoRevisions(server, number))
+            elif server in self.unlike:
+                self.unlike.discard(server)
+                self._here.tell(notices.OneRevision(server, number))
         if there.revision <= number or self._server not in there.servers:
             return
         joins = self._server not in names_in_force(self._here)
@@ -384,9 +391,9 @@ def _stopped(text: str, code: int = ExitCode.FAILED, hint: str = "") -> Outcome:
 def _worth_knowing(
     settings: Settings, new: tuple[str, ...], mute: Mapping[str, Sequence[str]]
 ) -> list[str]:
-    """What a push leaves to be known or done.
+    """What the operator has to know or do after a push.
 
-    `new`: servers that join by it; `mute`: server whose BMC has no password somewhere -> where.
+    `new`: servers that it adds; `mute`: server whose BMC has no password somewhere -> where.
     """
     told = []
     stops = [group.name for group in settings.groups if group.resources]

@@ -1,4 +1,4 @@
-"""The receiving side of a push: kept aside and checked on this server, then put in force here.
+"""The receiving side of a push: a configuration is staged and checked here, then put in force.
 
 The side that distributes is `push.py`; the files are `staging.py`'s until they are in force, and
 `configuration.py`'s from then on.
@@ -90,7 +90,7 @@ class Staged(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PushReceiver:
-    """What this server was pushed, and has not put in force yet."""
+    """The configurations that were pushed to this server and are not in force yet."""
 
     def __init__(self, here: Here) -> None:
         self.disk = staging.Disk()
@@ -241,7 +241,7 @@ def names_in_force(here: Here) -> tuple[str, ...]:
 
 
 def busy(other: Pushed, server: str) -> Outcome:
-    """Another push is under way; `server`: from where, if it does not say."""
+    """Refused: another push is under way.  `server`: its source, if it does not name one."""
     return Outcome(
         code=ExitCode.REFUSED,
         text=f"a push by {other.user or 'somebody'} from {other.server or server} is under way",

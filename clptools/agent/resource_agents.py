@@ -15,6 +15,7 @@ from typing import Protocol
 from clptools.agent import notices
 from clptools.agent.conditions import Conditions
 from clptools.agent.service import Core
+from clptools.common.threads import in_daemon_thread
 from clptools.core.model.settings import Group, Resource, Settings
 from clptools.core.notices.form import Notice
 from clptools.faults import ClpError
@@ -81,7 +82,8 @@ class ResourceAgents:
             return True
         from clptools.config.agents import agent_faults
 
-        found = await asyncio.to_thread(agent_faults, core.settings, self._server)
+        settings = core.settings
+        found = await in_daemon_thread("agents", lambda: agent_faults(settings, self._server))
         faults = {
             name: next((one for one in each if one.severity == "error"), None)
             for name, each in found.items()

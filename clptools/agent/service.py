@@ -19,7 +19,7 @@ import msgspec
 from clptools import paths
 from clptools.agent import clock, configuration, notices
 from clptools.agent.alerts import Alerts
-from clptools.agent.conditions import Conditions
+from clptools.agent.conditions import Conditions, other_revision
 from clptools.agent.executor import Executor
 from clptools.agent.journal import Journal
 from clptools.agent.lock import check_alone
@@ -417,8 +417,11 @@ class Service:
             await pushes.received.mend()
             self.found_edit(*await asyncio.to_thread(configuration.edit_and_time))
             ours = self.core.settings.revision
-            newer = (s.name for s in self.core.view().servers if s.revision > ours and not s.local)
-            for server in newer:
+            for gone in pushes.unlike.difference(self.core.settings.names):
+                pushes.unlike.discard(gone)
+                self._owner.conditions.end(other_revision(gone))
+            newer = {s.name for s in self.core.view().servers if s.revision > ours and not s.local}
+            for server in sorted(newer | pushes.unlike):
                 await pushes.catch_up(server)
 
 

@@ -103,7 +103,7 @@ def _check_shape(push: str, config: ConfigFiles) -> None:
 
 
 def _ill_named(path: str) -> str:
-    """Why no file of a configuration may be called so; empty: it may."""
+    """Why a configuration may not contain a file of that name; empty: it may."""
     parts = path.split("/")
     shown = repr(path[:100])
     if len(path) > MAX_PATH or any(len(part) > MAX_NAME for part in parts):
@@ -155,7 +155,7 @@ def _write(path: str, text: str, mode: int) -> None:
 
 
 class Disk:
-    """The thread in which the configuration is read and staged: a disk that hangs holds one."""
+    """The thread that reads and stages configurations: a hanging disk blocks only this one."""
 
     def __init__(self) -> None:
         self._doing: asyncio.Future[Any] | None = None

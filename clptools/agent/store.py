@@ -23,6 +23,7 @@ from clptools.agent import notices
 from clptools.agent.lock import AgentLock
 from clptools.agent.slots import MAY_PASS, Slots, TooLarge, preallocated
 from clptools.core.model.durable import Durable, LedgerFile, OpenEntry
+from clptools.core.model.words import EventClass
 from clptools.core.notices.form import Notice
 from clptools.faults import ClpError, ExitCode
 
@@ -370,7 +371,7 @@ def _unusable(error: OSError, where: str) -> ClpError:
 
 def _fewer(entries: tuple[OpenEntry, ...]) -> tuple[OpenEntry, ...]:
     """The same without its oldest quarter; fatal ones go last."""
-    ranked = sorted(entries, key=lambda entry: entry.event_class == "FATAL")
+    ranked = sorted(entries, key=lambda entry: entry.event_class == EventClass.FATAL)
     gone = set(map(id, ranked[: len(entries) // 4 + 1]))
     return tuple(entry for entry in entries if id(entry) not in gone)
 

@@ -48,8 +48,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class Ears(Protocol):
-    """The agent, which is told of what happens, for its core and for people."""
+class EventSink(Protocol):
+    """Where these objects report events and notices: the agent."""
 
     def tell(self, event: Event) -> None:
         """Something happened."""
@@ -70,7 +70,7 @@ class Ears(Protocol):
 class Surroundings:
     """The rooms' objects of one agent."""
 
-    def __init__(self, server: str, authkey: bytes, peers: PeerChannel, ears: Ears) -> None:
+    def __init__(self, server: str, authkey: bytes, peers: PeerChannel, ears: EventSink) -> None:
         self._server = server
         self._authkey = authkey
         self._ears = ears
@@ -104,7 +104,7 @@ class Surroundings:
         self.devices.arbiters = self._arbiters
 
     def apply(self, settings: Settings, starts: int) -> None:
-        """Fit `settings` in all but what `apply_times` does.
+        """Adapts everything to `settings` except what `apply_times` does.
 
         `starts` counts the agent's starts (SNMPv3).
         """
@@ -129,9 +129,9 @@ class Surroundings:
         asyncio.get_running_loop().run_in_executor(None, warm_up, settings)
 
     def apply_times(self, settings: Settings) -> None:
-        """Fit `settings` in what goes by their time-outs, which may be stretched: monitors.
+        """Adapts what depends on time-outs, which may be stretched: monitors.
 
-        The paths of heartbeats are not among them: votes and leases travel there.
+        Heartbeat paths never do, since votes and leases travel on them.
         """
         self._apply_monitors(settings)
         self._sources.apply(settings)

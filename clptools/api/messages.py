@@ -10,7 +10,7 @@ forgotten; each request names the one type of its reply.  A caller outside the c
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -157,6 +157,19 @@ class LogsPart(msgspec.Struct, frozen=True, kw_only=True):
     data: bytes
 
 
+class AskedQuery(Protocol):
+    """A line of a command that only reads, understood."""
+
+    calls: tuple[tuple[str, dict[str, object]], ...]
+    """Method and parameters of what it asks, in order."""
+
+    def written(self, replies: Sequence[msgspec.Struct], columns: int) -> tuple[int, str] | None:
+        """Exit code and text, of the replies to `calls`, for a terminal of so many columns.
+
+        Columns 0: there is no terminal.  None: the command itself is to say.
+        """
+
+
 class Backend(Protocol):
     """The agent, as far as its local callers may see it."""
 
@@ -169,6 +182,9 @@ class Backend(Protocol):
 
     def watch_status(self) -> AsyncIterator[StatusView]:
         """The status now and after each change (at most ten a second)."""
+
+    def understood(self, command: str, line: Sequence[str]) -> AskedQuery | None:
+        """A line of a command that only reads; None: only the command itself can answer it."""
 
     def explain(self, subject: str) -> Explanation:
         """Why `subject` is as it is.  Raises ClpError (NO_SUCH) for an unknown name."""

@@ -7,7 +7,9 @@ hangs up first.  Faults are `ClpError`s.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
@@ -30,6 +32,8 @@ from clptools.faults import ClpError, ExitCode
 
 EVENTS_PER_CALL = 1000
 EVENTS_PER_REPLY = 100
+WORDS, WORD_LETTERS = 32, 255
+"""No line that only reads is longer; what is longer the command itself may refuse."""
 PROGRESS_KEPT = 1000
 """Lines of progress held for a caller that reads slower than they come."""
 
@@ -71,6 +75,17 @@ class GetFacts(Parameters, frozen=True, kw_only=True):
     """Parameters of `GetFacts`."""
 
     config: str | None = None
+
+
+class AskQuery(Parameters, frozen=True, kw_only=True):
+    """Parameters of `Query`."""
+
+    command: Annotated[str, msgspec.Meta(max_length=WORD_LETTERS)]
+    line: Annotated[
+        tuple[Annotated[str, msgspec.Meta(max_length=WORD_LETTERS)], ...],
+        msgspec.Meta(max_length=WORDS),
+    ]
+    columns: Annotated[int, msgspec.Meta(ge=0, le=65535)] | None = None
 
 
 class Explain(Parameters, frozen=True, kw_only=True):
@@ -160,6 +175,13 @@ class StatusReply(msgspec.Struct, frozen=True, kw_only=True):
     status: StatusView
 
 
+class QueryReply(msgspec.Struct, frozen=True, kw_only=True):
+    """Reply of `Query`.  The thin client reads it without a parser: the text comes last."""
+
+    code: int = 0
+    text: str | None = None
+
+
 class ExplainReply(msgspec.Struct, frozen=True, kw_only=True):
     """Reply of `Explain`."""
 
@@ -233,6 +255,46 @@ async def watch_status(
     async for status in backend.watch_status():
         yield True, StatusReply(status=status)
     raise ClpError(ExitCode.NO_AGENT, "The node agent stops.", "Start it here: clpcl -s")
+
+
+async def query(backend: Backend, asked: AskQuery, caller: Caller, _more: bool) -> Replies:
+    """`Query`: nothing that the caller might not ask for itself is asked for it."""
+    found = backend.understood(asked.command, asked.line)
+    if found is None:
+        yield False, QueryReply()
+        return
+    try:
+        replies = [await _reply(backend, *call, caller) for call in found.calls]
+    except ClpError:
+        yield False, QueryReply()  # the command itself says why
+        return
+    # Beside the loop: a text may take as long as the longest step of the core.
+    made = asyncio.get_running_loop().run_in_executor(
+        _writer, found.written, replies, asked.columns or 0
+    )
+    written = await made
+    if written is None:
+        yield False, QueryReply()
+    else:
+        yield False, QueryReply(code=written[0], text=written[1])
+
+
+_writer = ThreadPoolExecutor(1, "clpnode-text")
+"""One at a time, so that callers together get no more of the processor than one of them."""
+
+
+async def _reply(
+    backend: Backend, name: str, parameters: dict[str, object], caller: Caller
+) -> msgspec.Struct:
+    """The reply to a call that only reads.  Raises ClpError."""
+    method = METHODS[name]
+    if method.writes:
+        raise ClpError(ExitCode.NOT_PERMITTED, f"{name} does not only read.")
+    asked = msgspec.convert(parameters, method.parameters)
+    async with contextlib.aclosing(method.handle(backend, asked, caller, False)) as replies:
+        async for _, reply in replies:
+            return reply
+    raise ClpError(ExitCode.FAILED, f"{name} has no reply.")
 
 
 async def explain(backend: Backend, asked: Explain, _caller: Caller, _more: bool) -> Replies:
@@ -384,6 +446,7 @@ class Method(NamedTuple):
 METHODS: dict[str, Method] = {
     "GetStatus": Method(GetStatus, get_status),
     "WatchStatus": Method(NoParameters, watch_status),
+    "Query": Method(AskQuery, query),
     "Explain": Method(Explain, explain),
     "GetHardware": Method(NoParameters, get_hardware),
     "GetFacts": Method(GetFacts, get_facts, writes=True),

@@ -57,4 +57,4 @@ class NpResolution(Protocol):
         """Give it back, if it can be done in time; otherwise it runs out."""
 
     async def close(self) -> None:
-        """Let go of connections and processes; the lease is left to run out."""
+        """Close connections and processes; the lease is left to run out."""

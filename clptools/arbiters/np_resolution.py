@@ -34,7 +34,7 @@ class _Line:
         self.context = context
         self.lock = asyncio.Lock()
         self.releases = 0
-        """How often it was given back; an answer from before is worth nothing."""
+        """How often it was released; an answer from before a release is worth nothing."""
         self.faults = 0
         """How many calls in a row ended in an error."""
         self._arbiter: NpResolution | None = None
@@ -131,7 +131,7 @@ class Arbiters:
         return held
 
     async def release(self, name: str) -> None:
-        """Give a lease back; if that fails, it runs out."""
+        """Release a lease; if that fails, it runs out."""
         line = self._lines.get(name)
         if line is None:
             return
@@ -144,7 +144,7 @@ class Arbiters:
             logger.debug("%s was not given back in time; it runs out", name)
 
     async def close(self) -> None:
-        """Let go of everything; leases run out."""
+        """Close everything; leases run out."""
         lines, self._lines = self._lines, {}
         for line in lines.values():
             self._begin(line.close())

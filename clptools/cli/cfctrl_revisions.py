@@ -92,7 +92,7 @@ def _main_of(folder: str) -> str:
 
 def _as_it_is(path: str) -> str:
     from clptools.common.foreign_files import whole
-    from clptools.config.load import MAX_BYTES
+    from clptools.config.lines import MAX_BYTES
 
     return whole(path, MAX_BYTES).decode(errors="replace")
 

@@ -36,7 +36,8 @@ def offer(session: Session, found: Found) -> Offer | None:
     except ClpError as fault:
         session.note(f"{fault.message}: its parameters are not checked here. {fault.hint}".strip())
         return None
-    made = _offer(found, metadata)
+    of_group = session.config.find("group", found.owner).table.get("servers")
+    made = _offer(found, metadata, of_group or session.config.names("server"))
     path = path_of(found)
     for key, value in made.keys.items():
         try:
@@ -54,7 +55,8 @@ def offer(session: Session, found: Found) -> Offer | None:
     return made
 
 
-def _offer(found: Found, metadata: Metadata) -> Offer:
+def _offer(found: Found, metadata: Metadata, servers: list[str]) -> Offer:
+    """`servers`: those that may run it."""
     keys: dict[str, int | float] = {}
     actions = {name: metadata.action(name) for name in ("start", "stop", "monitor")}
     for key, name, value in (
@@ -68,6 +70,10 @@ def _offer(found: Found, metadata: Metadata) -> Offer:
             keys[key] = advised
     tables = (found.table.get("parameters"), found.table.get("parameters_from"))
     given = {name for table in tables if isinstance(table, dict) for name in table}
+    on = found.table.get("parameters_on")
+    if isinstance(on, dict) and servers:
+        of_each = (own if isinstance(own := on.get(one), dict) else {} for one in servers)
+        given |= set.intersection(*map(set, of_each))
     known = [one for one in metadata.parameters if not one.deprecated and one.name not in given]
     lacks = tuple(one for one in known if one.must_be_given and one.obsoletes not in given)
     others = tuple(one.name for one in known if one not in lacks)

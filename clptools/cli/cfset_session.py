@@ -16,7 +16,7 @@ from clptools.config.document import Document
 from clptools.config.edit import SORTS, Configuration, Found
 from clptools.config.files import CONFIG_MODE, replace_file
 from clptools.config.importer import translated
-from clptools.config.load import MAX_BYTES, loads, of_the_original
+from clptools.config.lines import MAX_BYTES
 from clptools.config.references import script_folder
 from clptools.config.told import SUFFIX, kept_of, tree_of
 from clptools.config.translation import Translation
@@ -41,6 +41,8 @@ class Session:
         try:
             self.document = Document(text, path)
         except (tomllib.TOMLDecodeError, RecursionError) as fault:
+            from clptools.config.load import loads  # only to say what is wrong with it
+
             report = loads(text, registries(), path).reports[0]
             raise ClpError(ExitCode.INVALID_CONFIG, str(report), report.hint) from fault
         self.config = Configuration(self.document, registries())
@@ -187,6 +189,8 @@ def text_at(path: str) -> str:
     try:
         return read(path)
     except FileNotFoundError:
+        from clptools.config.load import of_the_original
+
         raise ClpError(
             ExitCode.FAILED,
             f"{path}: no such file.",

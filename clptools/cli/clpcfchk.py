@@ -157,7 +157,13 @@ def judge(loaded: Loaded, ask: bool = False) -> tuple[tuple[Report, ...], Safety
     With `ask` the other servers are asked over the network as well.
     """
     from clptools.config.check import check
-    from clptools.config.check_machine import check_machine, check_others, lacks, left_out
+    from clptools.config.check_machine import (
+        agents_unseen,
+        check_machine,
+        check_others,
+        lacks,
+        left_out,
+    )
     from clptools.config.facts import gather, is_own_folder, is_replaced, unechoed
     from clptools.config.safety import safety
     from clptools.registries import registries
@@ -184,6 +190,8 @@ def judge(loaded: Loaded, ask: bool = False) -> tuple[tuple[Report, ...], Safety
     if facts is not None:
         found += check_machine(loaded, facts, known)
     found += check_others(loaded, server_name(), told, known) + alerts
+    if not here:
+        found += agents_unseen(loaded, server_name())
     if any(report.severity == "error" for report in found):
         return found, None
     machines = [one.facts for one in told if one.facts is not None and one.name != server_name()]

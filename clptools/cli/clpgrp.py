@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from clptools.api.client import Client
 from clptools.cli.command import (
     APITO,
     FORCE,
@@ -12,12 +11,14 @@ from clptools.cli.command import (
     Argument,
     Command,
     Option,
+    Query,
     host,
 )
-from clptools.cli.requests import change, known_group, one_of
+from clptools.cli.requests import GET_STATUS, ask, change, known_group, one_of, status_in
 from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:
+    from clptools.cli.command import Told
     from clptools.cli.json_types import (
         GroupCancelJson,
         GroupMoveJson,
@@ -88,6 +89,8 @@ COMMAND = Command(
     ),
 )
 
+WHAT = ("start", "stop", "move", "cancel", "where")
+
 
 def run(args: Args) -> Answer:
     if args.given("migrate"):
@@ -97,9 +100,9 @@ def run(args: Args) -> Answer:
             "There are no groups of virtual machines, which alone could be migrated.",
             f"Stop it here and start it there: clpgrp -m {args.word() or 'GROUP'}{to}",
         )
-    what = one_of(COMMAND, args, "start", "stop", "move", "cancel", "where")
+    what = one_of(COMMAND, args, *WHAT)
     if what == "where":
-        return where(args.word())
+        return ask(where(args.word()))
     return change(args, request_of(what, args), timeout_s=args.number("apito"))
 
 
@@ -125,8 +128,17 @@ def request_of(
     return {"type": "group-move", "group": group, "server": server, "to": to, "force": force}
 
 
-def where(group: str) -> Answer:
+def query(args: Args) -> Query | None:
+    """`-n`; all else changes something, or is refused."""
+    asks = not args.given("migrate") and one_of(COMMAND, args, *WHAT) == "where"
+    return where(args.word()) if asks else None
+
+
+def where(group: str) -> Query:
     """The server the group is active on."""
-    with Client() as client:
-        current = known_group(client, group)["current"]
-    return Answer(str(current or ""), {"group": group, "current": current})
+
+    def answer(told: Told, _columns: int) -> Answer:
+        current = known_group(status_in(told[0]), group)["current"]
+        return Answer(str(current or ""), {"group": group, "current": current})
+
+    return Query(GET_STATUS, answer)

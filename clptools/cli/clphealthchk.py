@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from clptools.api.client import Client, SocketMissing
-from clptools.cli.command import Answer, Args, Command, Option
-from clptools.cli.requests import status
+from clptools.cli.command import TYPE_CHECKING, Answer, Args, Command, Option, Query
+from clptools.cli.requests import Json, status, status_in
 from clptools.faults import ClpError, ExitCode
+
+if TYPE_CHECKING:
+    from clptools.cli.command import Told
 
 COMMAND = Command(
     "clphealthchk",
@@ -50,14 +53,11 @@ TIMEOUT_S = 5.0
 
 
 def run(args: Args) -> Answer:
-    chosen = (args.text("type"),) if args.given("type") else PROCESSES
-    if not set(chosen) <= set(PROCESSES):
-        text = f"-t {chosen[0]}: not one of pm, rc, rm, nm."
-        raise ClpError(ExitCode.USAGE, text, f"More: {COMMAND.name} --help")
+    chosen = processes(args)
     seconds = args.number("timeout")
     try:
         with Client(timeout_s=TIMEOUT_S if seconds is None else max(seconds, 0.001)) as client:
-            cluster = status(client, local=True).get("cluster")
+            found = status(client, local=True)
     except SocketMissing as error:
         return _say(error.message, NOT_ALIVE)
     except ClpError as error:
@@ -66,6 +66,32 @@ def run(args: Args) -> Answer:
         if error.code == ExitCode.TIMED_OUT:
             return _say("\n".join(f"{name} NG" for name in chosen), NOT_ALIVE)
         raise
+    return _told(chosen, found)
+
+
+def query(args: Args) -> Query | None:
+    """The agent's own word, where nothing limits the wait for it."""
+    chosen = processes(args)
+    if args.given("timeout"):
+        return None
+
+    def answer(told: Told, _columns: int) -> Answer:
+        return _told(chosen, status_in(told[0]))
+
+    return Query((("GetStatus", {"local": True}),), answer)
+
+
+def processes(args: Args) -> tuple[str, ...]:
+    """Those that are asked for.  Raises ClpError."""
+    chosen = (args.text("type"),) if args.given("type") else PROCESSES
+    if not set(chosen) <= set(PROCESSES):
+        text = f"-t {chosen[0]}: not one of pm, rc, rm, nm."
+        raise ClpError(ExitCode.USAGE, text, f"More: {COMMAND.name} --help")
+    return chosen
+
+
+def _told(chosen: tuple[str, ...], found: Json) -> Answer:
+    cluster = found.get("cluster")
     cluster = cluster if isinstance(cluster, dict) else {}
     if cluster.get("status") == "Stopped":
         return _say("The cluster has been stopped.", STOPPED)

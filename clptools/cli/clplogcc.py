@@ -126,7 +126,7 @@ def _time_line(folder: str) -> tuple[str, str]:
     import msgspec
 
     from clptools.cli.past import gather
-    from clptools.cli.stat_events import event_line
+    from clptools.cli.render.text import event_line
 
     path = os.path.join(folder, TIME_LINE)
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from clptools.api.client import Client
 from clptools.cli.command import (
     SUCCEEDED,
     TYPE_CHECKING,
@@ -11,22 +10,27 @@ from clptools.cli.command import (
     Argument,
     Command,
     Option,
+    Query,
     done,
     host,
     wait,
 )
 from clptools.cli.requests import (
+    GET_STATUS,
+    Json,
+    ask,
     change,
     find,
     local_server,
     objects,
     one_of,
     server_called,
-    status,
+    status_in,
 )
 from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:
+    from clptools.cli.command import Told
     from clptools.cli.json_types import (
         AcknowledgeJson,
         MonitorClearJson,
@@ -84,21 +88,35 @@ WAIT_S = 5.0
 
 
 def run(args: Args) -> Answer:
-    actions = ("suspend", "resume", "clear", "counters", "dummy-on", "dummy-off", "acknowledge")
-    what = one_of(COMMAND, args, *actions)
-    monitors = (*args.many("monitor"), *args.words)
-    if args.words and not args.given("monitor"):
-        raise ClpError(ExitCode.USAGE, f"{args.words[0]!r}: names of monitors follow -m.")
+    what = one_of(COMMAND, args, *ACTIONS)
+    monitors = named(args)
     given_s = args.number("wait")
     wait_s = WAIT_S if given_s is None else given_s
     server = args.text("host")
     if what == "counters":
-        return counters(monitors, server)
+        return ask(counters(monitors, server))
     if what == "acknowledge":
         return acknowledge(args, monitors, server, wait_s)
     if what in ("dummy-on", "dummy-off"):
         return dummy(args, monitors, server, wait_s)
     return change(args, request_of(what, list(monitors), server), timeout_s=wait_s)
+
+
+ACTIONS = ("suspend", "resume", "clear", "counters", "dummy-on", "dummy-off", "acknowledge")
+
+
+def named(args: Args) -> tuple[str, ...]:
+    """The monitors that were named.  Raises ClpError (USAGE)."""
+    if args.words and not args.given("monitor"):
+        raise ClpError(ExitCode.USAGE, f"{args.words[0]!r}: names of monitors follow -m.")
+    return (*args.many("monitor"), *args.words)
+
+
+def query(args: Args) -> Query | None:
+    """`-v`; all else changes something."""
+    if one_of(COMMAND, args, *ACTIONS) != "counters":
+        return None
+    return counters(named(args), args.text("host"))
 
 
 def request_of(
@@ -135,10 +153,17 @@ def dummy(args: Args, monitors: tuple[str, ...], server: str, wait_s: float) -> 
     return done("\n".join([*said, SUCCEEDED]))
 
 
-def counters(monitors: tuple[str, ...], server: str) -> Answer:
+def counters(monitors: tuple[str, ...], server: str) -> Query:
     """The counters of a server: scripts read the name as third word of its line."""
-    with Client() as client:
-        state = status(client)
+
+    def answer(told: Told, _columns: int) -> Answer:
+        return counted(status_in(told[0]), monitors, server)
+
+    return Query(GET_STATUS, answer)
+
+
+def counted(state: Json, monitors: tuple[str, ...], server: str) -> Answer:
+    """The counters of these monitors, or of all, in a status."""
     where = server_called(state, server) if server else local_server(state)
     found = find(objects(state, "servers"), "server", where)
     if not found.get("local") and found.get("status") in UNHEARD:

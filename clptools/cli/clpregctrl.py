@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from clptools.api.client import Client
-from clptools.cli.command import TYPE_CHECKING, Answer, Args, Command, Option
-from clptools.cli.requests import change, objects, one_of, status
+from clptools.cli.command import TYPE_CHECKING, Answer, Args, Command, Option, Query
+from clptools.cli.requests import GET_STATUS, ask, change, objects, one_of, status_in
 from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:
+    from clptools.cli.command import Told
     from clptools.cli.json_types import ClearHaltsJson
 
 COMMAND = Command(
@@ -36,7 +36,7 @@ TYPES = ("rc", "rm")
 
 def run(args: Args) -> Answer:
     if one_of(COMMAND, args, "get", "clear") == "get":
-        return counts()
+        return ask(counts())
     kind = args.text("type")
     if kind not in TYPES or args.text("registry") != "haltcount":
         raise ClpError(ExitCode.USAGE, "--clear needs -t rc or -t rm, and -r haltcount.")
@@ -44,13 +44,20 @@ def run(args: Args) -> Answer:
     return change(args, request)
 
 
-def counts() -> Answer:
+def query(args: Args) -> Query | None:
+    """`--get`; `--clear` changes something."""
+    return counts() if one_of(COMMAND, args, "get", "clear") == "get" else None
+
+
+def counts() -> Query:
     """The counts of this server, a line each."""
-    with Client() as client:
-        state = status(client)
-    own = next((s for s in objects(state, "servers") if s.get("local")), {})
-    found = own.get("halts")
-    halts = found if isinstance(found, dict) else {}
-    shown = {kind: int(halts.get(kind, 0)) for kind in TYPES}
-    text = "\n".join(f"{kind} haltcount : {count}" for kind, count in shown.items())
-    return Answer(text, {"haltcount": shown})
+
+    def answer(told: Told, _columns: int) -> Answer:
+        servers = objects(status_in(told[0]), "servers")
+        found = next((s for s in servers if s.get("local")), {}).get("halts")
+        halts = found if isinstance(found, dict) else {}
+        shown = {kind: int(halts.get(kind, 0)) for kind in TYPES}
+        text = "\n".join(f"{kind} haltcount : {count}" for kind, count in shown.items())
+        return Answer(text, {"haltcount": shown})
+
+    return Query(GET_STATUS, answer)

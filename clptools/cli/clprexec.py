@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from clptools.cli.command import (
+    REQUEST_PORT,
     SUCCEEDED,
     TYPE_CHECKING,
     Answer,
@@ -86,15 +87,7 @@ COMMAND = Command(
             help="Servers to ask, in this order (up to 32): addresses, names of this cluster's "
             "servers, or other names that this host can resolve.",
         ),
-        Option(
-            "-p",
-            "--port",
-            metavar="PORT",
-            help="Their port; by default that of this server's configuration, or 29002.",
-            whole=True,
-            low=1,
-            high=65535,
-        ),
+        REQUEST_PORT,
         Option(
             "--key",
             metavar="FILE",

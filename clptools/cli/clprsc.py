@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
-from clptools.api.client import Client
-from clptools.cli.command import APITO, TYPE_CHECKING, Answer, Args, Argument, Command, Option, host
-from clptools.cli.requests import Json, change, find, known_resource, objects, one_of, status
+from clptools.cli.command import (
+    APITO,
+    TYPE_CHECKING,
+    Answer,
+    Args,
+    Argument,
+    Command,
+    Option,
+    Query,
+    host,
+)
+from clptools.cli.requests import (
+    GET_STATUS,
+    Json,
+    ask,
+    change,
+    find,
+    known_resource,
+    objects,
+    one_of,
+    status_in,
+)
 from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:
+    from clptools.cli.command import Told
     from clptools.cli.json_types import ResourceStartJson, ResourceStopJson
 
 COMMAND = Command(
@@ -49,16 +69,18 @@ COMMAND = Command(
     examples=(("clprsc -t exec1 -f", "stops exec1 and what depends on it"),),
 )
 
+WHAT = ("start", "stop", "where", "counter")
+
 
 def run(args: Args) -> Answer:
-    what = one_of(COMMAND, args, "start", "stop", "where", "counter")
+    what = one_of(COMMAND, args, *WHAT)
     resource = args.word()
     if what == "counter":
-        return counter(resource)
+        return ask(counter(resource))
     if not resource:
         raise ClpError(ExitCode.USAGE, "RESOURCE is missing.", "More: clprsc --help")
     if what == "where":
-        return where(resource)
+        return ask(where(resource))
     request: ResourceStartJson | ResourceStopJson
     server, force = args.text("host"), args.given("force")
     if what == "start":
@@ -68,25 +90,39 @@ def run(args: Args) -> Answer:
     return change(args, request, timeout_s=args.number("apito"))
 
 
-def counter(name: str) -> Answer:
+def query(args: Args) -> Query | None:
+    """`-n` and `-v`; all else changes something."""
+    what, resource = one_of(COMMAND, args, *WHAT), args.word()
+    if what == "counter":
+        return counter(resource)
+    return where(resource) if what == "where" and resource else None
+
+
+def counter(name: str) -> Query:
     """The counter of one resource's group, or of every resource's."""
-    with Client() as client:
-        groups = objects(status(client), "groups")
-    every = [(group, item) for group in groups for item in objects(group, "resources")]
-    chosen = find([item for _, item in every], "resource", name) if name else None
-    lines: list[str] = []
-    shown: list[Json] = []
-    for group, item in every:
-        if chosen is None or item is chosen:
-            count = group.get("failures", 0)
-            lines += [f"Group Resource: {item['name']}", f"  {'Failover Counter':<18}: {count}"]
-            shown.append({"name": item["name"], "group": group["name"], "failovers": count})
-    return Answer("\n".join(lines), {"resources": shown})
+
+    def answer(told: Told, _columns: int) -> Answer:
+        groups = objects(status_in(told[0]), "groups")
+        every = [(group, item) for group in groups for item in objects(group, "resources")]
+        chosen = find([item for _, item in every], "resource", name) if name else None
+        lines: list[str] = []
+        shown: list[Json] = []
+        for group, item in every:
+            if chosen is None or item is chosen:
+                count = group.get("failures", 0)
+                lines += [f"Group Resource: {item['name']}", f"  {'Failover Counter':<18}: {count}"]
+                shown.append({"name": item["name"], "group": group["name"], "failovers": count})
+        return Answer("\n".join(lines), {"resources": shown})
+
+    return Query(GET_STATUS, answer)
 
 
-def where(name: str) -> Answer:
+def where(name: str) -> Query:
     """The server on which the resource is online."""
-    with Client() as client:
-        group, resource = known_resource(client, name)
-    current = group["current"] if resource.get("status") == "Online" else None
-    return Answer(str(current or ""), {"resource": name, "current": current})
+
+    def answer(told: Told, _columns: int) -> Answer:
+        group, resource = known_resource(status_in(told[0]), name)
+        current = group["current"] if resource.get("status") == "Online" else None
+        return Answer(str(current or ""), {"resource": name, "current": current})
+
+    return Query(GET_STATUS, answer)

@@ -11,18 +11,20 @@ import sys
 import time
 from typing import TYPE_CHECKING, NoReturn, cast
 
-from clptools.cli.command import Answer, Args, Argument, Command, Option, host
+from clptools.cli.command import Answer, Args, Argument, Command, Option, Query, host
 from clptools.faults import ClpError, ExitCode, no_such
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from clptools.api.client import Client
+    from clptools.cli.command import Told
     from clptools.cli.json_types import (
         ExplanationJson,
         HardwareJson,
         StatusJson,
     )
+    from clptools.cli.render.plugin import Range
 
 COMMAND = Command(
     "clpstat",
@@ -250,6 +252,33 @@ def run(args: Args) -> Answer:
     return status(args, view)
 
 
+def query(args: Args) -> Query | None:
+    """What the line asks and shows; None: it needs more than replies of this server's agent."""
+    view = asked_view(args)
+    if args.given("host") or args.given("at"):
+        return None
+    status: tuple[str, dict[str, object]] = ("GetStatus", {})
+    if view in ("", "s", *MAPS):
+        return Query((status,), lambda told, _: shown(args, view, status_in(told[0])))
+    if view == "hw":
+        return Query((("GetHardware", {}),), lambda told, wide: hardware_shown(told[0], wide))
+    if view == "metrics":
+        return Query((("GetMetrics", {}),), lambda told, _: metrics_shown(told[0]))
+    if view == "check":
+        return Query((status,), lambda told, _: checked(args, status_in(told[0])))
+    if view == "explain" and args.word():
+        return Query(
+            (status, ("Explain", {"subject": args.word()})),
+            lambda told, wide: explained(args, status_in(told[0]), told[1:], wide),
+        )
+    return None
+
+
+def status_in(reply: dict[str, object]) -> StatusJson:
+    """The status that an agent told."""
+    return cast("StatusJson", reply["status"])
+
+
 def asked_view(args: Args) -> str:
     """The one view that was asked for; empty: the status.  Raises for what does not go together."""
     views = [view for view in VIEWS if args.given(view)]
@@ -293,7 +322,7 @@ def status(args: Args, view: str) -> Answer:
     try:
         with Client() as client:
             # With --local, too: an agent never asks others for its answer.
-            found = cast("StatusJson", client.call("GetStatus")["status"])
+            found = status_in(client.call("GetStatus"))
             if args.given("host"):
                 found = as_seen_by(client, found, args.text("host"))
     except SocketMissing:
@@ -302,6 +331,11 @@ def status(args: Args, view: str) -> Answer:
         if error.code is not ExitCode.NO_AGENT or args.given("host"):
             raise
         return without_agent(args, view, error)
+    return shown(args, view, found)
+
+
+def shown(args: Args, view: str, found: StatusJson) -> Answer:
+    """The status as `view` shows it."""
     if args.given("json"):
         return Answer(fields=cast("dict[str, object]", found))
     none = found["cluster"].get("none", "")  # an older agent does not say
@@ -400,34 +434,44 @@ def without_agent(args: Args, view: str, error: ClpError) -> Answer:
 def explain(args: Args) -> Answer:
     """`--explain NAME`, or of every group."""
     from clptools.api.client import Client
-    from clptools.cli.render.explain import explanation
     from clptools.cli.render.text import screen_columns
 
     with Client() as client:
-        found = cast("StatusJson", client.call("GetStatus")["status"])
+        found = status_in(client.call("GetStatus"))
         names = [args.word()] if args.word() else [group["name"] for group in found["groups"]]
-        told = [
-            cast("ExplanationJson", client.call("Explain", subject=name)["explanation"])
-            for name in names
-        ]
+        replies = [client.call("Explain", subject=name) for name in names]
+    return explained(args, found, replies, screen_columns())
+
+
+def explained(args: Args, found: StatusJson, replies: Told, columns: int) -> Answer:
+    """What the agent told of each name, beside the status that it goes with."""
+    from clptools.cli.render.explain import explanation
+
+    told = [cast("ExplanationJson", reply["explanation"]) for reply in replies]
     if args.given("json"):
         # The same object as in the status: the sentence alone has no server, proofs or mend.
         waiting = {group["name"]: group["waiting_for"] for group in found["groups"]}
         all_told = [{**one, "waiting_for": waiting.get(one["subject"])} for one in told]
         return Answer(fields=all_told[0] if args.word() else {"explanations": all_told})
-    columns = screen_columns()
     return Answer("\n".join(explanation(one, found, columns) for one in told).rstrip("\n"))
 
 
 def hardware() -> Answer:
     """`--hw`."""
     from clptools.api.client import Client
-    from clptools.cli.render.status import hardware as page
     from clptools.cli.render.text import screen_columns
 
     with Client() as client:
-        found = cast("HardwareJson", client.call("GetHardware")["hardware"])
-    return Answer(page(found, time.time(), screen_columns())[:-1], cast("dict[str, object]", found))
+        reply = client.call("GetHardware")
+    return hardware_shown(reply, screen_columns())
+
+
+def hardware_shown(reply: dict[str, object], columns: int) -> Answer:
+    """What every server reports."""
+    from clptools.cli.render.status import hardware as page
+
+    found = cast("HardwareJson", reply["hardware"])
+    return Answer(page(found, time.time(), columns)[:-1], cast("dict[str, object]", found))
 
 
 def metrics() -> Answer:
@@ -435,7 +479,12 @@ def metrics() -> Answer:
     from clptools.api.client import Client
 
     with Client() as client:
-        text = cast("str", client.call("GetMetrics")["text"])
+        return metrics_shown(client.call("GetMetrics"))
+
+
+def metrics_shown(reply: dict[str, object]) -> Answer:
+    """All figures."""
+    text = cast("str", reply["text"])
     return Answer(text.rstrip("\n"), {"metrics": text})
 
 
@@ -445,13 +494,27 @@ def check(args: Args) -> Answer:
     from clptools.cli.render import plugin
 
     try:
-        warning = plugin.Range(args.text("w") or "0")
-        critical = plugin.Range(args.text("c") or "0:")
+        ranges(args)  # wrong ones are told before the agent is asked
         with Client() as client:
-            found = cast("StatusJson", client.call("GetStatus")["status"])
-        code, text = plugin.verdict(found, warning, critical)
+            found = status_in(client.call("GetStatus"))
+        return checked(args, found)
     except ClpError as error:
         code, text = plugin.UNKNOWN, plugin.line("UNKNOWN", error.message)
+    return Answer(text, {"code": code, "text": text}, code=code)
+
+
+def ranges(args: Args) -> tuple[Range, Range]:
+    """-w and -c.  Raises ClpError."""
+    from clptools.cli.render import plugin
+
+    return plugin.Range(args.text("w") or "0"), plugin.Range(args.text("c") or "0:")
+
+
+def checked(args: Args, found: StatusJson) -> Answer:
+    """The status as a plug-in sees it.  Raises ClpError."""
+    from clptools.cli.render import plugin
+
+    code, text = plugin.verdict(found, *ranges(args))
     return Answer(text, {"code": code, "text": text}, code=code)
 
 
@@ -466,7 +529,7 @@ def watch(args: Args) -> Answer:
     from clptools.api.client import Client
 
     with Client() as client:
-        found = cast("StatusJson", client.call("GetStatus")["status"])
+        found = status_in(client.call("GetStatus"))
     from clptools.cli.render import live
 
     live.watch(found)

@@ -6,13 +6,13 @@ import re
 import time
 from typing import cast
 
-from clptools.api.client import Client
-from clptools.cli.command import TYPE_CHECKING, Answer, Args, Command, Option, wait
-from clptools.cli.requests import change, one_of
+from clptools.cli.command import TYPE_CHECKING, Answer, Args, Command, Option, Query, wait
+from clptools.cli.requests import GET_STATUS, ask, change, one_of
 from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:
-    from clptools.cli.json_types import StatusJson, StretchTimeoutsJson
+    from clptools.cli.command import Told
+    from clptools.cli.json_types import ClusterJson, StatusJson, StretchTimeoutsJson
 
 COMMAND = Command(
     "clptoratio",
@@ -74,9 +74,11 @@ MAX_RATIO = 10_000
 UNIT_MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
 MAX_MS = 30 * UNIT_MS["d"]
 
+WHAT = ("ratio", "initialize", "show")
+
 
 def run(args: Args) -> Answer:
-    what = one_of(COMMAND, args, "ratio", "initialize", "show")
+    what = one_of(COMMAND, args, *WHAT)
     ratio = _ratio(args.text("ratio")) if what == "ratio" else 1
     if args.given("time") != (ratio > 1):
         raise ClpError(
@@ -84,7 +86,7 @@ def run(args: Args) -> Answer:
             "-r RATIO needs -t TIME, such as 30m." if ratio > 1 else "-t is for -r RATIO alone.",
         )
     if what == "show":
-        return show()
+        return ask(show())
     request: StretchTimeoutsJson = {"type": "stretch-timeouts", "ratio": ratio}
     if ratio > 1:
         request["for_ms"] = _time_ms(args.text("time"))
@@ -92,10 +94,23 @@ def run(args: Args) -> Answer:
     return change(args, request, timeout_s=WAIT_S if given_s is None else given_s)
 
 
-def show() -> Answer:
+def query(args: Args) -> Query | None:
+    """`-s`; all else changes something."""
+    shows = one_of(COMMAND, args, *WHAT) == "show" and not args.given("time")
+    return show() if shows else None
+
+
+def show() -> Query:
     """The ratio as the local server knows it."""
-    with Client() as client:
-        cluster = cast("StatusJson", client.call("GetStatus")["status"])["cluster"]
+
+    def answer(told: Told, _columns: int) -> Answer:
+        return shown(cast("StatusJson", told[0]["status"])["cluster"])
+
+    return Query(GET_STATUS, answer)
+
+
+def shown(cluster: ClusterJson) -> Answer:
+    """The ratio of a cluster, and when it ends."""
     from clptools.cli.render.status import ratio_end
 
     ratio = cluster.get("toratio", 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clptools.cli.command import SUCCEEDED, Answer, Args, Command, Option, done, wait
+from clptools.cli.command import REQUEST_PORT, SUCCEEDED, Answer, Args, Command, Option, done, wait
 from clptools.cli.requests import Json, outcome
 from clptools.cli.transactions import (
     Errand,
@@ -56,15 +56,7 @@ COMMAND = Command(
             complete="resource",
         ),
         Option("-s", "--script", metavar="SCRIPT", help="The script's name.", complete="file"),
-        Option(
-            "-p",
-            "--port",
-            metavar="PORT",
-            help="Their port; by default that of this server's configuration, or 29002.",
-            whole=True,
-            low=1,
-            high=65535,
-        ),
+        REQUEST_PORT,
         Option(
             "--key",
             metavar="FILE",

@@ -8,7 +8,7 @@ better word on a mistake.  `main.py` alone prints and exits.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 TYPE_CHECKING = False
 """As in `typing`, whose import would take a tenth of the start of such a command."""
@@ -187,6 +187,15 @@ def wait(what: str) -> Option:
     return Option("-w", "--wait", metavar="SEC", help=what, number=True)
 
 
+REQUEST_PORT = Option(
+    "-p",
+    "--port",
+    metavar="PORT",
+    help="Their port; by default that of this server's configuration, or 29002.",
+    whole=True,
+    low=1,
+    high=65535,
+)
 FOLDER = Option(
     "-x",
     "--dir",
@@ -226,14 +235,48 @@ class Answer:
         self.code = code
 
 
-def as_json(fields: dict[str, object]) -> str:
-    """An object as programs read it, on one line that standard output can take."""
+def printed(answer: Answer, in_json: bool, encoding: str = "") -> str:
+    """What is printed of an answer, without its last newline; nothing where it is empty."""
+    if in_json and answer.fields is not None:
+        return as_json({"schema": 1, **answer.fields}, encoding)
+    return answer.text
+
+
+def as_json(fields: dict[str, object], encoding: str = "") -> str:
+    """An object as programs read it, on one line that a stream in `encoding` can take.
+
+    Without `encoding` it is that of standard output.
+    """
     import json
     import sys
 
     # A stream in another encoding than UTF-8 would write `\xe9`, which is no JSON.
-    encoding = sys.stdout.encoding or "utf-8"
+    encoding = encoding or sys.stdout.encoding or "utf-8"
     return json.dumps(fields, ensure_ascii=not encoding.lower().startswith("utf"))
+
+
+Told = Sequence[dict[str, object]]
+"""Replies of the agent, each as `Client.call` returns it."""
+
+
+class Query:
+    """A line that only reads: what it asks of the agent, and what it makes of the replies.
+
+    The command makes its answer of this; for its thin client the agent does (`clptools.queries`).
+    So `answer` opens no file and looks at no stream.
+    """
+
+    __slots__ = ("answer", "calls")
+
+    def __init__(
+        self,
+        calls: tuple[tuple[str, dict[str, object]], ...],
+        answer: Callable[[Told, int], Answer],
+    ) -> None:
+        self.calls = calls
+        """Method and parameters of each call."""
+        self.answer = answer
+        """Of the replies to these calls, in order, and the columns that text may take."""
 
 
 def done(text: str = "", **fields: object) -> Answer:

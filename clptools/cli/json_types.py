@@ -425,6 +425,7 @@ class ServerJson(TypedDict):
     open_events: list[OpenEventJson]
     conditions: list[ConditionJson]
     failed_starts: dict[str, str]
+    unfit: list[str]
     halts: dict[str, int]
     quiet: dict[str, str]
     revision: int

@@ -1,4 +1,4 @@
-"""Every command starts here and ends here.
+"""Every command runs here, once `clptools.launcher` has started it, and ends here.
 
 The command is the name it was called by.  This is the one place that prints faults, chooses
 exit codes and keeps tracebacks from people (`CLP_DEBUG=1` shows them).
@@ -6,30 +6,51 @@ exit codes and keeps tracebacks from people (`CLP_DEBUG=1` shows them).
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import sys
+from _signal import SIG_DFL, SIGINT, default_int_handler, signal
 from importlib import import_module
 
-from clptools.cli.command import Answer, Command, UnknownOption, UsageError, as_json, parse
+from clptools.cli.command import Answer, Command, UnknownOption, UsageError, as_json, parse, printed
 from clptools.cli.registry import COMMANDS
 from clptools.faults import ClpError, ExitCode, plain
 
+INTERRUPTED = 130
+"""By Ctrl-C: 128 + SIGINT, as shells count."""
+_COLLECTED_AFTER = 100_000
+"""Objects that may come into being before Python looks for unused ones in cycles."""
 
-def main() -> int:
-    """Entry point of all commands; returns the exit code."""
-    # Some are scripts in the original, and called so: `clpfwctrl.sh`.
-    return begin(os.path.splitext(os.path.basename(sys.argv[0]))[0], sys.argv[1:])
+
+def begin(name: str, line: list[str], *, interruptible: bool = False) -> int:
+    """`run`, after the standard streams were prepared.
+
+    `interruptible`: in the meantime Ctrl-C ends the command in its own way.
+    """
+    try:
+        if interruptible:
+            signal(SIGINT, default_int_handler)
+        code = _begin(name, line)
+        if interruptible:
+            signal(SIGINT, SIG_DFL)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return code
 
 
-def begin(name: str, line: list[str]) -> int:
-    """`run`, after the standard streams were prepared."""
+def _begin(name: str, line: list[str]) -> int:
+    # Commands are short: what a collector would free is little, and looking for it among what was
+    # imported takes a fifth of their time.  One that goes on for long is still collected.
+    gc.set_threshold(_COLLECTED_AFTER)
     _open_missing()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A character that the terminal cannot show appears as its code, and raises nothing.
             stream.reconfigure(errors="backslashreplace")
-    return run(name, line)
+    code = run(name, line)
+    gc.freeze()  # the interpreter would look through it all once more before it ends
+    return code
 
 
 def _open_missing() -> None:
@@ -48,19 +69,24 @@ def run(name: str, line: list[str]) -> int:
     """Runs the command `name` with the words that followed it."""
     in_json = "--json" in line
     try:
-        return _say(_answer(name, line), in_json)
-    except ClpError as error:
+        answer = _answer(name, line)
+        return say(printed(answer, in_json), int(answer.code))
+    except (Exception, KeyboardInterrupt) as error:
+        return failed(name, error, in_json)
+
+
+def failed(name: str, error: BaseException, in_json: bool) -> int:
+    """Tells what ended a command; returns the exit code."""
+    if isinstance(error, ClpError):
         return _fail(name, error, in_json)
-    except BrokenPipeError:
+    if isinstance(error, BrokenPipeError):
         _give_up(1)
         return 141  # `clpstat | head`, not a fault: 128 + SIGPIPE, as shells count
-    except KeyboardInterrupt:
-        return 130  # 128 + SIGINT, as shells count
-    except Exception as error:
-        if os.environ.get("CLP_DEBUG"):
-            raise
-        told = _system(error) if isinstance(error, OSError) else _bug(error)
-        return _fail(name, told, in_json)
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED
+    if os.environ.get("CLP_DEBUG"):
+        raise error
+    return _fail(name, _system(error) if isinstance(error, OSError) else _bug(error), in_json)
 
 
 def _answer(name: str, line: list[str]) -> Answer:
@@ -110,7 +136,7 @@ def _system(error: OSError) -> ClpError:
     return ClpError(ExitCode.FAILED, said)
 
 
-def _bug(error: Exception) -> ClpError:
+def _bug(error: BaseException) -> ClpError:
     return ClpError(
         ExitCode.FAILED,
         f"This should not have happened: {type(error).__name__}: {error}",
@@ -118,20 +144,23 @@ def _bug(error: Exception) -> ClpError:
     )
 
 
-def _say(answer: Answer, in_json: bool) -> int:
+def say(text: str, code: int) -> int:
+    """Prints the answer of a command, if there is any; returns its exit code."""
     try:
-        if in_json and answer.fields is not None:
-            print(as_json({"schema": 1, **answer.fields}))
-        elif answer.text:
-            print(answer.text)
+        if text:
+            print(text)
         sys.stdout.flush()
-    except BrokenPipeError:
-        raise
     except OSError as error:
-        raise ClpError(
-            ExitCode.FAILED, f"Done, but the answer could not be written: {error.strerror}."
-        ) from error
-    return int(answer.code)
+        raise unwritten(error) from error
+    return code
+
+
+def unwritten(error: OSError) -> Exception:
+    """What it is that an answer could not be printed."""
+    if isinstance(error, BrokenPipeError):
+        return error
+    text = f"Done, but the answer could not be written: {error.strerror}."
+    return ClpError(ExitCode.FAILED, text)
 
 
 def _fail(name: str, error: ClpError, in_json: bool) -> int:

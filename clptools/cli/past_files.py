@@ -58,9 +58,7 @@ def older(
     `remarks` gets what cannot be read.
     """
     now = time.time()
-    kept = _kept()
-    cursors = {record.cursor for record in kept}
-    found = [*kept, *(record for record in known if record.cursor not in cursors)]
+    found = _merged(_kept(), known)
     if oldest_of(found, me, now) > wanted:
         found = [*_of_alert_log(me, _oldest_of_each(found)), *found]
     oldest = oldest_of(found, me, now)
@@ -105,6 +103,29 @@ def _kept() -> list[EventRecord]:
                 continue  # a flipped bit, or a line that a full disk cut short
             found.setdefault(record.cursor, record)
     return list(found.values())
+
+
+def _merged(kept: Sequence[EventRecord], known: Sequence[EventRecord]) -> list[EventRecord]:
+    """Both, as they became known: what the disk lacks stands behind what was known before it.
+
+    A disk that was full for a while lacks records in the midst; elsewhere, they would look as if
+    the clock had been set.
+    """
+    on_disk = {record.cursor for record in kept}
+    lacking: dict[str, list[EventRecord]] = {}
+    at = ""
+    for record in known:
+        if record.cursor in on_disk:
+            at = record.cursor
+        else:
+            lacking.setdefault(at, []).append(record)
+    first = next((record.cursor for record in known if record.cursor in on_disk), "")
+    found: list[EventRecord] = []
+    for record in kept:
+        if record.cursor == first:
+            found += lacking.pop("", [])
+        found += [record, *lacking.pop(record.cursor, [])]
+    return [*found, *lacking.pop("", [])]
 
 
 # ---------------------------------------------------------------------- the alert log

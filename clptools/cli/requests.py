@@ -14,6 +14,7 @@ from clptools.cli.command import TYPE_CHECKING, Answer, Args, Command, done
 from clptools.faults import ClpError, ExitCode, no_such
 
 if TYPE_CHECKING:
+    from clptools.cli.command import Query
     from clptools.cli.json_types import RequestJson
 
 Json = dict[str, object]
@@ -27,8 +28,24 @@ def objects(parent: Json, key: str) -> list[Json]:
 
 def status(client: Client, *, local: bool = False) -> Json:
     """The status of the cluster."""
-    found = client.call("GetStatus", local=local).get("status")
+    return status_in(client.call("GetStatus", local=local))
+
+
+def status_in(reply: Json) -> Json:
+    """The status in a reply of the agent."""
+    found = reply.get("status")
     return found if isinstance(found, dict) else {}
+
+
+GET_STATUS: tuple[tuple[str, Json], ...] = (("GetStatus", {"local": False}),)
+"""The calls of a query that asks for the status of the cluster."""
+
+
+def ask(query: Query, columns: int = 0) -> Answer:
+    """What the agent's replies make of a query.  Raises ClpError."""
+    with Client() as client:
+        told = [client.call(method, **parameters) for method, parameters in query.calls]
+    return query.answer(told, columns)
 
 
 def local_server(of: Json) -> str:
@@ -67,14 +84,14 @@ def is_address(host: str) -> bool:
     return True
 
 
-def known_group(client: Client, name: str) -> Json:
-    """The group of that name.  Raises ClpError (NO_SUCH)."""
-    return find(objects(status(client), "groups"), "group", name)
+def known_group(of: Json, name: str) -> Json:
+    """The group of that name in a status.  Raises ClpError (NO_SUCH)."""
+    return find(objects(of, "groups"), "group", name)
 
 
-def known_resource(client: Client, name: str) -> tuple[Json, Json]:
-    """The group and the resource of that name.  Raises ClpError (NO_SUCH)."""
-    groups = objects(status(client), "groups")
+def known_resource(of: Json, name: str) -> tuple[Json, Json]:
+    """The group and the resource of that name in a status.  Raises ClpError (NO_SUCH)."""
+    groups = objects(of, "groups")
     everything = [(group, item) for group in groups for item in objects(group, "resources")]
     found = find([item for _, item in everything], "resource", name)
     return next(pair for pair in everything if pair[1] is found)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-import time
 from typing import TYPE_CHECKING, cast
 
 from clptools.api.client import READ_TIMEOUT_S, Client
 from clptools.cli.command import Answer, as_json
-from clptools.cli.render.text import clean
+from clptools.cli.render.text import event_line
 from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ def of_the_past(args: Args) -> Answer:
             )
     from clptools.cli import stat_past
 
-    return stat_past.events(args)
+    return stat_past.events(args, in_text=as_text(args))
 
 
 def _filtered(args: Args, stream: Iterator[EventJson]) -> Iterator[EventJson]:
@@ -97,17 +96,3 @@ def write_event(event: EventJson, *, as_text: bool) -> None:
     else:
         line = as_json(cast("dict[str, object]", event))
     sys.stdout.write(line + "\n")
-
-
-# ---------------------------------------------------------------------- an event in a line
-
-
-def event_line(event: EventJson) -> str:
-    """One event as text, with full date: `2026-11-23 03:12:06.9 server1 ERROR rm 9 ...`."""
-    tenths = int(event["time"] * 10 + 0.5)
-    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(tenths // 10))
-    because = "".join(f" | {clean(reason)}" for reason in event["because"])
-    return (
-        f"{when}.{tenths % 10}  {clean(event['server'])}  {event['level']:<5}  "
-        f"{clean(event['module'])} {event['event_id']}  {clean(event['text'])}{because}"
-    )

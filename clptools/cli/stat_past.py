@@ -12,7 +12,7 @@ import msgspec
 from clptools.api.messages import EventRecord
 from clptools.cli.command import Answer, Args, as_json
 from clptools.cli.past import Past, gather, short_of
-from clptools.cli.stat_events import as_text, event_line
+from clptools.cli.render.text import event_line
 from clptools.cli.times import past, span
 from clptools.core.model.view import StatusView
 from clptools.core.report import explain as story_of
@@ -79,13 +79,15 @@ def remark(*lines: str) -> None:
 # ---------------------------------------------------------------------- --events
 
 
-def events(args: Args) -> Answer:
-    """`--events` with any of `--from`, `--to`, `--level`, `--of`, in one order."""
+def events(args: Args, *, in_text: bool) -> Answer:
+    """`--events` with any of `--from`, `--to`, `--level`, `--of`, in one order.
+
+    `in_text`: for people, not for programs.
+    """
     asked = wanted(args)
     found = gather(asked.begin, asked.end)
     if asked.of:
         check_name(found, asked.of)
-    in_text = as_text(args)
     some = False
     for record, raw in zip(found.records, found.raw, strict=True):
         if not asked.takes(record):

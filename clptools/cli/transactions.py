@@ -81,7 +81,7 @@ def ask_here(errand: Errand) -> Json:
             ended = reply.get("outcome")
         else:
             if errand.resource and request["type"] == "group-move":
-                group, _ = known_resource(client, errand.resource)
+                group, _ = known_resource(status(client), errand.resource)
                 request["group"] = str(group["name"])
             ended = client.call("Request", request=request, user=user()).get("outcome")
     return ended if isinstance(ended, dict) else {}

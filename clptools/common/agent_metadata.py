@@ -53,6 +53,8 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True):
     """The values of a select."""
     unique: bool = False
     """No two resources may have the same value."""
+    unique_group: str = ""
+    """No two resources may have the same values of all parameters of this group."""
     deprecated: bool = False
     obsoletes: str = ""
     """The older name of the same parameter."""
@@ -258,7 +260,8 @@ def _parameter(given: dict[str, str]) -> Parameter:
     return Parameter(
         name=_cut(given["name"]),
         required=_is_true(given.get("required", "")),
-        unique=_is_true(given.get("unique", "")) or bool(given.get("unique-group")),
+        unique=_is_true(given.get("unique", "")),
+        unique_group=given.get("unique-group", ""),
         deprecated=_is_true(given.get("deprecated", "")),
         obsoletes=_cut(given.get("obsoletes", "")),
     )

@@ -7,11 +7,10 @@ leaves open is done as Pacemaker does it, because agents are written for that.
 from __future__ import annotations
 
 import contextlib
-import difflib
 import os
 import re
 from collections.abc import Iterable, Mapping
-from enum import IntEnum, StrEnum
+from enum import IntEnum
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -94,6 +93,8 @@ def checked(agent: Agent) -> str:
     path = path_of(agent)
     if os.path.lexists(path):
         return path
+    import difflib
+
     names = installed()
     near = difflib.get_close_matches(str(agent), names, 1, 0.8)
     hint = f"Those that are: ls {_AGENTS}/*"
@@ -150,6 +151,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     depth: int = 0
     """`OCF_CHECK_LEVEL` of a monitor."""
     server: str
+    promoted: bool = False
+    """It is to be promoted on one server, and may run unpromoted on others."""
     tools: str
     """Folder of the stand-ins for Pacemaker's commands; empty: there are none."""
 
@@ -181,7 +184,24 @@ def environment(call: Call) -> dict[str, str]:
         "HA_debug": "0",
         **({"HA_SBIN_DIR": call.tools} if call.tools else {}),
         **({"OCF_CHECK_LEVEL": str(call.depth)} if call.action == "monitor" else {}),
+        **(_PROMOTED if call.promoted else {}),
     }
+
+
+_PROMOTED = {
+    f"OCF_RESKEY_CRM_meta_{name}": value
+    for name, value in {
+        "promotable": "true",
+        **dict.fromkeys(("promoted_max", "master_max"), "1"),
+        **dict.fromkeys(("promoted_node_max", "master_node_max", "clone_node_max"), "1"),
+        "clone_max": "2",
+        "notify": "true",
+    }.items()
+}
+"""What Pacemaker tells an agent of a promotable clone; `ocf:linbit:drbd` refuses to start without.
+
+Two copies: more than one mirror the agent of DRBD 8.4 does not take.
+"""
 
 
 OWN_NAMES = re.compile(r"(?i)CRM_meta_|crm_feature_set$|OCF_|HA_")
@@ -256,20 +276,6 @@ ACTIVE = frozenset(
 """Of a monitor: it runs here."""
 
 
-class Severity(StrEnum):
-    """What a failure says of other tries."""
-
-    SOFT = "soft"
-    """The next try may succeed, here or elsewhere."""
-    HARD = "hard"
-    """No try on this server succeeds until somebody mends it."""
-    FATAL = "fatal"
-    """No try succeeds anywhere: the configuration is wrong."""
-
-
-_HARD = frozenset(
-    {Status.ARGUMENTS, Status.UNIMPLEMENTED, Status.PERMISSION, Status.NOT_INSTALLED}
-)  # fmt: skip
 _MEANINGS = {
     Status.SUCCESS: "it runs",
     Status.GENERIC: "a general error",
@@ -290,13 +296,6 @@ def meaning(status: int) -> str:
     """`5 (software that it needs is not installed)`."""
     words = _MEANINGS[Status(status)] if status in list(Status) else "of no meaning in OCF"
     return f"{status} ({words})"
-
-
-def severity(status: int | None) -> Severity:
-    """Of an action that failed; None: it was killed, or timed out."""
-    if status in _HARD:
-        return Severity.HARD
-    return Severity.FATAL if status == Status.NOT_CONFIGURED else Severity.SOFT
 
 
 # ---------------------------------------------------------------------------------- refused
@@ -334,7 +333,7 @@ REFUSED: dict[str, tuple[str, str]] = {
     "conntrackd": _REPLICATED,
     "drbd": (
         "it is promoted on one server while the other one has it, too",
-        "There is no promotion yet: let an exec resource call drbdadm primary and secondary.",
+        'Write role = "promoted".',
     ),
 }  # fmt: skip
 """Type of agent -> why it cannot work here, and what to do instead."""
@@ -343,10 +342,16 @@ _NEEDS_PEERS = {"pgsql": ("rep_mode", ("", "none"))}
 """Type -> the parameter that makes it replicate, and its values that do not."""
 
 
-def refusal(agent: Agent, parameters: Mapping[str, str]) -> tuple[str, str] | None:
+PROMOTED_ONLY = frozenset({"drbd"})
+"""Types of those that can work here with `role = "promoted"`."""
+
+
+def refusal(
+    agent: Agent, parameters: Mapping[str, str], *, promoted: bool = False
+) -> tuple[str, str] | None:
     """Why an agent cannot work here, and the mend; None: it can."""
     found = REFUSED.get(agent.type)
-    if found is not None:
+    if found is not None and not (promoted and agent.type in PROMOTED_ONLY):
         return found
     name, plain = _NEEDS_PEERS.get(agent.type, ("", ("",)))
     if parameters.get(name, "") not in plain:
@@ -362,6 +367,7 @@ ADDRESS = 40
 _PLACES = {
     **dict.fromkeys(("iscsi", "AoEtarget", "gcp-pd-move", "openstack-cinder-volume", "Raid1",
                      "mdraid", "ManageRAID", "ServeRAID", "LinuxSCSI", "ids"), 10),
+    "drbd": 11,
     **dict.fromkeys(("LVM", "LVM-activate", "vdo-vol"), 12),
     "crypt": 14,
     "sfex": 16,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from importlib import import_module
 from types import ModuleType
 from typing import Any, TypeVar
@@ -25,6 +25,7 @@ def load(name: str) -> ModuleType:
 
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 
 
 def in_daemon_thread(name: str, work: Callable[[], T]) -> asyncio.Future[T]:
@@ -56,6 +57,43 @@ def in_daemon_thread(name: str, work: Callable[[], T]) -> asyncio.Future[T]:
 
     threading.Thread(target=run, name=name, daemon=True).start()
     return found
+
+
+def side_by_side(
+    name: str, work: Callable[[Item], T], items: Sequence[Item], at_once: int
+) -> list[T]:
+    """What `work` returns for each item, from so many threads for which nothing waits at the end.
+
+    A `ThreadPoolExecutor` has its threads waited for when the process ends, and a disk may hang.
+    Raises what one of them raised.
+    """
+    found: dict[int, T] = {}
+    faults: list[Exception] = []
+    left = iter(enumerate(items))
+    turn = threading.Lock()
+
+    def run() -> None:
+        while not faults:
+            with turn:
+                index, item = next(left, (-1, None))
+            if item is None:
+                return
+            try:
+                found[index] = work(item)
+            except Exception as error:
+                faults.append(error)
+
+    threads = [
+        threading.Thread(target=run, name=name, daemon=True)
+        for _ in range(min(at_once, len(items)))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if faults:
+        raise faults[0]
+    return [found[index] for index in range(len(items))]
 
 
 _under_way: dict[Hashable, asyncio.Future[Any]] = {}

@@ -14,6 +14,13 @@ class Options(VariantOptions, frozen=True, kw_only=True):
     """Those of single servers, by `SERVER/NAME`."""
     parameters_from: dict[str, str] = {}
     """Parameter -> file with its value, which never shows."""
+    role: str = "started"
+    """Or `promoted`."""
     monitor_interval_ms: int = 0
     monitor_timeout_ms: int = 60_000
     depth: int = 0
+
+    @property
+    def promoted(self) -> bool:
+        """Whether the group's server is where it is promoted."""
+        return self.role == "promoted"

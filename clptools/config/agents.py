@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
@@ -17,6 +16,7 @@ from clptools.common import agent_files, ocf
 from clptools.common.agent_metadata import Kind, Metadata, Parameter, seconds
 from clptools.common.ocf import Agent
 from clptools.common.secret_names import is_secret, secrets_in, shown
+from clptools.common.threads import side_by_side
 from clptools.config.agent_options import Options
 from clptools.config.field import near
 from clptools.core.model.machine import AgentFault
@@ -56,9 +56,13 @@ def agent_faults(
     resources = resources_of(settings, server)
     if not resources:
         return {}
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        found = pool.map(lambda one: tuple(_faults(one, server, validate)), resources)
-        return {one.name: each for one, each in zip(resources, found, strict=True) if each}
+    found = side_by_side(
+        "agents", lambda one: tuple(_faults(one, server, validate)), resources, _AT_ONCE
+    )
+    faults = dict(zip((one.name for one in resources), found, strict=True))
+    for index, resource in enumerate(resources):
+        faults[resource.name] += tuple(_shared(resource, resources[:index], server))
+    return {name: each for name, each in faults.items() if each}
 
 
 def secret_files(settings: Settings, server: str) -> dict[str, str]:
@@ -73,7 +77,7 @@ def secret_files(settings: Settings, server: str) -> dict[str, str]:
 def _faults(resource: Resource, server: str, validate: bool) -> Iterator[AgentFault]:
     options = _on(read(Options, resource.options), server)
     agent = ocf.named(options.agent)
-    refused = ocf.refusal(agent, options.parameters)
+    refused = ocf.refusal(agent, options.parameters, promoted=options.promoted)
     if refused is not None:
         yield _error("agent", f'"{agent}" cannot work here: {refused[0]}', refused[1])
         return
@@ -84,6 +88,10 @@ def _faults(resource: Resource, server: str, validate: bool) -> Iterator[AgentFa
         if fault.code is ExitCode.NO_SUCH:
             text = f'"{agent}" is not installed on {server}'
         yield _error("agent", text, fault.hint)
+        return
+    lacks = [name for name in ("promote", "demote") if metadata.action(name) is None]
+    if options.promoted and lacks:
+        yield _error("role", f"{agent} has no {' and no '.join(lacks)}", "Leave role out.")
         return
     wrong = list(_wrong_parameters(options, metadata))
     yield from wrong
@@ -179,8 +187,11 @@ def _advice(resource: Resource, options: Options, metadata: Metadata) -> Iterato
                 mend=f'Write parameters_from = {{ {name} = "FILE" }}, of mode 0400.',
             )
     timeouts = {"start": resource.start_timeout_ms, "stop": resource.stop_timeout_ms}
+    if options.promoted:
+        timeouts |= {"promote": resource.start_timeout_ms, "demote": resource.stop_timeout_ms}
     timeouts |= {"monitor": options.monitor_timeout_ms} if options.monitor_interval_ms else {}
     keys = {"start": "timeout", "stop": "stop_timeout", "monitor": "monitor_timeout"}
+    keys |= {"promote": "timeout", "demote": "stop_timeout"}
     for name, timeout_ms in timeouts.items():
         action = metadata.action(name, options.depth)
         if action is not None and (action.timeout_s or 0) * 1000 > timeout_ms:
@@ -190,6 +201,13 @@ def _advice(resource: Resource, options: Options, metadata: Metadata) -> Iterato
                 f"after {timeout_ms / 1000:g} s",
                 mend=f"Write {keys[name]} = {action.timeout_s:g}.",
             )
+    if metadata.action("migrate_to") is not None:
+        yield AgentFault(
+            key="agent",
+            text=f"{options.agent} can migrate live, which is not used here: for a moment both "
+            "servers would have it, and a move stops and starts it",
+            severity="note",
+        )
     depths = {one.depth for one in metadata.actions if one.name == "monitor"}
     if options.depth and depths and options.depth not in depths:
         yield AgentFault(
@@ -198,6 +216,48 @@ def _advice(resource: Resource, options: Options, metadata: Metadata) -> Iterato
             mend=f"Known: {', '.join(str(one) for one in sorted(depths))}.",
             severity="note",
         )
+
+
+def _shared(resource: Resource, before: list[Resource], server: str) -> Iterator[AgentFault]:
+    """Values that its agent says no two resources may share, and one of `before` has, too.
+
+    A warning: some agents say so of what two instances share every day.
+    """
+    options = _on(read(Options, resource.options), server)
+    others = {
+        one.name: given.parameters
+        for one in before
+        if (given := _on(read(Options, one.options), server)).agent == options.agent
+    }
+    try:
+        metadata = ocf.metadata(ocf.named(options.agent)) if others else None
+    except ClpError:
+        return  # it has been told
+    for names in _unique(metadata) if metadata is not None else ():
+        values = [options.parameters.get(name, "") for name in names]
+        same = [
+            other
+            for other, given in others.items()
+            if all(values) and [given.get(name, "") for name in names] == values
+        ]
+        if same:
+            pairs = zip(names, values, strict=True)
+            what = " and ".join(f'{name} = "{shown(name, value)}"' for name, value in pairs)
+            yield AgentFault(
+                key=_key(options, names[0]),
+                text=f"{same[0]} has {what}, too, and {options.agent} says that no two resources "
+                "may",
+            )
+
+
+def _unique(metadata: Metadata) -> list[tuple[str, ...]]:
+    """Parameters whose values, taken together, no two resources may share."""
+    groups: dict[str, tuple[str, ...]] = {}
+    for one in metadata.parameters:
+        if one.unique_group:
+            groups[one.unique_group] = (*groups.get(one.unique_group, ()), one.name)
+    alone = [(one.name,) for one in metadata.parameters if one.unique and not one.unique_group]
+    return [*alone, *groups.values()]
 
 
 def _validated(
@@ -215,6 +275,7 @@ def _validated(
         action="validate-all",
         parameters=options.parameters,
         timeout_ms=round(_VALIDATE_S * 1000),
+        promoted=options.promoted,
         server=server,
         tools="",
     )

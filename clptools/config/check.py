@@ -153,9 +153,7 @@ def _fences(settings: Settings, places: Places) -> Iterator[Report]:
             )
         return
     delay = settings.cluster.fence_delay_ms
-    arbiter = settings.arbiter
-    turns = len(settings.servers) % 2 == 0 and not (arbiter is not None and arbiter.strong)
-    if turns and FENCE_DELAY_MS <= delay < AGENT_DELAY_MS:
+    if settings.halves_take_turns and FENCE_DELAY_MS <= delay < AGENT_DELAY_MS:
         yield places.warn(
             "cluster",
             f"fence_delay ({delay / 1000:g} s) is short for a fence agent, which logs in first and "

@@ -104,6 +104,24 @@ def _differing(
     }
 
 
+def agents_unseen(loaded: Loaded, here: str) -> tuple[Report, ...]:
+    """Says, of a machine that is none of the servers, which agents were compared with nothing."""
+    settings = loaded.settings
+    if settings is None:
+        return ()
+    count = sum(one.type == "ocf" for group in settings.groups for one in group.resources)
+    found = [f"{count} ocf resource{'s' if count > 1 else ''}"] if count else []
+    found += ["[[fence]]"] if any(one.fences for one in settings.servers) else []
+    if not found:
+        return ()
+    message = (
+        f"{here} is none of the servers: whether the agents of {' and '.join(found)} are there, "
+        "and take what they are given, is not checked"
+    )
+    hint = "Run clpcfchk on one of the servers: it asks the others."
+    return (Places(loaded).note("", message, hint),)
+
+
 def nothing_known(places: Places, server: str, why: str) -> Report:
     """Nobody told anything of a server."""
     return places.note(
@@ -133,7 +151,8 @@ def lacks(settings: Settings, facts: Iterable[Facts]) -> Lacks:
             watchdogs[one.server] = fault
         for server, account in one.bmc.items():
             # Each server looks at its own BMC, and whoever has a password at others'.
-            unfenced.add(server)
+            if not account.stops:
+                unfenced.add(server)
             if not account.reads:
                 unread.add(server)
         for misfit in one.fences:

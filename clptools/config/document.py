@@ -17,8 +17,7 @@ from typing import Any
 import msgspec
 
 from clptools.config.files import dumps
-from clptools.config.lines import Block, Json, Lines, Path
-from clptools.config.load import BOM, TABLES
+from clptools.config.lines import BOM, TABLES, Block, Json, Lines, Path
 from clptools.config.statements import difference, with_key, without_key, written, written_key
 from clptools.faults import ClpError, ExitCode
 
@@ -37,7 +36,7 @@ class Document:
         self.tables: Json = tomllib.loads(self.original)
         """Edited in place by the caller; a table that stays must remain the same object."""
         self._file = file
-        self._old: Json = tomllib.loads(self.original)
+        self._old: Json = _copied(self.tables)
         self._elements = list(_elements(self.tables, ()))
         """Tables of lists and where they stood; held, so that no new table gets such an id."""
         self._origin = {id(table): path for table, path in self._elements}
@@ -101,6 +100,15 @@ def _name_of(key: str, table: Json) -> tuple[str, object]:
 def _is_tables(value: object) -> bool:
     """Whether it is a list of tables with at least one."""
     return isinstance(value, list) and bool(value) and all(isinstance(v, dict) for v in value)
+
+
+def _copied(value: Any) -> Any:
+    """The same value of tables and lists of its own; what else TOML has never changes."""
+    if isinstance(value, dict):
+        return {key: _copied(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_copied(one) for one in value]
+    return value
 
 
 def _both(kind: type, one: object, other: object) -> bool:

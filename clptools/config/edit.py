@@ -15,7 +15,7 @@ from clptools.config.document import Document
 from clptools.config.field import NAME, TEXT, Field, near
 from clptools.config.groups import ALL_GROUPS, REFUSED_GROUPS
 from clptools.config.lines import Json
-from clptools.config.table import SINGLE, checked, fields_of, from_word, inner_of
+from clptools.config.table import SINGLE, checked, fields_of, from_word, inner_of, table_from_word
 from clptools.config.variants import REFUSED, Registries, Variants
 from clptools.faults import ClpError, ExitCode
 
@@ -229,9 +229,29 @@ class Configuration:
     # -- changing ------------------------------------------------------------------------
 
     def set(self, path: str, word: str) -> None:
-        """Sets a key to what a word of a command line says."""
+        """Sets a key, or the keys of a table within a table, to what a word of a command line
+        says."""
+        if path.partition(".")[0] not in SINGLE:
+            found, last = self.object_at(path)
+            if last in inner_of(found.kind, self.registries):
+                self._set_whole(path, found, last, word)
+                return
         place = self.place(path, make=True)
         self.put(place, word if place.entry else from_word(place.field, word))
+
+    def _set_whole(self, path: str, found: Found, name: str, word: str) -> None:
+        entries = table_from_word(word)
+        if not entries:
+            known = ", ".join(inner_of(found.kind, self.registries)[name])
+            raise ClpError(
+                ExitCode.USAGE,
+                f"{found.label}: {name} is a table.",
+                f"Set its keys: {name}=A=…,B=… or {name}.A=…; it has {known}.",
+            )
+        found.table.pop(name, None)
+        for key, value in entries.items():
+            place = self.place(f"{path}.{key}", make=True)
+            self.put(place, from_word(place.field, value) if isinstance(value, str) else value)
 
     def put(self, place: Place, value: Any) -> None:
         """Sets a key.  Raises ClpError (INVALID_CONFIG) if it does not take the value."""

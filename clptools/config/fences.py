@@ -77,13 +77,9 @@ class _Fences:
     def _refused(
         self, table: Table, key: str, agent: str, given: Mapping[str, str], at: tuple[str, ...]
     ) -> None:
-        """Parameters that would reboot, tell secrets, or take the proof away."""
+        """Parameters that would reboot, or take the proof away."""
         for name, value in given.items():
             known = agents.present_name(name)
-            if known in agents.NOT_TAKEN:
-                # Without its value, which may be a password.
-                where = ".".join((*at, name))
-                table.error(key, f"{where}: {agents.NOT_TAKEN[known]}", "Leave it out.")
             word = "1" if value.lower() in agents.TRUE else value.lower()
             if (known, word) in agents.UNSAFE:
                 table.error(key, agents.UNSAFE[known, word], "Leave it out.", (*at, name))

@@ -9,12 +9,10 @@ checked.
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Callable, Iterable
 from ipaddress import ip_address
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -29,6 +27,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     hint: str = ""
     at: tuple[str | int, ...] = ()
     """Where inside the value: a table's key, a list's index from 0."""
+    secret: bool = False
+    """The value may be a password, and is not shown."""
 
 
 class Kind(msgspec.Struct, frozen=True, kw_only=True):
@@ -319,7 +319,7 @@ def on_each(item: Kind) -> Kind:
         for server, one in value.items():
             got = item(one)
             if isinstance(got, Fault):
-                return Fault(text=got.text, hint=got.hint, at=(server, *got.at))
+                return msgspec.structs.replace(got, at=(server, *got.at))
             assert isinstance(got, dict)
             found |= {f"{server}/{name}": text for name, text in got.items()}
         return found
@@ -350,7 +350,7 @@ def lists_per_server(item: Kind) -> Kind:
             items = [part.strip() for part in one.split(",")] if isinstance(one, str) else one
             got = each(items)
             if isinstance(got, Fault):
-                return Fault(text=got.text, hint=got.hint, at=(server, *got.at))
+                return msgspec.structs.replace(got, at=(server, *got.at))
             assert isinstance(got, tuple)
             found[server] = ",".join(got)
         return found
@@ -462,6 +462,8 @@ SCRIPT = checked(_script, "script")
 
 
 def _url(value: str) -> None:
+    from urllib.parse import urlsplit
+
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError('must be an address such as "https://host:port/path"')
@@ -481,6 +483,8 @@ URL = checked(_url, "url")
 
 def near(word: object, known: Iterable[str]) -> str:
     """`Did you mean …?` for the nearest known word, else the words there are."""
+    import difflib  # only for what is refused: half of all commands never need it
+
     words = list(known)
     found = difflib.get_close_matches(str(word), words, n=1, cutoff=0.6)
     if found:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from functools import partial
 
+from clptools.config.fence_agents import NOT_TAKEN, present_name
 from clptools.config.field import (
     BOOLEAN,
     MAX_NAME_BYTES,
@@ -62,6 +63,9 @@ def _parameters(value: object) -> dict[str, str] | Fault:
     for name, one in value.items():
         if not _PARAMETER.fullmatch(name) or len(name) > MAX_NAME_BYTES:
             return Fault(text="is no name of a parameter", at=(name,))
+        known = present_name(name)
+        if known in NOT_TAKEN:
+            return Fault(text=NOT_TAKEN[known], hint="Leave it out.", at=(name,), secret=True)
         got = _value(one)
         if isinstance(got, Fault):
             return Fault(text=got.text, hint=got.hint, at=(name,))

@@ -160,8 +160,8 @@ TRAP = (
         parse=_PARTS,
         help='Variables that name the part, for the fault\'s key: "1.6", "1.18[2:]" without its '
         'first two characters ("1.18[0x2:]": of a hexadecimal number, a 0x not counted), "6.2[#]" '
-        'where the variables below stand and not what they say, "1.18|1.21" the first that says '
-        "something.",
+        'where the variables below stand and not what they say, "1.18|1.21" two of which a trap '
+        "may say one alone: the first that beginning and end both say is compared.",
     ),
     _trap(
         name="closes",

@@ -24,7 +24,7 @@ import msgspec
 from clptools import paths
 from clptools.common.foreign_files import whole
 from clptools.config.files import CONFIG_MODE, replace_file, sync_folder
-from clptools.config.load import MAX_BYTES
+from clptools.config.lines import MAX_BYTES
 from clptools.core.model.settings import Pushed
 from clptools.faults import ClpError, ExitCode
 

@@ -7,6 +7,7 @@ from 0 where a list is entered: `("monitor", 1, "recovery", "target")`.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from typing import Any
 
@@ -15,6 +16,17 @@ import msgspec
 Path = tuple[str | int, ...]
 Json = dict[str, Any]
 """A table as `tomllib` reads it; its values are checked by the fields, not by their types here."""
+
+MAX_BYTES = 4 << 20
+"""No cluster of 32 servers needs more; a device or a log given by mistake is refused."""
+BOM = "\ufeff"
+"""Some editors write it before the first character without showing it."""
+
+TABLES = (
+    "cluster", "server", "interconnect", "np", "forced_stop", "fence", "server_group", "group",
+    "monitor", "alert", "trap_profile",
+)  # fmt: skip
+"""What a `clp.toml` has at its top, in the order in which we write it."""
 
 
 class Statement(msgspec.Struct, frozen=True):
@@ -33,6 +45,8 @@ class Block(msgspec.Struct):
     statements: list[Statement] = []
 
 
+_SIMPLE = re.compile(r"([A-Za-z0-9_-]+) = (\"[^\"\\\n]*\"|[A-Za-z0-9.+-]+)\n")
+"""A whole line that is one statement with one value, as nearly all are."""
 _SPACE = " \t"
 _BLANK = " \t\r\n"
 
@@ -203,7 +217,14 @@ class Lines:
             if not self._peek():
                 return
             first = self._line
-            if self._peek() == "[":
+            simple = _SIMPLE.match(self._text, self._at)
+            if simple is not None:
+                path = (*block.path, simple[1])
+                self._note(path)
+                self.values[path] = simple.span(2)
+                block.statements.append(Statement(path, first, first))
+                self._at, self._line = simple.end(), first + 1
+            elif self._peek() == "[":
                 block = Block(self._header(), first)
                 self.blocks.append(block)
             else:

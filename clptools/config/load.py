@@ -20,7 +20,7 @@ from clptools.config.fences import with_fences
 from clptools.config.field import near
 from clptools.config.groups import read_groups, read_server_groups
 from clptools.config.interconnects import read_arbiters, read_interconnects
-from clptools.config.lines import Lines
+from clptools.config.lines import BOM, MAX_BYTES, TABLES, Lines
 from clptools.config.monitors import KnownParts, read_monitors
 from clptools.config.servers import read_cluster, read_forced_stop, read_servers
 from clptools.config.table import Source, Table, build, element, elements
@@ -32,16 +32,6 @@ from clptools.core.model.timing import Times, times
 from clptools.core.model.words import Level
 from clptools.faults import ClpError, ExitCode
 from clptools.reports import Report, legible
-
-MAX_BYTES = 4 << 20
-"""No cluster of 32 servers needs more; a device or a log given by mistake is refused."""
-BOM = "\ufeff"
-"""Some editors write it before the first character without showing it."""
-
-TABLES = (
-    "cluster", "server", "interconnect", "np", "forced_stop", "fence", "server_group", "group",
-    "monitor", "alert", "trap_profile",
-)  # fmt: skip
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,10 +1,11 @@
 """The statements below one header of `clp.toml`, changed by tomlkit: the layout of the rest stays.
 
-The library is loaded only when something is changed.
+The library is loaded only where there is a layout to keep: it takes a tenth of a command's time.
 """
 
 from __future__ import annotations
 
+import tomllib
 from typing import Any
 
 from clptools.config.files import dumps
@@ -13,6 +14,9 @@ from clptools.config.lines import Json, Lines, Path
 
 def with_key(statements: str, path: Path, value: object) -> str:
     """A block's statements with the key at `path` set."""
+    plainly = _with_key_plainly(statements, path, value)
+    if plainly is not None:
+        return plainly
     import tomlkit
 
     if isinstance(value, list):
@@ -35,6 +39,25 @@ def with_key(statements: str, path: Path, value: object) -> str:
     if item is not None and "\n" not in item.as_string():
         _keep_column(item.trivia, len(item.as_string()) - width)
     return document.as_string()
+
+
+def _with_key_plainly(statements: str, path: Path, value: object) -> str | None:
+    """The same for a key of the block itself, where all stands as we write it; else None."""
+    if len(path) > 1:
+        return None
+    tables = tomllib.loads(statements)
+    if statements != _lines_of(tables):
+        return None
+    key, old = str(path[0]), tables.get(str(path[0]))
+    if isinstance(old, list) and any(isinstance(one, dict | list) for one in old):
+        return None
+    if isinstance(old, dict) and isinstance(value, dict) and _tidy(old, value):
+        value = {name: value[name] for name in (*old, *value)}
+    return _lines_of({**tables, key: value})
+
+
+def _lines_of(tables: Json) -> str:
+    return "".join(f"{written_key(key)} = {written(one)}\n" for key, one in tables.items())
 
 
 def _item_of(inside: Any, key: str | int) -> Any:
@@ -114,8 +137,12 @@ def _updated_in_place(old: Any, new: Json) -> bool:
     tomlkit leaves odd blanks where keys go or several come, so such a table is written anew unless
     that would lose a comment.
     """
-    tidy = set(old) <= set(new) and len(new) <= len(old) + 1
-    return bool(old and new) and (tidy or "#" in old.as_string())
+    return bool(old and new) and (_tidy(old, new) or "#" in old.as_string())
+
+
+def _tidy(old: Json, new: Json) -> bool:
+    """Whether no key goes, and at most one comes."""
+    return set(old) <= set(new) and len(new) <= len(old) + 1
 
 
 def _plain(item: Any) -> object:

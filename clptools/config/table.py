@@ -93,8 +93,19 @@ class Table:
 
     # -- reports ------------------------------------------------------------------------
 
-    def error(self, name: str, text: str, hint: str = "", at: tuple[str | int, ...] = ()) -> None:
-        """Say what is wrong with the value of key `name` (or, by `at`, inside it)."""
+    def error(
+        self,
+        name: str,
+        text: str,
+        hint: str = "",
+        at: tuple[str | int, ...] = (),
+        *,
+        secret: bool = False,
+    ) -> None:
+        """Say what is wrong with the value of key `name` (or, by `at`, inside it).
+
+        `secret`: without the value.
+        """
         value: object = self.raw.get(name)
         where = name
         for step in at:
@@ -104,7 +115,7 @@ class Table:
                 value = value[step]  # type: ignore[index]  # a path that its reader has just walked
             except (LookupError, TypeError):
                 break
-        given = f" = {shown(value)}" if name in self.raw else ""
+        given = f" = {shown(value)}" if name in self.raw and not secret else ""
         message = f"{self.label}: {self.prefix}{where}{given}: {text}."
         key = f"{self.key}.{where}".lstrip(".")
         self.source.say("error", (*self.path, name, *at), key, message, hint)
@@ -151,7 +162,7 @@ class Table:
         if not hint and field.parse.choices and isinstance(self.raw[field.name], str):
             close = near(self.raw[field.name], field.parse.choices)
             hint = close if close.startswith("Did") else ""
-        self.error(field.name, value.text, hint, value.at)
+        self.error(field.name, value.text, hint, value.at, secret=value.secret)
         return field.parse.empty if field.required else field.default_value()
 
     def one(self, name: str) -> Table | None:
@@ -327,7 +338,9 @@ def checked(label: str, field: Field, value: Any) -> Any:
         close = near(value, field.parse.choices)
         hint = close if close.startswith("Did") else ""
     at = "".join(f".{step}" for step in read.at if isinstance(step, str))
-    message = f"{label}{field.name}{at} = {shown(value)}: {read.text}."
+    # Of a table not its whole, in which there may be a password.
+    seen = "" if at or read.secret else f" = {shown(value)}"
+    message = f"{label}{field.name}{at}{seen}: {read.text}."
     raise ClpError(ExitCode.INVALID_CONFIG, message, hint)
 
 
@@ -349,15 +362,24 @@ def from_word(field: Field, word: str) -> Any:
     if "table" in shape and word.startswith("{"):
         return _as_in_the_file(word)
     if shape == "table":
-        pairs = [pair.partition("=") for pair in word.split(",") if pair.strip()]
-        if all(equals for _, equals, _ in pairs):
-            return {key.strip(): value.strip() for key, _, value in pairs}
-        return word
+        table = table_from_word(word)
+        return word if table is None else table
     if shape == "number":
         return _number(word)
     if shape == "boolean":
         return {"true": True, "false": False}.get(word, word)
     return word
+
+
+def table_from_word(word: str) -> Json | None:
+    """A table, as `A=1,B=2` or as in the file; None: it is none."""
+    if word.startswith("{"):
+        read = _as_in_the_file(word)
+        return read if isinstance(read, dict) else None
+    pairs = [pair.partition("=") for pair in word.split(",") if pair.strip()]
+    if not all(equals for _, equals, _ in pairs):
+        return None
+    return {key.strip(): value.strip() for key, _, value in pairs}
 
 
 def _number(word: str) -> int | float | str:

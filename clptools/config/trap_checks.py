@@ -18,6 +18,7 @@ from clptools.config.trap_names import (
     instance_parts,
     is_oid,
     is_whole,
+    one_spelling,
     pattern_bounds,
     pattern_fault,
     row_fault,
@@ -105,7 +106,7 @@ def _row_mend(row: str) -> str:
 def _check_row(table: Table, row: str, event_class: str, earlier: Earlier) -> None:
     line = table.source.lines.line((*table.path, "rows", row))
     makers = "" if is_oid(row) else str(table.raw.get("manufacturer", ""))
-    known = earlier.rows.setdefault((makers, row), (event_class, line))
+    known = earlier.rows.setdefault((makers, one_spelling(row)), (event_class, line))
     if known[0] != event_class:
         table.error(
             "rows",
@@ -269,7 +270,7 @@ def _check_reach(
     for pattern, given in family.match.items():
         for root in enterprises or ("",):
             full = in_full(root, pattern)
-            row = earlier.rows.get(("", f"oid {full}"))
+            row = earlier.rows.get(("", one_spelling(f"oid {full}")))
             if row is not None and row[0] != _only_class(family, given) != "":
                 table.error(
                     "match",

@@ -204,6 +204,26 @@ def row_fault(row: str) -> str:
     )
 
 
+def one_spelling(row: str) -> str:
+    """Equal for rows that are one: names of traps without the 0 before the last arc, which v1 adds;
+    Redfish's in one case."""
+    if row.startswith("redfish "):
+        return row.casefold()
+    return f"oid {plain_name(row[4:])}" if is_oid(row) else row
+
+
+def plain_name(oid: str) -> str:
+    """A trap's name without the 0 before its last arc."""
+    head, _, last = oid.rpartition(".")
+    return f"{head[:-2]}.{last}" if head.endswith(".0") else oid
+
+
+def with_zero(oid: str) -> str:
+    """A plain name with that 0."""
+    head, _, last = oid.rpartition(".")
+    return f"{head}.0.{last}"
+
+
 def is_oid(row: str) -> bool:
     """Whether it is for traps that are no PETs, which do not say who made the BMC."""
     return row.startswith("oid ")

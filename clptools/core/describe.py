@@ -17,6 +17,7 @@ from clptools.core.model import events as e
 from clptools.core.model import messages as m
 from clptools.core.model.durable import Durable
 from clptools.core.model.requests import Outcome, Request
+from clptools.core.model.words import Operation, Severity
 
 
 def describe_event(event: e.Event, now: int) -> str:
@@ -203,7 +204,8 @@ def _arbiter_answered(x: e.ArbiterAnswered, now: int) -> str:
 
 def _resource_done(x: e.ResourceDone, now: int) -> str:
     result = "ok" if x.ok else "timed out" if x.timed_out else "failed"
-    return f"{x.group}/{x.resource} {x.op} {result} epoch {x.epoch}{_tail(x.text)}"
+    severity = "" if x.severity == Severity.SOFT else f" ({x.severity})"
+    return f"{x.group}/{x.resource} {x.op} {result}{severity} epoch {x.epoch}{_tail(x.text)}"
 
 
 def _resource_said(x: e.ResourceSaid, now: int) -> str:
@@ -346,7 +348,7 @@ def _fence(x: a.Fence, now: int) -> str:
 def _run_resource(x: a.RunResource, now: int) -> str:
     forced = _flags(forced=x.forced)
     previous = f" after {x.previous}" if x.previous else ""
-    why = x.event if x.op == "start" else x.factor
+    why = x.event if x.op == Operation.START else x.factor
     return f"{x.group}/{x.resource} {x.op} epoch {x.epoch} {why}{previous}{forced}".rstrip()
 
 

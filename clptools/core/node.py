@@ -175,6 +175,7 @@ class Node(Parts):
         self.power.readdressed(before)
         self.lease.shorten(self.revision.follows(before.in_force, gone))
         self.lease.arm()
+        self.lifecycle.mended()
         self.context.notice(RevisionInForce(self.settings.revision))
         self.context.changed(Change.BEATS, Change.REPORT)
 

@@ -65,6 +65,7 @@ class Parts:
         self._build_cluster()
         self._build_safety()
         self._build_groups()
+        self._build_office()
         self._build_monitors()
         self._build_requests()
         self._build_report()
@@ -129,7 +130,7 @@ class Parts:
         )
 
     def _build_groups(self) -> None:
-        """Which server runs which group, and how it starts and stops there."""
+        """Which server may run which group, and how it starts and stops here."""
         step, state, runs = self.context, self.state, self.state.lifecycle.runs
         self.groups = GroupRuns(step, state.lifecycle, self.peers)
         self.holders = Holders(step, runs, self.peers)
@@ -166,6 +167,11 @@ class Parts:
             state.ledger.events,
             state.plans.windows,
         )
+        self.copies = CopyWatch(step, state.copies, runs, self.peers, self.holders)
+
+    def _build_office(self) -> None:
+        """What the coordinator does with the groups."""
+        step, state = self.context, self.state
         self.waits = Waits(
             step, state.office, state.order, self.peers, self.policy, self.authority, self.holders
         )
@@ -197,7 +203,6 @@ class Parts:
             self.waits,
             self.grants,
         )
-        self.copies = CopyWatch(step, state.copies, runs, self.peers, self.holders)
 
     def _build_monitors(self) -> None:
         """Hardware events and what they lead to."""

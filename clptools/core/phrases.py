@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from clptools.core.model.words import RefusedFor
+from clptools.core.model.words import BmcAction, RefusedFor
 
 # ---------------------------------------------------------------------- small words
 
@@ -50,6 +50,11 @@ def span(ms: int) -> str:
         if ms and ms % unit == 0:
             return f"{ms // unit} {name}"
     return f"{ms / 1000:g} s"
+
+
+def unfit(why: str) -> str:
+    """Its start failed there, and would again."""
+    return f"its start failed there and would again ({why})"
 
 
 def failure(text: str, timed_out: bool) -> str:
@@ -152,7 +157,7 @@ def no_power(means: str, power: str, error: str, doubt: str) -> str:
 def no_fence(action: str, means: str, text: str, to_come: bool) -> str:
     """Why there is no forced stop.  `means`: what would do it; `to_come`: this server may, in its
     turn."""
-    if action == "none":
+    if action == BmcAction.NONE:
         return "no: not configured"
     if not means:
         return "no: no BMC is configured"
@@ -212,6 +217,16 @@ def next_in_order(group: str, barred: bool, last: bool, beside: str = "") -> str
             "but no other server may run it"
         )
     return f"next in {group}'s order, Online, no open hardware event"
+
+
+def passed_over(unfit: Sequence[str], best: str) -> str:
+    """Behind the reason of a choice: servers on which the group's start failed as it would again.
+
+    `best`: the chosen server; it is one of them only if there is no other.
+    """
+    if best in unfit:
+        return "; its start failed there, but no other server may run it"
+    return f"; on {listed(unfit)} its start would fail again" if unfit else ""
 
 
 def asked_for(reason: str) -> str:

@@ -1,4 +1,5 @@
-"""What our accounts may do at the BMCs, asked once, for whoever checks a configuration.
+"""What our accounts may do at the BMCs, and how soon these answer, asked once, for whoever checks
+a configuration.
 
 Sources: IPMI 2.0, 22.18 and appendix G (Chassis Control needs OPERATOR); DMTF DSP0266,
 privilege model, and DSP8011: ComputerSystem.Reset needs the privilege ConfigureComponents, which
@@ -9,12 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from math import ceil
 
 from clptools import paths
 from clptools.common.redfish import ROOT, RedfishError, Service, link, links, system_path, text_of
 from clptools.config.files import read_bmc_password
 from clptools.core.model.machine import AccountFault
 from clptools.core.model.settings import Bmc, Settings
+from clptools.core.model.words import BmcAction
 from clptools.hardware.ipmi import BmcClient, IpmiProcesses
 from clptools.hardware.ipmi_requests import CHASSIS, BmcError, mend
 from clptools.hardware.redfish import access_of
@@ -24,6 +27,8 @@ WITHIN_S = 8.0
 _STATUS = 0x01
 _ACCOUNTS = 32
 _NEEDED = "ConfigureComponents"
+_ANSWERS = 4
+"""Of a BMC, from the order to the off that is read: so many did forced stops of slow BMCs take."""
 
 
 async def account_faults(
@@ -37,7 +42,7 @@ async def account_faults(
     bmcs = {s.name: s.bmc for s in settings.servers if s.bmc is not None and s.name in servers}
     try:
         faults = await asyncio.gather(
-            *(_asked(name, bmc, processes, within_s) for name, bmc in bmcs.items())
+            *(_asked(settings, name, bmc, processes, within_s) for name, bmc in bmcs.items())
         )
     finally:
         await processes.close()
@@ -45,14 +50,14 @@ async def account_faults(
 
 
 async def _asked(
-    server: str, bmc: Bmc, processes: IpmiProcesses, within_s: float
+    settings: Settings, server: str, bmc: Bmc, processes: IpmiProcesses, within_s: float
 ) -> AccountFault | None:
     try:
         async with asyncio.timeout(within_s):
             if bmc.is_redfish:
-                lacks = await _by_redfish(server, bmc)
+                lacks, answer_ms = await _by_redfish(server, bmc)
             else:
-                lacks = await _by_ipmi(server, bmc, processes, within_s - 1)
+                lacks, answer_ms = await _by_ipmi(server, bmc, processes, within_s - 1)
     except (BmcError, RedfishError) as error:
         fault = error.fault if isinstance(error, BmcError) else str(error)
         text = f"the rights of our account cannot be told: {fault}"
@@ -61,31 +66,59 @@ async def _asked(
         text = f"the rights of our account cannot be told: no answer within {within_s:g} s"
         return AccountFault(text=text)
     if not lacks:
-        return None
+        return _slow(settings, answer_ms)
     text = f"{lacks}: a forced stop, and final actions of this BMC, will be refused"
     return AccountFault(text=text, mend=mend(server, bmc.user, "level user"), reads=True)
 
 
-async def _by_ipmi(server: str, bmc: Bmc, processes: IpmiProcesses, patience_s: float) -> str:
+def _slow(settings: Settings, answer_ms: int) -> AccountFault | None:
+    """What a BMC's slowness means for servers that take turns in fencing each other.
+
+    Four fifths of a turn are what is left of it once the other server noticed (`docs/rules.md`,
+    *Known remaining risks*).
+    """
+    delay_ms, stop_ms = settings.cluster.fence_delay_ms, _ANSWERS * answer_ms
+    fences = settings.forced_stop.action is not BmcAction.NONE and settings.halves_take_turns
+    if not fences or stop_ms * 5 <= delay_ms * 4:
+        return None
+    return AccountFault(
+        text=f"it takes {answer_ms / 1000:.1f} s for an answer, so a forced stop takes "
+        f"{stop_ms / 1000:.0f} s or more; with fence_delay = {delay_ms / 1000:g} two servers that "
+        "do not hear each other can both go off",
+        mend=f"Write fence_delay = {ceil(stop_ms / 800)} or more.",
+        reads=True,
+        stops=True,
+    )
+
+
+async def _by_ipmi(
+    server: str, bmc: Bmc, processes: IpmiProcesses, patience_s: float
+) -> tuple[str, int]:
+    """What the account lacks, and how long one answer took in a session (ms).  Raises BmcError."""
     client = BmcClient(server, bmc, paths.bmc_password_file(server), processes)
     try:
-        await client.ask("chassis status", CHASSIS, _STATUS, patience_s=patience_s)
-        return f"{bmc.user} has the level USER there" if client.level == "USER" else ""
+        read = await client.ask("chassis status", CHASSIS, _STATUS, patience_s=patience_s)
+        lacks = f"{bmc.user} has the level USER there" if client.level == "USER" else ""
+        return lacks, read.latency_ms
     finally:
         client.close()
 
 
-async def _by_redfish(server: str, bmc: Bmc) -> str:
+async def _by_redfish(server: str, bmc: Bmc) -> tuple[str, int]:
+    """As `_by_ipmi`.  Raises RedfishError."""
     loop = asyncio.get_running_loop()
     service = Service(
         access_of(bmc), lambda: read_bmc_password(server), lambda: round(loop.time() * 1000)
     )
     try:
-        await service.get(await system_path(service, bmc.system))
+        path = await system_path(service, bmc.system)
+        begun = loop.time()
+        await service.get(path)
+        answer_ms = round((loop.time() - begun) * 1000)
         # Who may not even read accounts is not told apart from who may do all.
         with contextlib.suppress(RedfishError):
-            return await _role(service, bmc.user)
-        return ""
+            return await _role(service, bmc.user), answer_ms
+        return "", answer_ms
     finally:
         service.close()
 

@@ -110,7 +110,7 @@ class FenceAgents:
 
     async def _look(self, settings: Settings) -> None:
         # In a thread: an agent runs as a program to tell of itself.
-        found, names = await asyncio.to_thread(self._looked, settings)
+        found, names = await in_daemon_thread("fence agents", lambda: self._looked(settings))
         self._secrets |= names
         for notice in found:
             if notice not in self._told:

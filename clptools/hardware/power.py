@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from clptools.core.model.words import BmcOrder, PowerState
+from clptools.core.model.words import BmcAction, BmcOrder, PowerState
 from clptools.faults import ClpError, ExitCode
 from clptools.hardware.ipmi import BmcClient
 from clptools.hardware.ipmi_requests import CHASSIS, Asked, BmcError
@@ -32,6 +32,11 @@ _NOT_ALLOWED = 0xD4
 _STATUS, _CONTROL, _IDENTIFY = 0x01, 0x02, 0x04
 _LIT_S = 255
 _OFF, _ON, _CYCLE, _RESET, _NMI = 0, 1, 2, 3, 4
+_CODES: dict[str, int] = {
+    BmcAction.RESET: _RESET,
+    BmcAction.POWER_CYCLE: _CYCLE,
+    BmcAction.NMI: _NMI,
+}
 _ORDERS = {BmcOrder.POWER_OFF: _OFF, BmcOrder.POWER_ON: _ON, BmcOrder.NMI: _NMI}
 
 
@@ -167,23 +172,23 @@ async def act(bmc: Asked, action: str) -> str:
     Where the machine is off or the BMC lacks the command, a cycle or reset becomes off and on.
     Raises ClpError.
     """
-    if action == "power-off":
+    if action == BmcAction.POWER_OFF:
         state, _ = await read(bmc, urgent=True)
         if state is PowerState.OFF:
             return f"{bmc.server} is off already"
         await _control(bmc, "power off", _OFF)
         return f"power off of {bmc.server} begun"
-    code = {"reset": _RESET, "power-cycle": _CYCLE, "nmi": _NMI}.get(action)
+    code = _CODES.get(action)
     if code is None:
         raise ClpError(ExitCode.FAILED, f"{action} is no action of a BMC")
     name = action.replace("-", " ")
     try:
         state, _ = await read(bmc, urgent=True)
-        if state is PowerState.ON or action == "nmi":
+        if state is PowerState.ON or action == BmcAction.NMI:
             await _control(bmc, name, code)
             return f"{name} of {bmc.server} begun"
     except BmcError as error:
-        if not error.completion_code or action == "nmi":
+        if not error.completion_code or action == BmcAction.NMI:
             raise
     await stop(bmc, 30.0, 1)
     await start(bmc, 30.0)

@@ -41,6 +41,8 @@ class _Course:
         self.tries = 0
         self.ordered_at: int | None = None
         self.ordering = False
+        self.called_off = False
+        """The order that is under way."""
         self.switched: list[int] = []
         """Ways that were ordered off, to be switched on again."""
 
@@ -168,7 +170,7 @@ class PowerControl:
         course.tries += 1
         if place not in course.switched:
             course.switched.append(place)
-        course.ordering = True
+        course.ordering, course.called_off = True, False
         try:
             if ways[place] is _BMC:
                 done = await self._bmcs.fence(action, asked_at)
@@ -186,7 +188,10 @@ class PowerControl:
                 )
         finally:
             course.ordering = False
-        if not done.sent or course.tries >= _TRIES:
+        if course.called_off:
+            # That it came to nothing says nothing against this way: the course is over.
+            course.ordered_at = None
+        elif not done.sent or course.tries >= _TRIES:
             # The next way is next, and read before: an off counts after its own on.
             course.way, course.tries = (place + 1) % len(ways), 0
             course.answered = course.way
@@ -195,7 +200,11 @@ class PowerControl:
         return done
 
     def call_off(self, server: str) -> None:
-        """Ends fence agents that carry out an order for that server."""
+        """Ends fence agents that carry out an order for that server, and its course with them."""
+        course = self._courses.get(server)
+        if course is not None:
+            course.called_off = course.ordering
+            course.ordered_at = None
         found = self._settings.server(server)
         for fence in found.fences if found is not None else ():
             self._agents.call_off(fence)

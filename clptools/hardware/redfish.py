@@ -25,7 +25,7 @@ from clptools.common.redfish import (
 )
 from clptools.config.files import read_bmc_password
 from clptools.core.model.settings import Bmc
-from clptools.core.model.words import BmcOrder, PowerState
+from clptools.core.model.words import BmcAction, BmcOrder, PowerState
 from clptools.faults import ClpError, ExitCode
 from clptools.hardware.ipmi_requests import BmcError
 from clptools.hardware.power import POLL_S, Reading
@@ -40,7 +40,11 @@ _QUIET_FIRST_S, _QUIET_MOST_S = 0.5, 1.5
 """Longer, and a BMC that restarted would not be used again within 3 s."""
 _CHASSIS_MOST = 8
 _ORDERS = {BmcOrder.POWER_OFF: "ForceOff", BmcOrder.POWER_ON: "On", BmcOrder.NMI: "Nmi"}
-_ACTIONS = {"reset": "ForceRestart", "power-cycle": "PowerCycle", "nmi": "Nmi"}
+_ACTIONS: dict[str, str] = {
+    BmcAction.RESET: "ForceRestart",
+    BmcAction.POWER_CYCLE: "PowerCycle",
+    BmcAction.NMI: "Nmi",
+}
 
 
 class RedfishPower:
@@ -150,7 +154,7 @@ class RedfishPower:
         A cycle or reset of a machine that is off, or of a service that lacks it, becomes off and
         on.  Raises ClpError.
         """
-        if action == "power-off":
+        if action == BmcAction.POWER_OFF:
             if await self._is_off():
                 return f"{self.server} is off already"
             await self._ask_reset(action, "ForceOff")
@@ -160,11 +164,11 @@ class RedfishPower:
             raise ClpError(ExitCode.FAILED, f"{action} is no action of a BMC")
         name = action.replace("-", " ")
         off = await self._is_off()
-        if not off or action == "nmi":
+        if not off or action == BmcAction.NMI:
             try:
                 await self._ask_reset(action, kind)
             except BmcError as error:
-                if not error.completion_code or action == "nmi":
+                if not error.completion_code or action == BmcAction.NMI:
                     raise
             else:
                 return f"{name} of {self.server} begun"

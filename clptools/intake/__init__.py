@@ -2,7 +2,7 @@
 
 Traps: `listener` (sockets), `trap_receiver`, `triage` (what may wait), `admission`, `rates`,
 `snmp` on `ber` and `usm`, `snmp_users` (SNMPv3 users and their keys), `pet` on `pet_fields`,
-`families` and `class_table` (classes), `trap_delivery`.
+`families` and `class_table` on `trap_rows` (classes), `trap_delivery`.
 A BMC that speaks Redfish: `redfish` and its `redfish_*`.  The system itself: `sources` runs one
 module for each category of `registry`, on `kernel`; programs and drivers write to
 `message_socket`.

@@ -8,67 +8,17 @@ is no PET.  The more exact row wins; of rows with one id the later profile's: de
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable
 from functools import lru_cache
-from importlib import resources
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import msgspec
-
-from clptools.config.trap_names import row_fault
+from clptools.config.trap_names import is_oid, one_spelling, row_fault, with_zero
 from clptools.core.model.trap_profiles import TrapProfile
 from clptools.core.model.words import EventClass
 from clptools.intake.families import Families
-
-SHIPPED = ("default", "dell", "supermicro", "intel")
+from clptools.intake.trap_rows import Profile, Row, row_id, shipped
 
 CLASSES = frozenset(EventClass)
-
-
-class Profile(msgspec.Struct, frozen=True, kw_only=True):
-    """One profile file, or a `[[trap_profile]]` of the configuration."""
-
-    name: str
-    manufacturers: tuple[int, ...] = ()
-    rows: dict[str, str] = {}
-    closes: dict[str, tuple[int, ...]] = {}
-    meanings: dict[str, str] = {}
-    deasserted: dict[str, str] = {}
-    """Good states, such as presence: the class of their deassertion, which their assertion ends."""
-    shifted: tuple[int, ...] = ()
-    """OEM sensor types whose trap numbers the maker sends shifted by four bits."""
-    coded: tuple[int, ...] = ()
-    """OEM sensor types whose whole last byte is the event: no direction, no reserved bits."""
-    numbers: dict[str, int] = {}
-    """Trap numbers that the maker misspells, in decimal, and what each of them means."""
-
-
-class Names(msgspec.Struct, frozen=True, kw_only=True):
-    """Texts of IPMI's tables; keys are the numbers."""
-
-    sensors: dict[int, str]
-    events: dict[int, tuple[str, ...]]
-    sensor_events: dict[int, tuple[str, ...]]
-    severities: dict[int, str]
-    manufacturers: dict[int, str]
-    numbered: dict[int, tuple[int, ...]]
-    """Sensor type -> entity ids whose instance numbers it: `processor 1`."""
-    severity_classes: dict[int, EventClass]
-
-
-class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """A row that applies: its id, its class and the profile it came from."""
-
-    id: str
-    event_class: EventClass
-    profile: str
-    closes: tuple[int, ...] = ()
-    """CLEAR rows: the offsets of the same sensor that it closes."""
-    deasserted: EventClass | None = None
-    """CLEAR rows: the class of the deassertion, where the row itself says it."""
-    meaning: str = ""
-    """The profile's own text, where it has one."""
 
 
 class Spelling(NamedTuple):
@@ -99,10 +49,10 @@ class ClassTable:
 
     def __init__(self, site: Iterable[TrapProfile] = ()) -> None:
         site = tuple(site)
-        shipped, self.names = _shipped()
+        profiles, self.names = shipped()
         self.families = Families(site)
         """The tables for traps that are no PETs."""
-        self._profiles = shipped + tuple(
+        self._profiles = profiles + tuple(
             Profile(
                 name=profile.name,
                 manufacturers=profile.manufacturers,
@@ -153,7 +103,7 @@ class ClassTable:
 
     def exact(self, manufacturer: int | None, key: str) -> Row | None:
         """The row `specific N` or `oid ...`."""
-        row = self._for(manufacturer)[0].get(key)
+        row = self._for(manufacturer)[0].get(one_spelling(key))
         if row is None and manufacturer is None and key.startswith("specific "):
             # A number alone names no maker, but these numbers have only one meaning.
             found = (self._for(known)[0].get(key) for known in sorted(self._known))
@@ -161,9 +111,11 @@ class ClassTable:
         return row
 
     def named(self) -> tuple[tuple[str, EventClass], ...]:
-        """Names (OIDs) of traps that are no PETs and have a row, with their classes."""
-        rows = self._for(None)[0].values()
-        return tuple((r.id[4:], r.event_class) for r in rows if r.id.startswith("oid "))
+        """Names (OIDs) of traps that are no PETs and have a row, as they may come, with their
+        classes."""
+        rows = self._for(None)[0].items()
+        oids = tuple((key[4:], row.event_class) for key, row in rows if is_oid(key))
+        return oids + tuple((with_zero(name), event_class) for name, event_class in oids)
 
     def meaning(self, manufacturer: int | None, keys: Iterable[str]) -> str:
         """The text that a profile gives for the first of these row ids, or nothing."""
@@ -191,9 +143,10 @@ class ClassTable:
                 if profile.manufacturers and key not in profile.manufacturers:
                     continue
                 for row, event_class in profile.rows.items():
-                    rows.pop(row, None)
+                    spelling = one_spelling(row)
+                    rows.pop(spelling, None)
                     if event_class != "off":
-                        rows[row] = Row(
+                        rows[spelling] = Row(
                             id=row,
                             event_class=EventClass(event_class),
                             profile=profile.name,
@@ -204,18 +157,6 @@ class ClassTable:
                 meanings.update(profile.meanings)
             merged = self._merged[key] = (rows, meanings)
         return merged
-
-
-def shipped_names() -> Names:
-    """Texts of IPMI's tables."""
-    return _shipped()[1]
-
-
-def row_id(sensor_type: int | None, event_type: int | None, offset: int | None) -> str:
-    """The row id of one exact event."""
-    sensor = "*" if sensor_type is None else f"{sensor_type:02X}h"
-    event = "*" if event_type is None else f"{event_type:02X}"
-    return f"{sensor}/{event}/{'*' if offset is None else f'{offset:X}'}"
 
 
 def _is_oem(sensor_type: int | None, event_type: int | None) -> bool:
@@ -236,43 +177,3 @@ def _keys(sensor_type: int | None, event_type: int | None, offset: int) -> tuple
         row_id(None, event_type, offset),
         row_id(None, event_type, None),
     )
-
-
-@lru_cache(maxsize=1)
-def _shipped() -> tuple[tuple[Profile, ...], Names]:
-    folder = resources.files("clptools.intake") / "profiles"
-    tables: list[dict[str, Any]] = [
-        tomllib.loads((folder / f"{name}.toml").read_text(encoding="utf-8")) for name in SHIPPED
-    ]
-    profiles = tuple(
-        Profile(
-            name=table["name"],
-            manufacturers=tuple(table.get("manufacturers", ())) if n else (),
-            rows={**dict.fromkeys(table.get("deasserted", {}), "CLEAR"), **table.get("rows", {})},
-            closes={
-                **{row: (int(row[-1], 16),) for row in table.get("deasserted", {})},
-                **{row: tuple(offsets) for row, offsets in table.get("closes", {}).items()},
-            },
-            deasserted=table.get("deasserted", {}),
-            meanings=table.get("meanings", {}),
-            shifted=tuple(table.get("shifted", ())),
-            coded=tuple(table.get("coded", ())),
-            numbers=table.get("numbers", {}),
-        )
-        for n, table in enumerate(tables)
-    )
-    base = tables[0]
-    names = Names(
-        sensors=_by_hex(base["sensors"]),
-        events={k: tuple(v) for k, v in _by_hex(base["events"]).items()},
-        sensor_events={k: tuple(v) for k, v in _by_hex(base["sensor_events"]).items()},
-        severities=_by_hex(base["severity_names"]),
-        manufacturers={int(k): v for k, v in base["manufacturers"].items()},
-        numbered={k: tuple(v) for k, v in _by_hex(base["numbered"]).items()},
-        severity_classes={k: EventClass(v) for k, v in _by_hex(base["severities"]).items()},
-    )
-    return profiles, names
-
-
-def _by_hex(table: dict[str, Any]) -> dict[int, Any]:
-    return {int(key, 16): value for key, value in table.items()}

@@ -8,9 +8,9 @@ import msgspec
 
 from clptools.core.model.events import HardwareSeen
 from clptools.core.model.words import EventClass
-from clptools.intake.class_table import row_id
 from clptools.intake.pet_fields import octets_of
 from clptools.intake.snmp import SYS_UPTIME, TRAP_COMMUNITY, TRAP_OID, Trap, Version
+from clptools.intake.trap_rows import row_id
 
 PRESENCE_SENSOR = 0x27
 """Sensor type LAN: a PET of it only says that the BMC lives."""

@@ -8,12 +8,13 @@ puts before the last arc: v1 traps always get one (RFC 3584, section 3.1), whate
 
 from __future__ import annotations
 
+import itertools
 import re
 import tomllib
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from importlib import resources
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import msgspec
 
@@ -21,15 +22,14 @@ from clptools.config.trap_names import (
     EVERYTHING_BELOW,
     instance_parts,
     pattern_bounds,
+    plain_name,
 )
 from clptools.config.trap_profiles import shipped_profile
 from clptools.core.model.trap_profiles import TrapFamily, TrapProfile
 from clptools.core.model.words import EventClass
 from clptools.intake.snmp import Trap
+from clptools.intake.trap_rows import Names, Row
 from clptools.intake.variables import Binds, Condition, Part, Values, in_full
-
-if TYPE_CHECKING:
-    from clptools.intake.class_table import ClassTable
 
 SHIPPED = ("dell-idrac", "hpe-ilo", "lenovo-xcc", "fujitsu-irmc", "huawei-ibmc", "cisco-cimc")
 KNOWN = 4_096
@@ -47,13 +47,24 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     """Identity of the fault."""
     closes: tuple[str, ...] = ()
-    """Keys that it ends; `…|*` stands for all keys that begin so."""
+    """Keys that it ends; a `*` stands for whatever is there."""
     meaning: str
     row: str
     profile: str
     own_watchdog: bool = False
     fixed: bool = False
     """A variable says that it is a test, or over, which no row for the name must override."""
+
+
+class Rows(Protocol):
+    """What a family with `ipmi = true` asks of the class table."""
+
+    names: Names
+
+    def row(
+        self, manufacturer: int | None, sensor_type: int | None, event_type: int | None, offset: int
+    ) -> Row | None:
+        """The most exact row for an event."""
 
 
 class Families:
@@ -75,7 +86,7 @@ class Families:
         """Reads the shipped families now, not when the first fatal trap comes."""
         _shipped()
 
-    def read(self, trap: Trap, rows: ClassTable) -> Told | None:
+    def read(self, trap: Trap, rows: Rows) -> Told | None:
         """What the families say of a trap; None: none of them knows it."""
         name = plain_name(trap.oid)
         found = self._candidates(name)
@@ -115,15 +126,15 @@ class Families:
         return found
 
 
-def plain_name(oid: str) -> str:
-    """A trap's name without the 0 before its last arc."""
-    head, _, last = oid.rpartition(".")
-    return f"{head[:-2]}.{last}" if head.endswith(".0") else oid
-
-
 def vendor_of(oid: str) -> str:
     """The vendor's part of a name: `1.3.6.1.4.1.232`."""
     return ".".join(oid.split(".", 7)[:7])
+
+
+def _maker_of(oid: str) -> int | None:
+    """The IANA number in an OID below 1.3.6.1.4.1."""
+    number = vendor_of(oid).removeprefix("1.3.6.1.4.1.")
+    return int(number) if number.isdecimal() else None
 
 
 class _Table:
@@ -133,10 +144,13 @@ class _Table:
         self.profile = profile.name
         self.family = family
         self.root = root
+        self.maker = _maker_of(root)
         self.row = f"trap {family.name or next(iter(family.match))}"
         self.variable = in_full(root, family.variable) if family.variable else ""
         self.values = Values(family.classes, family.mask)
         self.parts = tuple(Part(p, root) for p in instance_parts(family.instance))
+        self.several = any(part.several for part in self.parts)
+        """A trap may name its part by one variable, and another trap by another."""
         self.text = in_full(root, family.text) if family.text else ""
         self.conditions = {
             name: Condition(condition, root)
@@ -159,7 +173,7 @@ class _Table:
         possible = self.possible | {event_class, "CLEAR" if ends else ""}
         return not possible.isdisjoint(classes)
 
-    def read(self, name: str, event_class: str, binds: Binds, rows: ClassTable) -> Told | None:
+    def read(self, name: str, event_class: str, binds: Binds, rows: Rows) -> Told | None:
         """What it says of a trap; None: nothing."""
         family = self.family
         if family.ipmi:
@@ -196,20 +210,23 @@ class _Table:
 
     def key(self, name: str, binds: Binds) -> str:
         """The fault's key."""
-        return self._key(name, [part.word(binds) for part in self.parts])
+        if not self.several:
+            return self._key(name, [part.word(binds) for part in self.parts])
+        return self._key(name, [part.key(binds) for part in self.parts])
 
-    def closed_key(self, name: str, binds: Binds) -> str:
-        """The key of a fault that another table's trap ends.
+    def ended(self, name: str, binds: Binds, elsewhere: bool = False) -> tuple[str, ...]:
+        """The keys of what a trap ends here; `elsewhere`: a trap of another table.
 
-        Trailing words of the part that this trap does not name match any.
+        Trailing words of the part that such a trap does not name match any.
         """
-        words = [part.word(binds) for part in self.parts]
+        words = [part.ended(binds) for part in self.parts]
         known = len(words)
-        while known and not words[known - 1]:
+        while elsewhere and known and not words[known - 1][0]:
             known -= 1
-        if not 0 < known < len(words):
-            return self._key(name, words)
-        return self._key(name, words[:known]) + "|*"
+        known = known or len(words)
+        rest = "" if known == len(words) else "|*"
+        each = itertools.product(*words[:known])
+        return tuple(self._key(name, list(one)) + rest for one in each)
 
     def _key(self, name: str, words: list[str]) -> str:
         family = self.family
@@ -236,9 +253,12 @@ class _Table:
     def _told(self, name: str, event_class: EventClass, fixed: bool, binds: Binds) -> Told:
         key = self.key(name, binds)
         closes: tuple[str, ...] = ()
-        if self.others and (event_class is EventClass.CLEAR or self.news):
-            others = tuple(other.closed_key(name, binds) for other in self.others)
-            closes = others if self.news else (key, *others)
+        if (self.others or self.several) and (event_class is EventClass.CLEAR or self.news):
+            others = [key for o in self.others for key in o.ended(name, binds, elsewhere=True)]
+            own = [key] if others and not self.news else []
+            if self.several and not self.news:
+                own = [key, *self.ended(name, binds)]
+            closes = tuple(dict.fromkeys((*own, *others)))
         return Told(
             event_class=event_class,
             key=key,
@@ -258,19 +278,17 @@ class _Table:
             number = int(place)
             return self.parts[number].word(binds) if number < len(self.parts) else ""
 
-        meaning = self.family.meaning or self.family.name
-        meaning = _PLACE.sub(put, meaning).strip() if meaning else f"trap {name}"
+        meaning = _PLACE.sub(put, self.family.meaning or self.family.name).strip()
         text = binds.word(self.text) if self.text else ""
-        if text:
-            meaning = f"{meaning}: {text}"
+        meaning = ": ".join(filter(None, (meaning, text))) or f"trap {name}"
         return meaning + (" (cleared)" if event_class is EventClass.CLEAR else "")
 
-    def _ipmi(self, name: str, binds: Binds, rows: ClassTable) -> Told | None:
+    def _ipmi(self, name: str, binds: Binds, rows: Rows) -> Told | None:
         head, _, last = name.rpartition(".")
         arc, number = int(head.rpartition(".")[2]), int(last)
         offset, way = divmod(number, 16)
         sensor_type, event_type = arc & 0xFF, arc >> 8 or 0x6F
-        row = rows.row(None, sensor_type, event_type, offset)
+        row = rows.row(self.maker, sensor_type, event_type, offset)
         if way not in (1, 2) or row is None:
             return None
         told = row.event_class if way == 1 else EventClass.CLEAR
@@ -279,7 +297,7 @@ class _Table:
             # The end of a good state is bad news: the first state that the good one ends.
             if row.deasserted:
                 told = row.deasserted
-            elif (lost := rows.row(None, sensor_type, event_type, row.closes[0])) is not None:
+            elif (lost := rows.row(self.maker, sensor_type, event_type, row.closes[0])) is not None:
                 told, opens = lost.event_class, row.closes[0]
         event_class, fixed = self._weighed(told, "", binds)
         words = [part.word(binds) for part in self.parts]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from clptools.core.model.words import EventClass
-from clptools.intake.class_table import ClassTable, Row
+from clptools.intake.class_table import ClassTable
 from clptools.intake.decoded_trap import DecodedTrap, shown_varbinds
 from clptools.intake.families import OPENS
 from clptools.intake.pet_fields import (
@@ -21,6 +21,7 @@ from clptools.intake.pet_fields import (
     read_number,
 )
 from clptools.intake.snmp import Trap
+from clptools.intake.trap_rows import Row
 
 SEVERITY_OK = 0x04
 CALM = (0x01, 0x02, SEVERITY_OK)

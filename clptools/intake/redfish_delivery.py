@@ -29,10 +29,10 @@ time after it, was overtaken; a greater difference means that a clock was set.""
 
 
 class Seen:
-    """Events that came.
+    """Events that were received.
 
-    Two events of one second may be alike.  Then a channel that reported both, under two ids, is
-    right, and a channel that reported one has reported one of the two.
+    Two events within one second may be identical.  If one channel reported both, under two ids,
+    there were two; a channel that reported one reported one of them.
     """
 
     def __init__(self) -> None:
@@ -58,11 +58,11 @@ class Seen:
         return True
 
     def remember(self, way: str, told: Told) -> None:
-        """It is no news by this way; if another way tells it as it happens, that counts."""
+        """Not news on this channel any more; a live report on another channel still counts."""
         self._noted(way, told)
 
     def _noted(self, way: str, told: Told) -> tuple[_Ids, bool]:
-        """The ids by that way, and whether this one was among them."""
+        """The ids on that channel, and whether this one was among them."""
         ways = self._events.setdefault(told.identity, {})
         ids = ways.setdefault(way, _Ids())
         before = len(ids.last)
@@ -110,7 +110,7 @@ class Seen:
 
 
 class _Ids:
-    """The ids under which one way told events that are alike."""
+    """The ids under which one channel reported identical events."""
 
     def __init__(self) -> None:
         self.last: OrderedDict[str, None] = OrderedDict()

@@ -73,7 +73,7 @@ async def newest(get: Get, path: str) -> list[Told]:
 
 
 def name_of(told: Told) -> str:
-    """An entry, for whoever compares two readings."""
+    """What identifies an entry, so that two readings can be compared."""
     return f"{told.identity}#{told.id}"
 
 
@@ -98,7 +98,7 @@ class Known:
         """What an agent had seen a moment ago; None: none ran."""
 
     def read(self, path: str, entries: list[Told]) -> None:
-        """A log has these."""
+        """Takes the entries that a log has now."""
         self._entries[path] = [name_of(told) for told in entries]
 
     def keep(self, now_s: float) -> None:
@@ -141,6 +141,6 @@ def _stamp(row: Json) -> str:
 
 
 def _age(told: Told) -> tuple[float, int]:
-    """Oldest first; within a second by number."""
+    """The sort key, oldest first; within a second by number."""
     number = int(told.id) if told.id.isascii() and told.id.isdigit() and len(told.id) < 18 else 0
     return (told.at_s or 0.0, number)

@@ -16,8 +16,8 @@ from clptools.core.model.settings import Bmc, Monitor, Settings
 from clptools.core.model.states import MonitorStatus
 from clptools.core.model.words import EventClass, FinalAction, RecoveryStep
 from clptools.intake.admission import CATEGORY, plain_source
-from clptools.intake.class_table import shipped_names
 from clptools.intake.decoded_trap import DecodedTrap
+from clptools.intake.trap_rows import shipped_names
 
 WIDTH = 80
 

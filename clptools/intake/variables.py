@@ -9,6 +9,8 @@ from clptools.intake.snmp import VarBind
 
 INSTANCE_CHARS = 96
 TEXT_CHARS = 240
+_BETWEEN = "~"
+"""Between two variables that name one part."""
 
 
 class Binds:
@@ -146,10 +148,12 @@ class Condition:
 
 
 class Part:
-    """One of the variables that name a part."""
+    """What names a part: a variable, or several of which a trap may say one alone."""
 
     def __init__(self, part: InstancePart, root: str) -> None:
         self._choices = tuple((in_full(root, choice.oid), choice) for choice in part)
+        self.several = len(part) > 1
+        self._alone = tuple(Part((choice,), root) for choice in part) if self.several else ()
 
     def word(self, binds: Binds) -> str:
         """The part's name; empty: the trap does not say it."""
@@ -158,9 +162,32 @@ class Part:
             if choice.hexadecimal:
                 word = word.upper().removeprefix("0X")
             if word:
-                # A star at the end of a key would match several parts.
+                # A star in a key would match several parts.
                 return (word[choice.skip :] or word)[:INSTANCE_CHARS].replace("*", "_")
         return ""
+
+    def key(self, binds: Binds) -> str:
+        """The part in a fault's key: every variable that names it."""
+        if not self.several:
+            return self.word(binds)
+        return _BETWEEN.join(word for word in self._words(binds) if word)
+
+    def ended(self, binds: Binds) -> tuple[str, ...]:
+        """The keys that a trap which ends a fault of the part means, `*` for whatever is there.
+
+        What began the fault may have named the part by fewer variables than this trap, or by more:
+        the first that both name decides.
+        """
+        if not self.several:
+            return (self.word(binds),)
+        words = self._words(binds)
+        keys = [key for word in words if word for key in (word, f"{word}{_BETWEEN}*")]
+        if keys and not words[0]:
+            keys += [f"*{_BETWEEN}{key}" for key in keys[:2]]
+        return tuple(keys) or ("",)
+
+    def _words(self, binds: Binds) -> list[str]:
+        return [each.word(binds).replace(_BETWEEN, "_") for each in self._alone]
 
 
 def in_full(root: str, oid: str) -> str:

@@ -49,8 +49,8 @@ class LanLink:
         on_datagram: Callable[[str, bytes, str], None],
         on_change: Callable[[Notice], None],
     ) -> None:
-        """`addresses`: of every server there.  `on_datagram(link, data, server)`: from whom by
-        address.  `on_change(notice)`: a line for the log when the link's state changes."""
+        """`addresses`: of every server there.  `on_datagram(link, data, server)`: the sender by
+        its address.  `on_change(notice)`: a line for the log when the link's state changes."""
         self.name = name
         self.address = address
         self.port = port
@@ -123,7 +123,7 @@ class LanLink:
         asyncio.get_running_loop().add_reader(opened, self._readable)
 
     def send(self, server: str, datagram: bytes) -> None:
-        """Sends to `server`; a failure is counted, and told when it begins and ends."""
+        """Sends to `server`; failures are counted, and reported when they begin and end."""
         target = self._targets.get(server)
         if self._socket is None or target is None:
             self.counters["not_sent"] += 1
@@ -170,7 +170,7 @@ class Carrier(Protocol):
     counters: Counter[str]
 
     def send(self, server: str, datagram: bytes, page: bool) -> None:
-        """To `server`; it may be lost.  `page`: it is no beat, and takes the place of none."""
+        """Sends to `server`; may be lost.  `page`: not a beat, so it replaces none."""
 
 
 class LanHeartbeats:
@@ -247,7 +247,7 @@ class LanHeartbeats:
         return total
 
     def send(self, beat: Beat, via: str = "") -> None:
-        """Sends `beat` on every interconnect: to `beat.to`, or to `via`, who relays it."""
+        """Sends `beat` on every interconnect, to `beat.to` or to `via`, which relays it."""
         if self._wire is None:
             return
         try:
@@ -288,7 +288,7 @@ class LanHeartbeats:
         self._on_beat(path, beat)
 
     def _refused(self, link: str, server: str, why: RefusedFor) -> None:
-        """Tells of it, at most once a second for each server: anybody may send such datagrams."""
+        """Reports it at most once a second per server, since anybody can send such datagrams."""
         now = asyncio.get_running_loop().time()
         if now - self._refused_at.get(server, -REFUSED_S) >= REFUSED_S:
             self._refused_at[server] = now

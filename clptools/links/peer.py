@@ -79,8 +79,8 @@ class PeerChannel:
         self._settings: Settings | None = None
         self._peers: dict[str, Delivery] = {}
         self._numbers: dict[str, int] = {}
-        """Of the last message to each peer that was forgotten: one that comes back would take a
-        number that it had for a repetition."""
+        """Of the last message to each peer that was forgotten: a peer that comes back would take a
+        number that it has seen for a repetition."""
         self._open: dict[tuple[str, str], list[Connection]] = {}
         """(peer, interconnect) -> its connections."""
         self._listeners: dict[tuple[str, str, int], asyncio.Task[None]] = {}

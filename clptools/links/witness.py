@@ -1,4 +1,4 @@
-"""Witness heartbeat (`witnesshb`): beats by way of the witness server, which keeps the newest.
+"""Witness heartbeat (`witnesshb`): beats through the witness server, which keeps the newest.
 
 In each interval one exchange over HTTP: the newest beat for each server goes there, those for
 this server come back.  The witness only carries; a beat is authenticated as on every other path.
@@ -28,7 +28,7 @@ Exchange = Callable[[dict[str, bytes]], Awaitable[dict[str, bytes]]]
 _FAULTS_TOLD = 2
 _BUNDLE = b"\0"
 _PAGES = 2
-"""With each beat: the mail of 32 servers must fit into a box (`arbiters/witness_server.py`)."""
+"""With each beat: the datagrams of 32 servers must fit in a box (`arbiters/witness_server.py`)."""
 _PAGES_KEPT = 64
 _datagrams = msgspec.msgpack.Decoder(list[bytes])
 
@@ -67,7 +67,7 @@ class WitnessLink:
             self._running = None
 
     def send(self, server: str, datagram: bytes, page: bool = False) -> None:
-        """Goes with the next exchange; a newer one takes the place of a beat."""
+        """Sends it with the next exchange; a newer beat replaces it."""
         if page:
             self._pages[server].append(datagram)
         else:

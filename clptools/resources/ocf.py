@@ -15,19 +15,21 @@ import asyncio
 import contextlib
 import functools
 import os
+import time
 from enum import StrEnum
 
 import msgspec
 
 from clptools import paths
 from clptools.common import ocf
-from clptools.common.ocf import Agent, Call, Severity, Status
+from clptools.common.ocf import Agent, Call, Status
 from clptools.common.secret_names import secrets_in
 from clptools.common.threads import one_at_a_time
 from clptools.config.agent_options import Options
 from clptools.config.files import read_secret
 from clptools.core.model.options import read
 from clptools.core.model.settings import Resource
+from clptools.core.model.words import Severity
 from clptools.faults import ClpError, ExitCode
 from clptools.resources.operations import (
     ResourceContext,
@@ -47,6 +49,14 @@ from clptools.resources.script import (
 TOOLS = os.path.join(os.path.dirname(__file__), "pacemaker_tools")
 """Stand-ins for Pacemaker's commands; the README there says what they do."""
 MEND_SECRET = "Write the value of the parameter into it, mode 0400."
+
+
+_HARD = frozenset(
+    {Status.ARGUMENTS, Status.UNIMPLEMENTED, Status.PERMISSION, Status.NOT_INSTALLED}
+)  # fmt: skip
+
+
+_UNPROMOTED = (Status.SUCCESS, Status.DEGRADED, Status.NOT_RUNNING)
 
 
 class State(StrEnum):
@@ -72,7 +82,12 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
 async def start(resource: Resource, context: ResourceContext) -> ResourceOutcome:
     """Run the agent's start; what fails and is to be tried again is stopped first."""
     agent = _Agent(resource, context)
-    script = await agent.script("start", resource.start_timeout_ms)
+    try:
+        script = await agent.script("start", resource.start_timeout_ms)
+    except ClpError as fault:
+        # It lacks something on this server: the agent, a secret.
+        return agent.lacking(fault)
+    began = time.monotonic()
     was_marked = _is_marked(context.group, resource.name)
     _mark(context.group, resource.name)
     try:
@@ -81,6 +96,8 @@ async def start(resource: Resource, context: ResourceContext) -> ResourceOutcome
         if not was_marked:
             _unmark(context.group, resource.name)  # it did not begin
         raise
+    if agent.promoted and result.exit_status in (Status.SUCCESS, Status.PROMOTED):
+        return await _promoted(agent, resource, result, _left_ms(resource.start_timeout_ms, began))
     if result.exit_status == Status.SUCCESS:
         return ResourceOutcome(ok=True, text=f"{agent.name} has started it")
     outcome = agent.failure("start", result)
@@ -91,10 +108,30 @@ async def start(resource: Resource, context: ResourceContext) -> ResourceOutcome
         return outcome
     # Otherwise its stop is what the group's own stop begins with.
     if resource.start_retries and not result.superseded:
-        stopped = await agent.run("stop", resource.stop_timeout_ms)
-        if stopped.exit_status != Status.SUCCESS:
-            context.log(f"after a failed start, {agent.failure('stop', stopped).text}")
+        await _tidied(agent, "stop", resource)
     return outcome
+
+
+async def _promoted(
+    agent: _Agent, resource: Resource, started: ScriptResult, left_ms: int
+) -> ResourceOutcome:
+    """Promote it, unless its start found that it is."""
+    result = started
+    if started.exit_status != Status.PROMOTED:
+        result = await agent.run("promote", left_ms)
+    if result.exit_status in (Status.SUCCESS, Status.PROMOTED):
+        return ResourceOutcome(ok=True, text=f"{agent.name} has promoted it")
+    outcome = agent.failure("promote", result)
+    if resource.start_retries and not result.superseded:
+        await _tidied(agent, "demote", resource)
+    return outcome
+
+
+async def _tidied(agent: _Agent, action: str, resource: Resource) -> None:
+    """What a failed start may have left is taken down before the next try."""
+    result = await agent.run(action, resource.stop_timeout_ms)
+    if result.exit_status != Status.SUCCESS:
+        agent.context.log(f"after a failed start, {agent.failure(action, result).text}")
 
 
 async def stop(resource: Resource, context: ResourceContext) -> ResourceOutcome:
@@ -106,11 +143,36 @@ async def stop(resource: Resource, context: ResourceContext) -> ResourceOutcome:
         reason = await agent.cannot_run(resource.stop_timeout_ms)
         if reason:
             return ResourceOutcome(ok=True, text=reason)
+    if agent.promoted:
+        return await _demoted(agent, resource)
     result = await agent.run("stop", resource.stop_timeout_ms)
     if result.exit_status == Status.SUCCESS:
         _unmark(context.group, resource.name)
         return ResourceOutcome(ok=True, text=f"{agent.name} has stopped it")
     return agent.failure("stop", result)
+
+
+async def _demoted(agent: _Agent, resource: Resource) -> ResourceOutcome:
+    """Demote it, and leave it there unpromoted; if that fails it is stopped."""
+    began = time.monotonic()
+    result = await agent.run("demote", resource.stop_timeout_ms)
+    if result.exit_status in (Status.SUCCESS, Status.NOT_RUNNING):
+        _unmark(agent.context.group, resource.name)
+        return ResourceOutcome(ok=True, text=f"{agent.name} has demoted it")
+    outcome = agent.failure("demote", result)
+    if result.superseded or result.timed_out:
+        return outcome
+    agent.context.log(f"{outcome.text}: it is stopped")
+    result = await agent.run("stop", _left_ms(resource.stop_timeout_ms, began))
+    if result.exit_status == Status.SUCCESS:
+        _unmark(agent.context.group, resource.name)
+        return ResourceOutcome(ok=True, text=f"{agent.name} has stopped it")
+    return agent.failure("stop", result)
+
+
+def _left_ms(timeout_ms: int, began: float) -> int:
+    """What is left of a time-out for the second action of two; `began`: `time.monotonic()`."""
+    return max(1, timeout_ms - round((time.monotonic() - began) * 1000))
 
 
 async def monitor(resource: Resource, context: ResourceContext, timeout_ms: int) -> Health:
@@ -145,11 +207,15 @@ async def _monitored(
     status = result.exit_status
     if result.superseded:
         return Health(state=State.UNKNOWN)
+    is_probe = interval_ms == 0
+    if agent.promoted and status in (Status.SUCCESS, Status.DEGRADED):
+        # Where it should not be promoted it is as it should be.
+        state = State.INACTIVE if is_probe else State.FAILED
+        return Health(state=state, text=f"{agent.name}: it runs, but is not promoted")
     if status in (Status.DEGRADED, Status.DEGRADED_PROMOTED):
         return Health(state=State.DEGRADED, text=agent.said("monitor", result))
     if status in ocf.ACTIVE:
         return Health(state=State.ACTIVE)
-    is_probe = interval_ms == 0
     none = status == Status.NOT_RUNNING or (is_probe and status == Status.NOT_INSTALLED)
     return Health(
         state=State.INACTIVE if none else State.FAILED,
@@ -166,19 +232,20 @@ class _Agent:
     ) -> None:
         """Without `needs_secrets` it is called even if they cannot be read."""
         self._resource = resource
-        self._context = context
+        self.context = context
         self._options = read(Options, resource.options)
         self._agent: Agent = ocf.named(self._options.agent)
         self._given = ocf.on_server(
             self._options.parameters, self._options.parameters_on, context.server
         )
         self._needs_secrets = needs_secrets
+        self.promoted = self._options.promoted
         self.name = str(self._agent)
         self.place = f"{context.group}/{resource.name}"
 
     async def run(self, action: str, timeout_ms: int) -> ScriptResult:
         """Call it.  Raises as `script` does, and ClpError: it may not be run."""
-        return await self._context.run(await self.script(action, timeout_ms))
+        return await self.context.run(await self.script(action, timeout_ms))
 
     async def script(
         self, action: str, timeout_ms: int, *, interval_ms: int = 0, depth: int = 0
@@ -190,7 +257,7 @@ class _Agent:
             TimeoutError: a secret was not read in time.
         """
         path = ocf.checked(self._agent)
-        refused = ocf.refusal(self._agent, self._given)
+        refused = ocf.refusal(self._agent, self._given, promoted=self.promoted)
         if refused is not None:
             raise ClpError(
                 ExitCode.REFUSED, f"{self.name} cannot work here: {refused[0]}", refused[1]
@@ -204,7 +271,8 @@ class _Agent:
             timeout_ms=timeout_ms,
             interval_ms=interval_ms,
             depth=depth,
-            server=self._context.server,
+            promoted=self.promoted,
+            server=self.context.server,
             tools=TOOLS,
         )
         ocf.make_state_folder()
@@ -213,12 +281,12 @@ class _Agent:
             path=path,
             arguments=(action,),
             timeout_ms=timeout_ms,
-            environment=script_environment(self._resource, self._context),
+            environment=script_environment(self._resource, self.context),
             variables=ocf.environment(call),
             secrets=(*secrets_in(self._given), *secrets.values()),
             label=action,
             quiet=action == "monitor",
-            grace_ms=FORCED_GRACE_MS if self._context.forced else GRACE_MS,
+            grace_ms=FORCED_GRACE_MS if self.context.forced else GRACE_MS,
         )
 
     async def cannot_run(self, timeout_ms: int) -> str:
@@ -227,13 +295,15 @@ class _Agent:
             ocf.checked(self._agent)
         except ClpError as fault:
             return f"{fault.message}, so it does not run"
-        if ocf.refusal(self._agent, self._given) is not None:
+        if ocf.refusal(self._agent, self._given, promoted=self.promoted) is not None:
             return f"{self.name} is never started"
-        if self._context.forced:
+        if self.context.forced:
             return ""
         result = await self.run("monitor", timeout_ms)
         if result.exit_status == Status.NOT_INSTALLED:
             return f"{self.said('monitor', result)}, so it does not run"
+        if self.promoted and result.exit_status in _UNPROMOTED:
+            return f"{self.name}: it is not promoted here"
         return ""
 
     def failure(self, action: str, result: ScriptResult) -> ResourceOutcome:
@@ -241,8 +311,15 @@ class _Agent:
         return ResourceOutcome(
             ok=False,
             timed_out=result.timed_out,
+            severity=_severity(result.exit_status),
             text=f"{self.said(action, result)}{self._follows(action, result)}",
         )
+
+    def lacking(self, fault: ClpError) -> ResourceOutcome:
+        """The outcome of a start that could not begin, because something is not there."""
+        hint = f" ({fault.hint})" if fault.hint else ""
+        text = f"{self.place}: {fault.message}{hint}"
+        return ResourceOutcome(ok=False, severity=Severity.HARD, text=text)
 
     def said(self, action: str, result: ScriptResult) -> str:
         """How it ended, with the reason that it gave."""
@@ -253,9 +330,9 @@ class _Agent:
         return f"{self.name}: {action} ended with {ocf.meaning(result.exit_status)}{quoted}"
 
     def _follows(self, action: str, result: ScriptResult) -> str:
-        if action == "stop":
-            return "; it may still be active"
-        match ocf.severity(result.exit_status):
+        if action in ("stop", "demote"):
+            return f"; it may still be {'active' if action == 'stop' else 'promoted'}"
+        match _severity(result.exit_status):
             case Severity.HARD:
                 return "; on this server it cannot start until that is mended"
             case Severity.FATAL:
@@ -267,7 +344,7 @@ class _Agent:
         if not files:
             return {}
         # A disk may hang, and must hold neither the loop nor the action beyond its time-out.
-        key = ("secrets", self._context.server, self.place, action, tuple(files.items()))
+        key = ("secrets", self.context.server, self.place, action, tuple(files.items()))
         reading = functools.partial(_secrets, files)
         try:
             async with asyncio.timeout(timeout_ms / 1000):
@@ -276,8 +353,15 @@ class _Agent:
             if self._needs_secrets:
                 raise
             why = fault.message if isinstance(fault, ClpError) else "a secret cannot be read now"
-            self._context.log(f"{self._resource.name}: {why}: called without it")
+            self.context.log(f"{self._resource.name}: {why}: called without it")
             return {}
+
+
+def _severity(status: int | None) -> Severity:
+    """Of an action that failed; None: it was killed, or timed out."""
+    if status in _HARD:
+        return Severity.HARD
+    return Severity.FATAL if status == Status.NOT_CONFIGURED else Severity.SOFT
 
 
 def _secrets(files: dict[str, str]) -> dict[str, str]:

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import msgspec
 
 from clptools.core.model.settings import Resource
+from clptools.core.model.words import Severity
 from clptools.faults import ClpError, ExitCode
 from clptools.resources.script import FORCED_GRACE_MS, GRACE_MS, Script, ScriptResult
 from clptools.version import VERSION
@@ -60,6 +61,8 @@ class ResourceOutcome(msgspec.Struct, frozen=True, kw_only=True):
 
     ok: bool
     timed_out: bool = False
+    severity: Severity = Severity.SOFT
+    """Of a start that failed."""
     text: str = ""
     """One sentence; of a failure: the thing, the place, the remedy."""
 

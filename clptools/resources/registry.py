@@ -13,6 +13,7 @@ from clptools.config.field import (
     SCRIPT,
     Field,
     checked,
+    choice,
     integer,
     on_each,
     one_or_per_server,
@@ -176,6 +177,15 @@ FIELDS: dict[str, tuple[Field, ...]] = {
             default={},
             help="Files with the values of parameters that nobody may see, such as passwords, "
             "mode 0400 on every server.",
+        ),
+        Field(
+            section=_SECTION,
+            name="role",
+            parse=choice("started", "promoted"),
+            default="started",
+            help="promoted: the agent has two roles, and the server of the group is where it is "
+            "promoted (the primary of a mirror). A start promotes it as well; a stop demotes it "
+            "and leaves it there unpromoted, as a mirror needs it on the other server.",
         ),
         Field(
             section=_SECTION,

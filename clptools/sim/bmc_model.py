@@ -6,7 +6,8 @@ BMC, or unused for a minute: the next login is silent, the reader finds a new na
 Right after a restart the BMC has not sensed its host yet: it says "off", or nothing.
 
 A server without a BMC may have fence agents: an outlet that keeps no session, and whose agent runs
-for a while before it does or says anything.
+for a while before it does or says anything.  An off that follows anything else is read twice before
+it is told, as by `hardware/fence_agents.py`.
 """
 
 from __future__ import annotations
@@ -88,6 +89,8 @@ class Bmc:
     busy_until: dict[str, int] = field(default_factory=dict)
     called_off: dict[str, int] = field(default_factory=dict)
     """Who ended its own fence agent, and when."""
+    offs: dict[str, str] = field(default_factory=dict)
+    """Who read off by its own fence agents when it read last -> its incarnation."""
     sessions: dict[str, Session] = field(default_factory=dict)
     logins: int = 0
 
@@ -195,7 +198,9 @@ class Bmcs:
         end: int,
         echo: tuple[bool, bool],
         keep: bool,
+        first_us: int = 0,
     ) -> None:
+        """`first_us`: when it was read off before, to be read once more; 0: it was not."""
         asked, echoed = echo
         world, host = self._world, self._host(bmc)
         if not self._reachable(asker, bmc):
@@ -204,6 +209,22 @@ class Bmcs:
         sensed = world.t >= bmc.blind_until
         lies = bmc.lies_off or (bmc.blinks and self._contradicted(bmc))
         on = (host.powered or bmc.stuck_on) and not lies and sensed
+        if bmc.agents:
+            incarnation = world.hosts[asker].incarnation
+            was_off = bmc.offs.pop(asker, "") == incarnation
+            if first_us and on:
+                error = f"{bmc.agents}: it read off, and then on"
+                world.tell_later(end, asker, replace(read, error=error))
+                return
+            if not on and not was_off and not first_us:
+                took = AGENT_US + int(self._rng.random() * AGENT_US) + bmc.slow_us
+                looked = end + int(min(took, 2 * AGENT_US) * self._rng.random())
+                end += took
+                bmc.busy_until[asker] = max(bmc.busy_until[asker], end)
+                world.at(looked, self._look, asker, bmc, read, end, echo, keep, world.t)
+                return
+            if not on:
+                bmc.offs[asker] = incarnation
         session = self._session(asker, bmc)
         if not keep:
             bmc.sessions.pop(asker, None)
@@ -214,7 +235,7 @@ class Bmcs:
             read,
             power=PowerState.ON if on else PowerState.OFF,
             beat=self._beat(bmc) if on else "",
-            latency_ms=(end - world.t) // 1000,
+            latency_ms=(end - (first_us or world.t)) // 1000,
             session=session.name if session is not None else "",
             session_at=world.hosts[asker].now(session.opened_us) if session is not None else 0,
             echoed=echoed and not on,

@@ -1,7 +1,7 @@
 """What the servers could know, from the ground truth: who hears whom, who is fit, what is provable.
 
 The promises about service *during* faults are judged by this (`invariants.py`).  Everything here
-errs to the side of saying nothing: what is unclear, half connected or just changing is not judged.
+errs on the side of saying nothing: what is unclear, half connected or just changing is not judged.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from clptools.core.model import events as e
-from clptools.core.model.words import EventClass
+from clptools.core.model.words import EventClass, Severity
 from clptools.sim.bmc_model import Bmc
 from clptools.sim.host import Host
 from clptools.sim.words import BadLine, Verb, Words, shown
@@ -125,6 +125,9 @@ def _arbiter(world: World, words: Words) -> None:
             arbiter.cut_from.update(away)
 
 
+_SEVERITIES = {"fails-here": Severity.HARD, "fails-everywhere": Severity.FATAL}
+
+
 def _script(world: World, words: Words) -> None:
     scripts, name = words.server().scripts, words.word("RESOURCE")
     if name == "mend":
@@ -135,11 +138,15 @@ def _script(world: World, words: Words) -> None:
     if op in ("start", "stop", "migrate"):
         resources = (x.name for g in world.settings.groups for x in g.resources)
         Words(world, [name]).one_of("resource", "*", *resources)
-    how = words.one_of("manner", "fails", "hangs", "takes")
+    also = tuple(_SEVERITIES) if op == "start" else ()
+    how = words.one_of("manner", "fails", "hangs", "takes", *also)
     takes_us = words.us() if how == "takes" else 0
     words.end()
     if how == "fails":
         scripts.failing.add((name, op))
+    elif how in _SEVERITIES:
+        scripts.failing.add((name, op))
+        scripts.severity[name] = _SEVERITIES[how]
     elif how == "hangs":
         scripts.hanging.add((name, op))
     else:
@@ -262,10 +269,12 @@ HARDWARE_VERBS: dict[str, Verb] = {
     "script": Verb(
         _script,
         "script SERVER RESOURCE|* start|stop|migrate|monitor|run fails|hangs|takes SECONDS, or: "
-        "script SERVER mend",
+        "script SERVER RESOURCE|* start fails-here|fails-everywhere, or: script SERVER mend",
         "script server1 exec1 stop hangs",
         "From now on that operation of a resource (`*`: of all, but not with `takes`) goes so on "
-        "that server; with `run`, the recovery script of that name.",
+        "that server; with `run`, the recovery script of that name. A start that `fails-here` "
+        "says that only a mend on that server ends it, as a resource agent can; "
+        "`fails-everywhere`: that it would fail on every server.",
     ),
     "trap": Verb(
         _trap,

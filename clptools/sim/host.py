@@ -19,6 +19,7 @@ import msgspec
 from clptools.core.model.actions import Action, RunResource
 from clptools.core.model.durable import Durable, LedgerFile
 from clptools.core.model.settings import Settings
+from clptools.core.model.words import Severity
 from clptools.sim.replay import Recorder
 
 if TYPE_CHECKING:
@@ -98,6 +99,8 @@ class Scripts:
     """(resource, op) that fails; (final action, `act`): it fails, and the server runs on."""
     hanging: set[tuple[str, str]] = field(default_factory=set)
     slow_us: dict[tuple[str, str], int] = field(default_factory=dict)
+    severity: dict[str, Severity] = field(default_factory=dict)
+    """Resource -> what its failed starts say of other tries, where that is not soft."""
 
     def _is(self, what: set[tuple[str, str]], resource: str, op: str) -> bool:
         return bool(what) and ((resource, op) in what or ("*", op) in what)
@@ -115,6 +118,7 @@ class Scripts:
         self.failing.clear()
         self.hanging.clear()
         self.slow_us.clear()
+        self.severity.clear()
 
 
 @dataclass(slots=True)

@@ -113,8 +113,16 @@ class Operations:
                     number=order.number,
                     ok=operation.ok,
                     timed_out=operation.timed_out,
+                    severity=self._severity(host, operation),
                 ),
             )
+
+    def _severity(self, host: Host, operation: Operation) -> words.Severity:
+        order = operation.order
+        if operation.ok or operation.timed_out or order.op != words.Operation.START:
+            return words.Severity.SOFT
+        severity = host.scripts.severity
+        return severity.get(order.resource) or severity.get("*", words.Severity.SOFT)
 
     def _tell_end(self, host: Host, operation: Operation) -> None:
         order = operation.order

@@ -1,4 +1,4 @@
-"""What operators do while other things fail, mistakes among it."""
+"""What operators do while other things fail, including mistakes."""
 
 from __future__ import annotations
 

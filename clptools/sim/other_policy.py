@@ -1,8 +1,8 @@
 """The same incident under another configuration: where it would have been decided otherwise.
 
 The recorded events are what happened under the configuration in force.  Up to the first different
-decision they are what the other one would have met as well; behind it they are only the best
-guess there is, and whoever shows them says so.
+decision they are what the other one would have met as well; after it they are only a
+guess, and every display of them says so.
 """
 
 from __future__ import annotations

@@ -240,10 +240,10 @@ def _with_servers(whole: Settings, now: Settings, names: tuple[str, ...]) -> Set
 
 
 def push(world: World, by: Host, words: list[str]) -> str:
-    """One push from a server; what was in the way, or nothing.
+    """One push from a server; returns why it failed, or nothing.
 
-    `-server3` among the words: there the word to put it in force is lost.  `without-server3`: who
-    pushes takes it upon himself that this one is not reached.
+    Words: `-server3`: the commit to that server is lost; `without-server3`: the operator vouches
+    for a server that is not reached.
     """
     vouched = {word.removeprefix("without-") for word in words if word.startswith("without-")}
     words = [word for word in words if not word.startswith("without-")]
@@ -335,7 +335,7 @@ def _commit(
     new: Settings,
     waits_for: list[Host],
 ) -> None:
-    """It is put in force, if the agent that prepared it still runs, and these have it."""
+    """Puts it in force, if the agent that prepared it still runs and `waits_for` have it."""
     lacking = [h.name for h in waits_for if h.settings.revision < new.revision]
     if lacking:
         world.note(f"{host.name} does not join yet: {', '.join(lacking)} has not taken it over")

@@ -112,7 +112,7 @@ def boots_long(d: Draw) -> list[Line]:
 
 
 def clock(d: Draw) -> list[Line]:
-    """Rates that change while everything runs, by what a crystal may be off."""
+    """Clock rates change at run time, by as much as a crystal may be off."""
     name = d.server()
     return [
         (d.at + i * d.span(), f"drift {name} {d.rng.randint(-10_000, 10_000)}")

@@ -50,6 +50,18 @@ def test_an_address_on_which_nobody_can_reach_this_server_is_a_condition(
     assert ended == ConditionSeen(name=one.name) and other.name != one.name
 
 
+def test_another_text_under_the_same_number_is_a_condition_until_it_is_one_again() -> None:
+    told: list[Event] = []
+    conditions = Conditions("server1", told.append)
+    for server in ("server2", "server3"):
+        conditions.noticed(notices.TwoRevisions(server, 6))
+    conditions.noticed(notices.OneRevision("server2", 7))
+    one, other, ended = (event for event in told if isinstance(event, ConditionSeen))
+    assert one.text.startswith("server2 has another revision 6 than server1")
+    assert "clpcfctrl --push" in one.mend
+    assert ended == ConditionSeen(name=one.name) and other.name != one.name
+
+
 def test_a_new_core_is_told_of_what_goes_on() -> None:
     told: list[Event] = []
     conditions = Conditions("server1", told.append)

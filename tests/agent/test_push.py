@@ -394,6 +394,11 @@ def test_two_texts_under_one_number_are_told_once_and_neither_is_replaced() -> N
         asyncio.run(pushes.catch_up("server2"))
     assert here.told == [notices.TwoRevisions("server2", 5)]
     assert history.content(5) == "mine"
+    assert pushes.unlike == {"server2"}
+    history.remember(5, Newer().text)
+    asyncio.run(pushes.catch_up("server2"))
+    assert here.told[1:] == [notices.OneRevision("server2", 5)]
+    assert pushes.unlike == set()
 
 
 def test_what_is_refused_here_alone_keeps_its_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from clptools.agent.service import Core, Service, without_secrets
 from clptools.core.model.group_state import GroupRun
-from clptools.core.model.settings import Group, Monitor, Resource, Server, Settings
+from clptools.core.model.settings import Group, Monitor, Option, Resource, Server, Settings
 from clptools.core.node import Node
 
 
@@ -49,10 +49,9 @@ def test_the_core_and_so_the_journal_gets_no_secrets() -> None:
     assert without_secrets(given) == given
 
 
-def _with(parameters: dict[str, str]) -> Settings:
-    sql = Resource(
-        name="sql", type="ocf", options={"agent": "ocf:heartbeat:mysql", "parameters": parameters}
-    )
+def _with(parameters: dict[str, str], **options: Option) -> Settings:
+    options |= {"agent": "ocf:heartbeat:mysql", "parameters": parameters}
+    sql = Resource(name="sql", type="ocf", options=options)
     return Settings(
         servers=(Server(name="server1"),),
         groups=(Group(name="failover1", servers=("server1",), resources=(sql,)),),
@@ -77,3 +76,6 @@ def test_only_what_changes_a_running_resource_is_refused_and_secrets_are_compare
     node.state.lifecycle.runs["failover1"] = GroupRun(held=True)
     expected = "failover1 runs, and its resources would change" if changed else ""
     assert service.refuses(_with(before | changed)) == expected
+    # Neither its start nor its stop depends on how it is monitored.
+    monitored = _with(before | changed, monitor_interval_ms=5_000, depth=10)
+    assert service.refuses(monitored) == expected

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 
+from clptools import queries
 from clptools.api.connection import Limits
 from clptools.api.messages import (
+    AskedQuery,
     Because,
     ConfigFiles,
     EventRecord,
@@ -96,6 +98,8 @@ class FakeBackend:
 
     def __init__(self) -> None:
         self.state = sample_status()
+        self.lines: list[tuple[str, ...]] = []
+        """Lines of commands that came from thin clients."""
         self.changed = asyncio.Event()
         self.asked: list[tuple[Request, str]] = []
         self.scripts: list[tuple[str, str, float]] = []
@@ -128,6 +132,10 @@ class FakeBackend:
             return self.state
         own = tuple(s for s in self.state.servers if s.name == self.server)
         return StatusView(cluster=self.state.cluster, servers=own)
+
+    def understood(self, command: str, line: Sequence[str]) -> AskedQuery | None:
+        self.lines.append((command, *line))
+        return queries.understood(command, line)
 
     async def watch_status(self) -> AsyncIterator[StatusView]:
         self.watching += 1

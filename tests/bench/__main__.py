@@ -7,9 +7,8 @@ import re
 import signal
 import sys
 from importlib import import_module
-from pathlib import Path
 
-from tests.bench.report import markdown
+from tests.bench.report import FILE, markdown
 
 NAMES = (
     "trap",
@@ -24,6 +23,7 @@ NAMES = (
     "idle",
     "sources",
     "startup",
+    "cfset",
     "beats",
     "simulator",
     "seeds",
@@ -34,7 +34,6 @@ NAMES = (
     "rival",
     "redfish",
 )
-FILE = Path(__file__).parent.parent.parent / "BENCHMARKS.md"
 _HEAD = """\
 # Benchmarks
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import msgspec
 
+FILE = Path(__file__).parent.parent.parent / "BENCHMARKS.md"
+
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One number with what it should be."""

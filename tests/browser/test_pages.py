@@ -17,7 +17,7 @@ from clptools.api.messages import (
     OpenHardware,
 )
 from clptools.cli.main import run
-from clptools.core.model.view import ArbiterView, BmcView, ServerView, WaitingView
+from clptools.core.model.view import ArbiterView, BmcView, ConditionView, ServerView, WaitingView
 from clptools.core.notices import cluster, groups, hardware, monitors
 from clptools.core.notices.form import Notice, record_of
 from tests.api.fake import Agent, sample_status, socket_path
@@ -186,6 +186,7 @@ def test_the_present_state_is_shown(agent: Agent, tmp_path: Path) -> None:
                     first,
                     bmc=BmcView(address="192.0.2.11", power="on", reachable=True, latency_ms=3.0),
                     np=(ArbiterView(name="etcd1", type="etcd", status="Normal"),),
+                    conditions=(ConditionView(name="room", text="a full disk", mend=HOSTILE),),
                 ),
                 msgspec.structs.replace(second, status="Unknown"),
             ),
@@ -213,6 +214,9 @@ def test_the_present_state_is_shown(agent: Agent, tmp_path: Path) -> None:
     alone(text)
     for word in ("Error", "suspended", "confirm-down server2", "4711", "etcd1", "no answer within"):
         assert word in text
+    # Why a server is at Caution, and what to type.
+    for words in ("server1: a full disk.", "<code>clpcl --resume</code>"):
+        assert words in text
     assert '<meta http-equiv="refresh" content="30">' in text
     for width in (1200, 700):
         looked = chromium.looked_at(path, tmp_path, width)

@@ -532,6 +532,24 @@ def test_traps_that_cannot_be_are_refused_with_the_mend(
     assert (here.read_text() == SAMPLE + SITE) is (code != 0)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        """set 'trap_profile.site.trap.1.test={variable = "1.9", value = 1}'""",
+        "set trap_profile.site.trap.1.test=variable=1.9,value=1",
+        "set trap.1.test.mask=3 trap.1.test=variable=1.9,value=1",
+    ],
+)
+def test_a_table_within_a_table_is_set_whole(here: Path, clp: Clp, line: str) -> None:
+    here.write_text(SAMPLE + SITE)
+    do(clp, line)
+    test = tomllib.loads(here.read_text())["trap_profile"][0]["trap"][0]["test"]
+    assert test in ({"variable": "1.9", "value": 1}, {"variable": "1.9", "value": [1]})
+    refused = clp("clpcfset", "set", "server.server1.bmc=10.0.0.1")
+    assert refused.code == 2
+    assert "bmc is a table" in refused.err and "address" in refused.err
+
+
 def test_a_trap_of_one_name_in_two_profiles_needs_its_profile(here: Path, clp: Clp) -> None:
     here.write_text(SAMPLE + SITE)
     do(clp, "add trap_profile other\nadd trap other fan class=ERROR\nadd trap site fan class=INFO")
@@ -630,6 +648,11 @@ def test_fence_agents_are_added_with_each_servers_plug(clp: Clp, here: Path) -> 
     )
     (fence,) = tomllib.loads(here.read_text())["fence"]
     assert fence["parameters_on"] == {"server1": {"plug": "3", "ip": "10.0.9.2"}}
+    for key in ("parameters.password", "parameters.passwd", "parameters_on.server1.community"):
+        before = here.read_bytes()
+        ran = clp("clpcfset", "set", f"fence.pdu1.{key}=s3cret")
+        assert ran.code == 8 and "a password comes from password_file alone" in ran.err
+        assert "s3cret" not in ran.err + ran.out and here.read_bytes() == before
     ran = clp("clpcfset", "set", "fence.pdu1.agent=fence/apc")
     assert ran.code == 8 and "no name of a fence agent" in ran.err
     do(clp, "del fence pdu1")

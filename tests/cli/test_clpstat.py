@@ -84,12 +84,21 @@ def test_json_is_the_status_as_the_agent_gave_it(agent: Agent, capsys: Output) -
 
 def test_a_stopped_cluster_service_is_no_fault(agent: Agent, capsys: Output) -> None:
     stopped = msgspec.structs.replace(
-        sample_status(), cluster=ClusterView(name="cluster", status="Stopped")
+        sample_status(),
+        cluster=ClusterView(name="cluster", status="Stopped"),
+        servers=tuple(
+            msgspec.structs.replace(one, incarnation="1") for one in sample_status().servers
+        ),
     )
     agent.change(stopped)
     assert run("clpstat", []) == 0
-    values = re.findall(r"^.{21}: (\S+)", capsys.readouterr().out, re.MULTILINE)
+    said = capsys.readouterr().out
+    values = re.findall(r"^.{21}: (\S+)", said, re.MULTILINE)
     assert set(values) == {"Offline", "None"}
+    here = next(server.name for server in sample_status().servers if server.local)
+    after = " ".join(said.rpartition("====")[2].split())
+    assert after.startswith(f"The cluster service is stopped on {here}, which does not see")
+    assert after.endswith(f"clpcl -s -h {here}")
 
 
 def test_another_server_is_shown_if_it_is_heard(agent: Agent, capsys: Output) -> None:

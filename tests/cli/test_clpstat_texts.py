@@ -19,8 +19,7 @@ from clptools.cli.render import maps
 from clptools.cli.render.configuration import Kind, configuration
 from clptools.cli.render.explain import afterwards, explanation
 from clptools.cli.render.status import hardware, status
-from clptools.cli.render.text import clean, clock, cut, duration, field, width, wrap
-from clptools.cli.stat_events import event_line
+from clptools.cli.render.text import clean, clock, cut, duration, event_line, field, width, wrap
 from clptools.config.load import Alert
 from clptools.core.model.view import ConditionView
 from clptools.faults import ClpError, ExitCode

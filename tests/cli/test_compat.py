@@ -22,7 +22,7 @@ def binaries(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
         file = folder / name
         file.write_text(
             f"#!{sys.executable}\nimport sys\n"
-            "from clptools.cli.main import main\nsys.exit(main())\n"
+            "from clptools.launcher import main\nsys.exit(main())\n"
         )
         file.chmod(0o755)
     monkeypatch.setattr(sys, "argv", [str(folder / "clpcompat")])

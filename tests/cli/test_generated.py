@@ -60,7 +60,7 @@ def test_every_command_has_its_module_and_its_script() -> None:
         loaded = import_module(module)
         assert loaded.COMMAND.name == name
         assert callable(loaded.run)
-        assert scripts[name] == "clptools.cli.main:main"
+        assert scripts[name] == "clptools.launcher:main"
     assert set(scripts) == {*COMMANDS, *DAEMONS}
 
 

@@ -172,6 +172,26 @@ def test_only_an_edit_loads_the_library_that_edits(module: str) -> None:
     assert ran.returncode == 0, ran.stderr
 
 
+def test_a_step_of_a_script_loads_no_more_than_it_needs(tmp_path: Path) -> None:
+    """Scripts have dozens of them, a process each; see `tests/bench/cfset.py`."""
+    clpcfset = [*COMMAND, "clpcfset"]
+    for line in ("create c", "add srv server1 0", "add mon genw genw1"):
+        subprocess.run([*clpcfset, *line.split()], cwd=tmp_path, timeout=LIMIT_S, check=True)
+    look = (
+        "import sys; from clptools.cli.main import run;"
+        "line = 'add monparam genw genw1 polling/interval 31';"
+        "code = run('clpcfset', line.split());"
+        "print(*sys.modules, file=sys.stderr); import typing_extensions; sys.exit(code)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", look], cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT_S
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "interval = 31" in (tmp_path / "clp.toml").read_text()
+    needless = {"clptools.config.load", "difflib", "secrets", "tempfile", "tomlkit"}
+    assert not set(ran.stderr.split()) & {*needless, "typing_extensions"}
+
+
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_every_command_says_its_version(node: Path, clp: Clp, name: str) -> None:
     assert clp(name, "--version") == (0, f"{name} {VERSION}\n", "")

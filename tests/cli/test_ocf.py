@@ -77,6 +77,19 @@ def test_a_parameter_of_one_server_is_set_and_taken_out_by_command(clp: Clp, con
     assert ran.code == 5 and "server9: no such server." in ran.err
 
 
+def test_what_is_given_on_every_server_is_not_asked_for(clp: Clp, config: Path) -> None:
+    words = ("add", "resource", "g", "ocf", "r", "agent=ocf:test:mine", "-x", str(config.parent))
+    one = "parameters_on={ server1 = { device = 'x', port = 1 } }"
+    assert (
+        "still needs: clpcfset set resource.r.parameters.device" in clp("clpcfset", *words, one).out
+    )
+    assert clp("clpcfset", "del", "resource", "r", "-x", str(config.parent)).code == 0
+    both = "parameters_on={ server1 = { device = 'x', port = 1 }, server2 = { device = 'y' } }"
+    ran = clp("clpcfset", *words, both)
+    assert ran.code == 0 and "still needs" not in ran.out
+    assert "It also takes: passwd, force, port, mode." in ran.out
+
+
 def test_a_server_is_followed_when_it_is_renamed(clp: Clp, config: Path) -> None:
     with open(config, "a") as file:
         file.write(

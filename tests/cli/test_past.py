@@ -254,6 +254,22 @@ def test_what_the_agent_keeps_and_what_it_has_forgotten_are_one(
     assert f"server1 knows nothing from before {oldest}" in said.err
 
 
+def test_what_a_full_disk_did_not_take_stands_where_it_happened(
+    agent: Agent, capsys: Output, failover: Servers
+) -> None:
+    known = failover.known_to("server1")
+    third = len(known) // 3
+    agent.backend.records = known[third // 2 :]
+    keep([*known[:third], *known[2 * third :]])
+    assert run("clpstat", ["--events", "--from", f"@{T - 1:.0f}", "--json"]) == 0
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    keep(known)
+    agent.backend.records = known
+    assert run("clpstat", ["--events", "--from", f"@{T - 1:.0f}", "--json"]) == 0
+    assert told == [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(told) == len(known)
+
+
 def test_older_files_that_only_root_may_read_are_named(
     agent: Agent, capsys: Output, failover: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:

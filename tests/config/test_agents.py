@@ -267,6 +267,64 @@ def test_no_fault_repeats_a_secret(root: Path) -> None:
     assert "sesame" not in str(found) and "no whole number" in str(found)
 
 
+def test_values_that_no_two_resources_may_share(root: Path) -> None:
+    unique = '<parameter name="device" required="1" unique="1">'
+    meta = META.replace('<parameter name="device" required="1">', unique)
+    for name in ("port", "mode"):
+        meta = meta.replace(f'name="{name}"', f'name="{name}" unique-group="place"')
+    make_agent(root, "mine", "exit 0", meta)
+    make_agent(root, "other", "exit 0", meta)
+
+    def found(first: str, second: str, agent: str = AGENT) -> str:
+        more = f'\n[[group.resource]]\ntype = "ocf"\nname = "s"\nagent = "{agent}"\n'
+        config = text(f"parameters = {{ {first} }}") + more + f"parameters = {{ {second} }}\n"
+        got = agent_faults(good(config), "server1")
+        assert set(got) <= {"s"} and {one.severity for one in got.get("s", ())} <= {"warning"}
+        return " ".join(one.text for one in got.get("s", ()))
+
+    assert found('device = "x"', 'device = "y"') == ""
+    assert found('device = "x"', 'device = "x"', "ocf:test:other") == ""
+    assert 'r has device = "x", too' in found('device = "x"', 'device = "x"')
+    same, half = 'device = "{}", port = 1, mode = "ro"', 'device = "y", port = 1'
+    assert found(same.format("x"), half) == ""
+    assert 'port = "1" and mode = "ro", too' in found(same.format("x"), same.format("y"))
+
+
+def test_elsewhere_it_is_said_that_agents_are_not_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loaded = read(text('parameters = { device = "x" }'))
+    monkeypatch.setenv("CLP_SERVER", "laptop")
+    reports, verdict = judge(loaded)
+    assert verdict is not None
+    (note,) = [one for one in reports if "laptop" in one.message]
+    assert note.severity == "note" and "the agents of 1 ocf resource are there" in note.message
+    monkeypatch.setenv("CLP_SERVER", "server1")
+    assert not [one for one in judge(loaded)[0] if "none of the servers" in one.message]
+
+
+def test_an_agent_that_can_migrate_live_is_told_not_to_be_used_so(root: Path) -> None:
+    both = '<action name="migrate_to" timeout="90s"/><action name="migrate_from"/></actions>'
+    make_agent(root, "vm", "exit 0", META.replace("</actions>", both))
+    (found,) = faults('parameters = { device = "x" }', "timeout = 60", agent="ocf:test:vm")
+    assert (found.key, found.severity) == ("agent", "note")
+    assert "ocf:test:vm can migrate live, which is not used here" in found.text
+
+
+def test_a_role_needs_an_agent_that_has_it(root: Path) -> None:
+    (found,) = faults('parameters = { device = "x" }', 'role = "promoted"')
+    assert (found.key, found.severity) == ("role", "error")
+    assert found.text == "ocf:test:mine has no promote and no demote"
+    two = '<action name="promote" timeout="90s"/><action name="demote" timeout="10s"/></actions>'
+    make_agent(root, "mirror", "exit 0", META.replace("</actions>", two))
+    role = ('parameters = { device = "x" }', 'role = "promoted"', "stop_timeout = 40")
+    (found,) = faults(*role, "timeout = 60", agent="ocf:test:mirror")
+    assert found.mend == "Write timeout = 90."
+    assert not faults(*role, "timeout = 90", agent="ocf:test:mirror")
+    (error,) = errors(read(text('role = "master"')))
+    assert "started, promoted" in str(error)
+
+
 def test_a_group_of_other_servers_needs_no_agent_here() -> None:
     settings = good(text().replace('name = "g"', 'name = "g"\nservers = ["server2"]'))
     assert agent_faults(settings, "server1") == {}

@@ -483,7 +483,8 @@ def test_only_what_is_known_not_to_work_is_lacking() -> None:
         server="server1",
         watchdogs={"softdog": "none is there", "ipmi": "there is no /dev/ipmi0"},
         bmc={"server1": AccountFault(text="level USER", reads=True),
-             "server2": AccountFault(text="wrong password")},
+             "server2": AccountFault(text="wrong password"),
+             "server3": AccountFault(text="2 s for an answer", reads=True, stops=True)},
     )  # fmt: skip
     softdog = lacks(good(BMCS + userw.replace("METHOD", "softdog")), [facts])
     assert softdog.watchdogs == {"server1": "none is there"}

@@ -7,14 +7,16 @@ import tomllib
 from pathlib import Path
 from random import Random
 from typing import Any
+from unittest import mock
 
 import pytest
 import tomlkit
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clptools.config import statements
 from clptools.config.document import Document, rendered
-from clptools.config.statements import written
+from clptools.config.statements import with_key, written
 from clptools.faults import ClpError
 from tests.config.sample import EXAMPLES, SAMPLE
 
@@ -171,7 +173,7 @@ def test_where_the_library_fails_nothing_is_changed_and_that_is_said(
         append = item = dict.get
 
     monkeypatch.setattr(tomlkit, "parse", parse)
-    document = Document('# two\n[cluster]\nname = "c"\n', "a/clp.toml")
+    document = Document('# two\n[cluster]\nname = "c"  # laid out\n', "a/clp.toml")
     document.tables["cluster"]["lease"] = 4
     with pytest.raises(ClpError, match=r"^a/clp.toml: cluster.lease cannot be .* edit it by hand"):
         document.text()
@@ -437,6 +439,30 @@ VALUES = st.recursive(
     ),
     max_leaves=3,
 )
+
+
+KEYS = st.text(st.sampled_from("ab-. é"), min_size=1, max_size=4)
+
+
+@given(st.dictionaries(KEYS, VALUES, max_size=4), KEYS, VALUES)
+def test_statements_as_we_write_them_change_as_the_library_would_change_them(
+    tables: dict[str, Any], key: str, value: Any
+) -> None:
+    text = "".join(
+        f"{statements.written_key(name)} = {written(one)}\n" for name, one in tables.items()
+    )
+    with mock.patch.object(statements, "_with_key_plainly", return_value=None):
+        by_library = with_key(text, (key,), value)
+    assert with_key(text, (key,), value) == by_library
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a=1\n", " a = 1\n", "a = 1  # why\n", "a = 1\n\n", "a.b = 1\n", "a = [\n  1,\n]\n", "a = 1",
+     "a = 0x1\n", "a = 'x'\n", "a = { b = 1}\n"],
+)  # fmt: skip
+def test_what_somebody_laid_out_is_left_to_the_library(text: str) -> None:
+    assert statements._with_key_plainly(text, ("c",), 2) is None
 
 
 @given(VALUES)

@@ -197,6 +197,21 @@ def test_heartbeats_at_the_originals_interval_do_not_make_a_configuration_that_i
     good(import_clp_conf(EVERYWHERE.encode()).text)
 
 
+@pytest.mark.parametrize("place", ["cluster/mail", "cluster/mail/smtp", "mail", "cluster/trap"])
+def test_what_is_not_known_of_where_alerts_go_is_lost(place: str) -> None:
+    known = "<mail><subject>x</subject><smtp><charset>ASCII</charset></smtp></mail><trap/>"
+    before = import_clp_conf(CONF.replace("<name>sample", known + "<name>sample").encode("euc-jp"))
+    inner = "<relay>10.0.0.9</relay>"
+    for tag in reversed(place.removeprefix("cluster/").split("/")):
+        inner = f"<{tag}>{inner}</{tag}>"
+    beside = "<name>sample" if place.startswith("cluster/") else " <cluster>"
+    imported = import_clp_conf(CONF.replace(beside, inner + beside).encode("euc-jp"))
+    said = [str(report) for report in imported.reports if "10.0.0.9" in str(report)]
+    assert len(said) == 1
+    assert f"{place}/relay = 10.0.0.9 not carried: there is no equivalent" in said[0]
+    assert "mail" not in " ".join(str(one) for one in before.reports if "not carried" in str(one))
+
+
 def recovery(monitor: str) -> dict[str, object]:
     """What is written of the recovery of a monitor, given as its element."""
     imported = import_clp_conf(conf('<exec name="e"/>', monitor))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
+from unittest import mock
 
 import tomli_w
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from clptools.config import lines as lines_module
 from clptools.config.lines import Lines, Path
 
 TEXT = '''\
@@ -108,6 +111,9 @@ def test_every_document_that_toml_can_write_is_indexed(
     except (ValueError, TypeError):
         return
     lines = Lines(text)
+    with mock.patch.object(lines_module, "_SIMPLE", re.compile("(?!)")):
+        bit_by_bit = Lines(text)
+    assert vars(lines) == vars(bit_by_bit)
     written = text.split("\n")
     for path in paths(document):
         line = lines.line(path)

@@ -68,6 +68,18 @@ CASES = {
         + '[[trap_profile]]\nname = "b"\nrows = { "0Dh/6F/1" = "INFO" }\n',
         ["trap_profile.b.rows.0Dh/6F/1", "says FATAL of the same row"],
     ),
+    "two rows that contradict, one with the 0 that v1 adds": (
+        TWO
+        + '[[trap_profile]]\nname = "a"\nrows = { "oid 1.3.6.1.4.1.49871.0.7" = "FATAL" }\n'
+        + '[[trap_profile]]\nname = "b"\nrows = { "oid 1.3.6.1.4.1.49871.7" = "INFO" }\n',
+        ["trap_profile.b.rows.oid 1.3.6.1.4.1.49871.7", "says FATAL of the same row"],
+    ),
+    "two rows of Redfish that contradict, in another case": (
+        TWO
+        + '[[trap_profile]]\nname = "a"\nrows = { "redfish Acme.Flux" = "FATAL" }\n'
+        + '[[trap_profile]]\nname = "b"\nrows = { "redfish acme.FLUX" = "INFO" }\n',
+        ["trap_profile.b.rows.redfish acme.FLUX", "says FATAL of the same row"],
+    ),
     "two ranges that contradict": (
         FLUX + 'match = { "0.20..25" = "ERROR", "0.23..30" = "INFO" }\n',
         ["trap_profile.site.trap.match.0.23..30", "says ERROR", "both have 23", "begins"],

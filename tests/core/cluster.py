@@ -31,6 +31,7 @@ from clptools.core.model.settings import (
 )
 from clptools.core.model.state import Phase
 from clptools.core.model.view import GroupView, StatusView
+from clptools.core.model.words import Severity
 from clptools.core.node import Node
 from clptools.core.notices.form import Kinds, Notice
 from clptools.sim.host import SECOND, Host
@@ -105,7 +106,10 @@ class Watched(Node):
 
 
 class Scripts:
-    """How scripts go: `scripts["server1", "exec1 stop"] = "fail"`; `*` is every server."""
+    """How scripts go: `scripts["server1", "exec1 stop"] = "fail"`; `*` is every server.
+
+    Of a start also how severe its failure is.
+    """
 
     def __init__(self, hosts: dict[str, Host]) -> None:
         self._hosts = hosts
@@ -117,6 +121,9 @@ class Scripts:
         for host in self._hosts.values() if server == "*" else (self._hosts[server],):
             if how == "fail":
                 host.scripts.failing.add((resource, op))
+            elif isinstance(how, Severity):
+                host.scripts.failing.add((resource, op))
+                host.scripts.severity[resource] = how
             elif how == "hang":
                 host.scripts.hanging.add((resource, op))
             else:

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from clptools.core import notices
+from clptools.core import phrases as say
 from clptools.core.model import actions as a
 from clptools.core.model import events as e
 from clptools.core.model.group_state import purging
@@ -22,6 +23,7 @@ from clptools.core.model.requests import (
 )
 from clptools.core.model.settings import Group, Resource
 from clptools.core.model.states import GroupState
+from clptools.core.model.words import Severity
 from tests.core.cluster import CALM, EXEC, FIP, Cluster, S, names, settings
 
 DISK = Resource(name="disk1", type="exec")
@@ -79,6 +81,70 @@ def test_a_start_is_tried_again_as_often_as_configured() -> None:
     c.scripts[("server1", "exec1 start")] = "fail"
     c.until(lambda: c.online() == "server2")
     assert started(c, "server1").count("exec1 start") == 3
+
+
+def test_a_start_that_would_fail_again_is_tried_once_and_its_server_passed_over() -> None:
+    often = Resource(name="exec1", type="exec", start_retries=2)
+    one = msgspec.structs.replace(group(often), failback="auto")
+    c = Cluster(settings(groups=(one,)))
+    c.scripts[("server1", "exec1 start")] = Severity.HARD
+    c.until(lambda: c.online() == "server2")
+    assert started(c, "server1").count("exec1 start") == 1
+    c.run(60 * S)
+    assert c.online() == "server2", "it does not go back by itself"
+    server1 = c.view("server2").servers[0]
+    assert server1.unfit == ("failover1",) and "failover1" in server1.failed_starts
+    assert c.node("server2").placement.stays(one) == say.nowhere
+    # Nobody else is left: then it is tried all the same.
+    c.scripts.clear()
+    c.power_off("server2")
+    c.until(lambda: c.online() == "server1", 20 * S)
+    assert not c.view("server1").servers[0].unfit
+
+
+def test_nobody_tells_of_a_mend_so_a_server_is_tried_again_later() -> None:
+    c = Cluster(settings(groups=(group(EXEC_ALONE),)))
+    c.scripts[("server1", "exec1 start")] = Severity.HARD
+    c.until(lambda: c.online() == "server2")
+    one = c.view("server1").servers[0]
+    assert one.unfit
+    c.run(590 * S)
+    assert c.view("server2").servers[0].unfit
+    c.run(20 * S)
+    assert not c.view("server2").servers[0].unfit and c.online() == "server2"
+    assert c.view("server2").servers[0].failed_starts, "why it failed is still known"
+
+
+def test_a_start_that_would_fail_everywhere_is_tried_on_one_server_a_round() -> None:
+    c = Cluster(settings(3, groups=(group(EXEC_ALONE, servers=3),), **CALM))
+    c.scripts[("*", "exec1 start")] = Severity.FATAL
+    c.run(120 * S)
+    assert [x for _, x in starts(c)] == ["server1"] * 3, "one at once, then after 30 s and 60 s"
+    assert c.group().status == "Error"
+    assert all("untried" not in x for x in c.said(notices.groups.GroupStartsNowhere))
+    c.scripts.clear()
+    assert c.answer("server1", GroupStart(group="failover1", server="server3")).code == 0
+    assert not c.node("server1").policy.intent_of("failover1").fatal
+
+
+def test_the_final_action_after_a_start_that_would_fail_everywhere_comes_at_once() -> None:
+    last = Resource(name="exec1", type="exec", final_action="bmc-reset")
+    c = Cluster(settings(3, groups=(group(last, servers=3),)))
+    c.scripts[("*", "exec1 start")] = Severity.FATAL
+    c.run(20 * S)
+    assert len(c.did(a.HostAction)) == 1
+    assert [x for _, x in starts(c)] == ["server1"]
+
+
+def test_a_new_configuration_may_mend_what_kept_a_group_from_a_server() -> None:
+    c = Cluster(settings())
+    c.scripts[("server1", "exec1 start")] = Severity.HARD
+    c.until(lambda: c.online() == "server2")
+    c.run(5 * S)
+    assert c.view("server2").servers[0].unfit
+    c.tell("server1", e.SettingsChanged(settings=settings(revision=2)))
+    c.run(5 * S)
+    assert not c.view("server2").servers[0].unfit
 
 
 def test_a_failed_start_is_stopped_and_the_next_server_tried() -> None:

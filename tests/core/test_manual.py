@@ -1702,6 +1702,12 @@ def test_what_the_bmc_would_refuse_each_time_fails_at_once() -> None:
     assert len(fences(me)) == 1
 
 
+def unwell(me: Alone) -> list[tuple[str, str]]:
+    """What server1 says is not well on it, and the mends."""
+    (own,) = [server for server in me.node.view(me.t).servers if server.local]
+    return [(one.text, one.mend) for one in own.conditions]
+
+
 def test_a_bmc_that_a_person_must_mend_is_told_once_and_its_end_too() -> None:
     me = striking()
     me.bmcs.clear()  # this test answers for them
@@ -1715,7 +1721,9 @@ def test_a_bmc_that_a_person_must_mend_is_told_once_and_its_end_too() -> None:
     assert said("unknown", error="no answer") == []
     told = "server1 cannot ask the BMC of server2: Incorrect password. Set it."
     assert said("unknown", error="Incorrect password", mend="Set it.") == [told]
+    assert unwell(me) == [("the BMC of server2 cannot be asked: Incorrect password", "Set it.")]
     assert said("on") == [told, "server1 can ask the BMC of server2 again."]
+    assert unwell(me) == []
 
 
 def test_an_account_that_may_not_stop_a_server_is_told_once_and_its_end_too() -> None:
@@ -1736,7 +1744,9 @@ def test_an_account_that_may_not_stop_a_server_is_told_once_and_its_end_too() ->
     (bmc,) = [s.bmc for s in me.node.view(me.t).servers if s.name == "server2"]
     assert bmc is not None
     assert (bmc.lacks, bmc.mend, bmc.error) == ("clp is USER", "Raise it.", "")
+    assert unwell(me) == [("the BMC of server2 cannot stop server2: clp is USER", "Raise it.")]
     assert said() == [*told, "server1 may switch the power of server2 by its BMC now."]
+    assert unwell(me) == []
 
 
 def test_an_account_that_may_only_read_is_enough_where_nothing_is_stopped() -> None:

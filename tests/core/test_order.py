@@ -228,3 +228,37 @@ def test_facts_are_read_back_from_every_sentence_that_was_told() -> None:
         assert code == record.code or kinds()[code].says == kinds()[record.code].says
         assert set(subjects(code, said, record.server)) <= set(record.subjects)
         assert facts(msgspec.structs.replace(record, code=code)) == said
+
+
+def held_back(ahead: float, by: dict[int, float]) -> list[EventRecord]:
+    """A record a second of server2 as server1 has them; `by`: number -> how late it came."""
+    came = sorted((n + by.get(n, 0.01), n) for n in range(1, 21))
+    return [record("server2", n, T + n + ahead, heard=T + at) for at, n in came]
+
+
+@pytest.mark.parametrize("ahead", [0.0, 2 * DAY, -2 * DAY])
+def test_what_a_short_cut_held_back_stands_where_it_happened(ahead: float) -> None:
+    late = {n: 15.1 - n for n in range(8, 16)}
+    own = [record("server1", n, T + n + 0.5) for n in range(1, 21)]
+    known = sorted(
+        [*own, *held_back(ahead, late)],
+        key=lambda one: (one.heard or one.time, int(one.cursor.rpartition(":")[2])),
+    )
+    found = in_order(known, "server1")
+    assert [one.text for one in found] == [
+        f"{server} {n}" for n in range(1, 21) for server in ("server2", "server1")
+    ]
+    for one in found:
+        if one.server == "server2":
+            number = int(one.cursor.rpartition(":")[2])
+            assert one.time == pytest.approx(T + number, abs=0.11)
+
+
+@pytest.mark.parametrize("by", [-8.0, 8.0])
+def test_a_clock_that_was_set_holds_nothing_back(by: float) -> None:
+    set_at = 10
+    known = [
+        record("server2", n, T + n + (by if n >= set_at else 0.0), heard=T + n)
+        for n in range(1, 21)
+    ]
+    assert [one.time for one in in_order(known, "server1")] == [T + n for n in range(1, 21)]

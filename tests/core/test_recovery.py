@@ -94,6 +94,15 @@ def test_script_restart_failover_final_in_this_order_while_counts_last() -> None
     assert not c.did(a.HostAction)
 
 
+def test_the_record_of_an_error_says_what_was_found_before_what_follows() -> None:
+    c = cluster(genw())
+    error(c)
+    (told,) = c.said(notices.monitors.MonitorError)
+    assert told.endswith(
+        "genw1 on server1 went Normal -> Error: no answer; its recovery is: restart failover1."
+    )
+
+
 def test_the_final_action_follows_when_all_counts_are_used_up() -> None:
     c = cluster(genw(action="restart", restart_count=0, failover_count=0, final_action="reboot"))
     error(c)

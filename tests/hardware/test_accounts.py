@@ -6,11 +6,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from clptools import paths
 from clptools.core.model.machine import AccountFault
-from clptools.core.model.settings import Bmc, Cluster, Server, Settings
+from clptools.core.model.settings import Bmc, Cluster, ForcedStop, Server, Settings
+from clptools.core.model.words import BmcAction
 from clptools.hardware.accounts import account_faults
 from tests.conftest import BUSY_S, LIMIT_S
 from tests.hardware.bmc_sim import PASSWORD as IPMI_PASSWORD
@@ -24,7 +26,10 @@ def own_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def faults(
-    bmcs: dict[str, Bmc], passwords: dict[str, str], within_s: float = LIMIT_S
+    bmcs: dict[str, Bmc],
+    passwords: dict[str, str],
+    within_s: float = LIMIT_S,
+    **more: Any,
 ) -> dict[str, AccountFault]:
     for name, password in passwords.items():
         file = Path(paths.bmc_password_file(name))
@@ -32,7 +37,7 @@ async def faults(
         file.write_text(password)
         file.chmod(0o400)
     servers = tuple(Server(name=name, bmc=bmc) for name, bmc in bmcs.items())
-    settings = Settings(cluster=Cluster(name="c"), servers=servers)
+    settings = Settings(**{"cluster": Cluster(name="c"), "servers": servers, **more})
     return await account_faults(settings, tuple(bmcs), within_s)
 
 
@@ -87,3 +92,47 @@ async def test_bmcs_that_are_not_there_take_the_time_of_one(tmp_path: Path) -> N
     found = await faults(bmcs, dict.fromkeys(bmcs, "x"), within_s=6)
     assert set(found) == set(bmcs)
     assert time.monotonic() - begun < 6 + BUSY_S, "one after the other they would take 20 s"
+
+
+TURNS: dict[str, Any] = {
+    "servers": tuple(
+        Server(name=f"server{n}", bmc=Bmc(address="192.0.2.1", user="clp")) for n in (1, 2)
+    ),
+    "forced_stop": ForcedStop(action=BmcAction.POWER_OFF),
+}
+SHORT = Cluster(name="c", fence_delay_ms=1_500)
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"cluster": SHORT}, True),
+        ({"cluster": Cluster(name="c", fence_delay_ms=60_000)}, False),
+        ({"cluster": SHORT, "forced_stop": ForcedStop(action=BmcAction.NONE)}, False),
+        ({"cluster": SHORT, "servers": TURNS["servers"][:1]}, False),  # no halves
+    ],
+)
+async def test_a_bmc_that_is_too_slow_for_turns_is_told(
+    tmp_path: Path, more: dict[str, Any], told: bool
+) -> None:
+    with quirky(tmp_path, "slow_inside", seconds=0.5) as sim:
+        bmc = Bmc(address=sim.address, port=sim.port, user="clp")
+        settings = {**TURNS, **more}
+        first, *others = settings["servers"]
+        settings["servers"] = (msgspec.structs.replace(first, bmc=bmc), *others)
+        found = await faults({"server1": bmc}, {"server1": IPMI_PASSWORD}, **settings)
+    assert bool(found) is told
+    if told:
+        fault = found["server1"]
+        assert "with fence_delay = 1.5 two servers that do not hear each other" in fault.text
+        assert fault.mend.startswith("Write fence_delay = ") and fault.stops and fault.reads
+
+
+async def test_a_slow_redfish_service_is_told_as_well(tmp_path: Path) -> None:
+    with redfish(tmp_path) as bmc:
+        first = Server(name="server1", bmc=bmc.settings())
+        settings = {**TURNS, "servers": (first, TURNS["servers"][1])}
+        settings["cluster"] = Cluster(name="c", fence_delay_ms=1)
+        assert first.bmc is not None
+        found = await faults({"server1": first.bmc}, {"server1": PASSWORD}, **settings)
+        assert "a forced stop takes" in found["server1"].text

@@ -1,4 +1,4 @@
-"""The systemd unit: understood by systemd, and safe for what it must keep."""
+"""The systemd units: understood by systemd, and safe for what it must keep."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
+from clptools.faults import ExitCode
 
 UNIT = Path(__file__).parents[2] / "examples/systemd/clpnode.service"
 
@@ -25,6 +27,12 @@ def test_state_and_scripts_outlive_a_restart() -> None:
     assert keys["KillMode"] == "process"
     assert keys["OOMPolicy"] == "continue", "an application of a group does not end the agent"
     assert keys["RuntimeDirectoryPreserve"] == "yes"
+
+
+def test_an_invalid_configuration_is_told_once_not_ten_times_a_second() -> None:
+    keys = service()
+    assert keys["Restart"] == "on-failure"
+    assert int(keys["RestartPreventExitStatus"]) == ExitCode.INVALID_CONFIG
 
 
 def lines(name: str) -> list[str]:
@@ -71,14 +79,25 @@ def test_its_exposure_is_no_longer_rated_unsafe(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze here")
-def test_systemd_understands_it(tmp_path: Path) -> None:
-    text = UNIT.read_text().replace("/usr/local/bin/clpnode", "/bin/true")
+@pytest.mark.parametrize("name", ["clpnode", "clpwitnessd"])
+def test_systemd_understands_it(name: str, tmp_path: Path) -> None:
+    unit = tmp_path / f"{name}.service"
+    text = (UNIT.parent / unit.name).read_text().replace(f"/usr/local/bin/{name}", "/bin/true")
     # Whether the manual is installed is not its concern.
     lines = [line for line in text.splitlines() if not line.startswith("Documentation=")]
-    (tmp_path / "clpnode.service").write_text("\n".join(lines))
+    unit.write_text("\n".join(lines))
+    done = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True)
+    assert done.returncode == 0 and name not in done.stderr, done.stderr
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze here")
+def test_the_witness_is_confined(tmp_path: Path) -> None:
+    unit = tmp_path / "clpwitnessd.service"
+    text = (UNIT.parent / unit.name).read_text()
+    unit.write_text(text.replace("/usr/local/bin/clpwitnessd", "/bin/true"))
     done = subprocess.run(
-        ["systemd-analyze", "verify", str(tmp_path / "clpnode.service")],
+        ["systemd-analyze", "security", "--offline=true", "--threshold=20", unit],
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 0 and "clpnode" not in done.stderr, done.stderr
+    assert done.returncode == 0, done.stdout[-200:]

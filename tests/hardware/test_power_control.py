@@ -223,6 +223,23 @@ async def test_an_order_is_called_off_while_its_agent_logs_in(root: Path) -> Non
         assert (await it.read()).power is PowerState.ON
 
 
+async def test_an_order_that_is_called_off_says_nothing_against_its_agent(root: Path) -> None:
+    hold = """if [ "$action" = off ] && [ ! -e "$here/go" ]; then
+touch "$here/begun"; sleep 600; fi"""
+    first = Fake(root, "fence_pdu", hold)
+    second = Fake(root, "fence_other")
+    ways = (first.fence(timeout_ms=300_000), second.fence(order=2))
+    async with controlled(*ways) as it:
+        order = asyncio.ensure_future(it.order())
+        await until((first.here / "begun").exists)
+        it.control.call_off("server2")
+        assert "was called off" in (await order).error
+        assert (await it.read()).by == "pdu"
+        (first.here / "go").touch()
+        assert (await it.order()).sent
+    assert second.actions() == []
+
+
 async def test_an_off_is_read_twice_before_it_is_told(root: Path) -> None:
     flap = """if [ "$action" = status ]; then
 if [ -e "$here/was" ]; then rm "$here/was"; else touch "$here/was"; echo 'Status: OFF'; exit 2; fi

@@ -669,6 +669,15 @@ def _ibmc() -> Iterator[Case]:
         leaves=(ibmc("11.9.10", 1),),
         parts=_IBMC_PARTS,
     )
+    for name in ("10.192.1", "10.28865.17"):  # types C0h and 70h are the maker's own
+        yield Case(
+            what=f"ibmc {name}, of no meaning in IPMI",
+            said=ibmc(name),
+            event_class="ERROR",
+            ends=(ibmc(f"{name[:-1]}{int(name[-1]) + 1}", 1),),
+            quiet=(ibmc(name, 1), ibmc(name, 2)),
+            parts=_IBMC_PARTS,
+        )
     for severity, event_class in ((4, "ERROR"), (3, "ERROR"), (2, "INFO")):
         yield Case(
             what=f"ibmc new number, severity {severity}",

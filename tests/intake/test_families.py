@@ -20,6 +20,7 @@ from clptools.intake.class_table import ClassTable
 from clptools.intake.decoded_trap import DecodedTrap, event_of
 from clptools.intake.families import SHIPPED
 from clptools.intake.snmp import Version
+from clptools.intake.triage import Triage
 from tests.conftest import LIMIT_S, free_port, until
 from tests.core.test_ledger import Box
 from tests.intake.conftest import Heard, send, settings_for
@@ -161,6 +162,7 @@ def test_every_row_is_read_whatever_type_its_variables_have(
 
 
 CPU, DIMM = (("21", "CPU 1"),), (("18", "0x80070201"),)
+OTHER_DIMM = ("18", "0x80070202")
 DRIVE = (("3.2.5.1.1.1.1.4", 1), ("3.2.5.1.1.2.1.4", 4))
 BINARY = tuple(((f"{IRMC}.1.3.0", 0), (f"{IRMC}.1.4.0", name)) for name in ("\x01\x02", "\x01\x03"))
 INCOMPLETE: dict[str, tuple[Said, str, tuple[Said, ...], tuple[Said, ...]]] = {
@@ -194,6 +196,24 @@ INCOMPLETE: dict[str, tuple[Said, str, tuple[Said, ...], tuple[Said, ...]]] = {
         "FATAL",
         (xcc(XCC, 40, 8, *CPU), Said(f"{XCC}.0.40", ((f"{XCC}.1.8.0", 8),))),
         (xcc(XCC, 40, 8, *DIMM),),
+    ),
+    "xcc: the event's number at the beginning, and the parts alone at the end": (
+        xcc(XCC, 40, 0, *DIMM, *CPU),
+        "FATAL",
+        (xcc(XCC, 40, 8, ("21", "CPU 2")), xcc(XCC, 40, 8), xcc(XCC, 40, 8, OTHER_DIMM, *CPU)),
+        (xcc(XCC, 40, 8, *CPU), xcc(XCC, 40, 8, *DIMM), xcc(XCC, 40, 8, *DIMM, *CPU)),
+    ),
+    "xcc: the parts alone at the beginning, and the event's number, too, at the end": (
+        xcc(XCC, 40, 0, *CPU),
+        "FATAL",
+        (xcc(XCC, 40, 8, *DIMM, ("21", "CPU 2")), xcc(XCC, 40, 8, *DIMM)),
+        (xcc(XCC, 40, 8, *DIMM, *CPU),),
+    ),
+    "hpe: a drive by number and bay, and its end by the bay alone": (
+        hpe(3046, FAILED, *DRIVE, ("3.2.5.1.1.6.1.4", 3), ("3.2.5.1.1.64.1.4", "Port 1I Bay 4")),
+        "ERROR",
+        (hpe(3046, OK, DRIVE[0], ("3.2.5.1.1.6.1.5", 2), ("3.2.5.1.1.64.1.5", "Port 1I Bay 5")),),
+        (hpe(3046, OK, DRIVE[0], ("3.2.5.1.1.6.1.4", 2), ("3.2.5.1.1.64.1.4", "Port 1I Bay 4")),),
     ),
     "irmc: parts that are named by octets": (
         irmc(2034).of(BINARY[0]),
@@ -328,6 +348,23 @@ def test_a_row_of_one_name_changes_the_class_and_leaves_part_and_end() -> None:
     )
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("name", ["49871.5.9", "49871.5.0.9"])
+@pytest.mark.parametrize("row", ["49871.5.9", "49871.5.0.9"])
+def test_a_row_names_a_trap_with_or_without_the_zero_that_v1_adds(
+    row: str, name: str, version: Version
+) -> None:
+    site = TrapProfile(name="site", rows={f"oid 1.3.6.1.4.1.{row}": "FATAL"})
+    said = Said(f"1.3.6.1.4.1.{name}")
+    told = classed(said, site, version=version)
+    assert (told.event_class, told.profile) == ("FATAL", "site")
+    # Nor may it wait in a storm.
+    triage = Triage(ClassTable([site]), frozenset({"FATAL"}))
+    assert triage.waits(said.datagram(version, 1), time.time()) is None
+    off = TrapProfile(name="off", rows={f"oid 1.3.6.1.4.1.{name}": "off"})
+    assert classed(said, site, off, version=version).event_class == "UNKNOWN"
+
+
 def test_a_family_is_switched_off_by_the_row_of_its_name() -> None:
     site = TrapProfile(name="site", rows={f"oid {hpe(6050).oid}": "off"})
     assert classed(hpe(6050), site).event_class == "UNKNOWN"
@@ -401,6 +438,12 @@ def test_a_part_that_is_called_star_is_one_part() -> None:
     said = dell(1, 2187, 3).of(((f"{DELL}.1.6.0", "PSU|*"),))
     box.tell(event_of("mrw1", *read(said), "10.0.0.1", ""))
     assert box.open == ["trap/dell-idrac/system 17/PSU|1"]
+
+
+def test_a_trap_without_a_word_is_called_by_its_name() -> None:
+    told = classed(Said(f"{DELL}.2.6.0.12289"))
+    assert told.meaning == f"trap {DELL}.2.6.12289"
+    assert classed(dell(1, 2188, 3)).meaning == "What XYZ0001 says to people."
 
 
 def test_hostile_variables_do_not_raise() -> None:

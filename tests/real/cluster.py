@@ -405,7 +405,7 @@ class Cluster:
         self.bin.mkdir()
         for name, module in (
             ("clpnode", "clptools.agent.main"),
-            *((name, "clptools.cli.main") for name in COMMANDS),
+            *((name, "clptools.launcher") for name in COMMANDS),
         ):
             file = self.bin / name
             file.write_text(

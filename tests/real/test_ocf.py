@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.real.cluster import Cluster, Node, until
+from tests.real.loop_device import loop_device
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
@@ -77,21 +77,8 @@ def _directory(node: Node) -> Path:
 
 @pytest.fixture
 def device(tmp_path: Path) -> Iterator[str]:
-    """A file system that all servers see, as on shared storage."""
-    needed = ("mkfs.ext4", "losetup", "modprobe")
-    if not os.path.exists("/usr/lib/ocf/resource.d/heartbeat/Filesystem"):
-        pytest.skip("NOT TESTED: not installed: resource-agents")
-    if any(shutil.which(tool) is None for tool in needed):
-        pytest.skip(f"NOT TESTED: one is not installed: {', '.join(needed)}")
-    image = tmp_path / "disk.img"
-    with open(image, "wb") as file:
-        file.truncate(16 << 20)
-    subprocess.run(["mkfs.ext4", "-q", "-F", image], check=True)
-    done = subprocess.run(["losetup", "-f", "--show", image], capture_output=True, text=True)
-    if done.returncode != 0:
-        pytest.skip(f"NOT TESTED: no loop device: {done.stderr.strip()}")
-    yield done.stdout.strip()
-    subprocess.run(["losetup", "-d", done.stdout.strip()], check=False)
+    with loop_device(tmp_path, 16) as device:
+        yield device
 
 
 @pytest.fixture

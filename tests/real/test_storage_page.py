@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -16,6 +15,7 @@ import pytest
 from lab import database
 from lab.writer import Writer
 from tests.real.cluster import Cluster, Node, until
+from tests.real.loop_device import AGENTS, loop_device
 from tests.real.test_ocf import inside
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
@@ -33,22 +33,8 @@ def commands(title: str, device: str, folder: Path) -> list[str]:
 
 @pytest.fixture
 def device(tmp_path: Path) -> Iterator[str]:
-    """A file system that both servers see; no LVM, which needs a device mapper."""
-    agents = Path("/usr/lib/ocf/resource.d/heartbeat")
-    needed = [PG_CTL, str(agents / "Filesystem"), str(agents / "pgsql")]
-    needed += [path for tool in ("modprobe", "mkfs.ext4") if (path := shutil.which(tool) or tool)]
-    missing = [path for path in needed if not Path(path).exists()]
-    if missing:
-        pytest.skip(f"NOT TESTED: not installed: {', '.join(missing)}")
-    image = tmp_path / "disk.img"
-    with open(image, "wb") as file:
-        file.truncate(192 << 20)
-    subprocess.run(["mkfs.ext4", "-q", "-F", image], check=True)
-    done = subprocess.run(["losetup", "-f", "--show", image], capture_output=True, text=True)
-    if done.returncode != 0:
-        pytest.skip(f"NOT TESTED: no loop device: {done.stderr.strip()}")
-    yield done.stdout.strip()
-    subprocess.run(["losetup", "-d", done.stdout.strip()], check=False)
+    with loop_device(tmp_path, 192, PG_CTL, str(AGENTS / "pgsql")) as device:
+        yield device
 
 
 def where(cluster: Cluster, group: str) -> str:

@@ -12,8 +12,8 @@ import pytest
 
 from clptools import paths
 from clptools.common import ocf as common
-from clptools.common.ocf import Agent, Severity
-from clptools.core.model.words import Operation
+from clptools.common.ocf import Agent
+from clptools.core.model.words import Operation, Severity
 from clptools.resources import ocf
 from clptools.resources.ocf import State
 from clptools.resources.registry import perform
@@ -440,16 +440,115 @@ def test_agents_that_cannot_work_here_are_refused(node_root: Path, name: str) ->
     assert carry_out("stop", resource(name)).ok  # a purge: it was never started
 
 
+TWO_ROLES = """state=$(cat "$here/state" 2>/dev/null)
+[ -e "$here/fails.$1" ] && exit 1
+case $1 in
+start) [ "$state" = promoted ] && exit 8; echo unpromoted >"$here/state" ;;
+promote) echo promoted >"$here/state" ;;
+demote) [ -z "$state" ] && exit 7; echo unpromoted >"$here/state" ;;
+stop) rm -f "$here/state" ;;
+monitor) case $state in promoted) exit 8 ;; unpromoted) exit 0 ;; *) exit 7 ;; esac ;;
+esac
+exit 0"""
+
+
+def two_roles(root: Path) -> None:
+    make_agent(root, "mirror", f"here={root}\n{TWO_ROLES}")
+
+
+def test_a_start_promotes_and_a_stop_leaves_it_unpromoted(node_root: Path) -> None:
+    two_roles(node_root)
+    one = resource("ocf:test:mirror", role="promoted", monitor_interval_ms=1_000)
+    assert health(one, probe=True).state is State.INACTIVE
+    assert carry_out("start", one).ok
+    assert (node_root / "state").read_text() == "promoted\n"
+    assert health(one).state is State.ACTIVE
+    assert health(one, probe=True).state is State.ACTIVE
+    assert carry_out("start", one).ok, "it is so already"
+    assert carry_out("stop", one).text == "ocf:test:mirror has demoted it"
+    assert (node_root / "state").read_text() == "unpromoted\n"
+    assert health(one, probe=True).state is State.INACTIVE
+    found = health(one)
+    assert (found.state, found.text) == (
+        State.FAILED,
+        "ocf:test:mirror: it runs, but is not promoted",
+    )
+    done = actions(node_root)
+    assert [x for x in done if x != "monitor"] == ["start", "promote", "start", "demote"]
+    # A purge: what is unpromoted may be so on every server.
+    assert carry_out("stop", one).text == "ocf:test:mirror: it is not promoted here"
+
+
+def test_a_promotion_that_fails_is_undone_by_the_stop(node_root: Path) -> None:
+    two_roles(node_root)
+    one = resource("ocf:test:mirror", role="promoted")
+    (node_root / "fails.promote").touch()
+    started = carry_out("start", one)
+    assert not started.ok and "promote ended with 1" in started.text
+    assert carry_out("stop", one).ok
+    assert actions(node_root) == ["start", "promote", "demote"]
+    # Before the next try of several it is demoted at once.
+    again = resource("ocf:test:mirror", role="promoted", name="ocf2", start_retries=1)
+    assert not carry_out("start", again).ok
+    assert actions(node_root)[3:] == ["start", "promote", "demote"]
+
+
+def test_what_cannot_be_demoted_is_stopped_or_held(node_root: Path) -> None:
+    two_roles(node_root)
+    one = resource("ocf:test:mirror", role="promoted")
+    assert carry_out("start", one).ok
+    (node_root / "fails.demote").touch()
+    (node_root / "fails.stop").touch()
+    stopped = carry_out("stop", one)
+    assert not stopped.ok and "it may still be active" in stopped.text
+    (node_root / "fails.stop").unlink()
+    remarks: list[str] = []
+    assert carry_out("stop", one, remarks=remarks).text == "ocf:test:mirror has stopped it"
+    assert "demote ended with 1" in remarks[0] and "it may still be promoted" in remarks[0]
+    assert not (node_root / "state").exists()
+
+
+def test_a_mirror_is_told_that_it_has_two_copies_and_one_is_promoted(node_root: Path) -> None:
+    make_agent(node_root, "told", f"env >>{node_root}/env; exit 0")
+    assert carry_out("start", resource("ocf:test:told")).ok
+    assert "clone_max" not in (node_root / "env").read_text()
+    assert carry_out("start", resource("ocf:test:told", role="promoted")).ok
+    told = (node_root / "env").read_text()
+    for line in ("master_max=1", "clone_max=2", "clone_node_max=1", "notify=true"):
+        assert f"OCF_RESKEY_CRM_meta_{line}\n" in told
+
+
+def test_drbd_is_taken_with_its_role_alone() -> None:
+    drbd = common.named("ocf:linbit:drbd")
+    assert common.refusal(drbd, {}, promoted=True) is None
+    refused = common.refusal(drbd, {})
+    assert refused is not None and refused[1] == 'Write role = "promoted".'
+    assert common.refusal(common.named("ocf:heartbeat:galera"), {}, promoted=True) is not None
+
+
 def test_one_parameter_can_make_an_agent_unfit() -> None:
     agent = Agent("heartbeat", "pgsql")
     assert common.refusal(agent, {"rep_mode": "none"}) is None
     assert common.refusal(agent, {"rep_mode": "sync"}) is not None
 
 
-def test_severity() -> None:
-    assert [common.severity(status) for status in (1, 5, 6, None, 255)] == [
-        Severity.SOFT, Severity.HARD, Severity.FATAL, Severity.SOFT, Severity.SOFT
-    ]  # fmt: skip
+@pytest.mark.parametrize(
+    ("status", "severity"),
+    [*((n, Severity.HARD) for n in (2, 3, 4, 5)), (6, Severity.FATAL),
+     *((n, Severity.SOFT) for n in (1, 7, 9, 255))],
+)  # fmt: skip
+def test_what_a_failed_start_says_of_other_tries(
+    node_root: Path, status: int, severity: Severity
+) -> None:
+    make_agent(node_root, "fails", f'[ "$1" = start ] && exit {status}\nexit 0')
+    assert carry_out("start", resource("ocf:test:fails")).severity is severity
+
+
+def test_a_start_without_its_agent_or_secret_fails_on_this_server(node_root: Path) -> None:
+    make_agent(node_root, "plain", "exit 0")
+    lacks = {"parameters_from": {"passwd": f"{node_root}/none"}}
+    for one in (resource("ocf:test:none"), resource("ocf:test:plain", **lacks)):
+        assert carry_out("start", one).severity is Severity.HARD
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ import pytest
 
 from clptools.common import ocf as common
 from clptools.core.model.settings import Resource
+from clptools.core.model.words import Severity
 from clptools.resources.ocf import State
 from clptools.resources.registry import perform
 from clptools.resources.script import ScriptRunner
@@ -92,6 +93,16 @@ def test_a_dummy_that_is_gone(node_root: Path) -> None:
 
 def test_stateful_as_a_primitive(node_root: Path) -> None:
     there_and_back(resource("ocf:heartbeat:Stateful"))
+
+
+def test_stateful_is_promoted_here_and_left_unpromoted(node_root: Path) -> None:
+    one = resource("ocf:heartbeat:Stateful", role="promoted", monitor_interval_ms=10_000)
+    there_and_back(one)
+    # It runs on, as the copy of a mirror has to.
+    unpromoted = resource("ocf:heartbeat:Stateful")
+    assert health(unpromoted, probe=True).state is State.ACTIVE
+    assert "is not promoted" in health(one).text
+    assert carry_out("start", one).ok and health(one).state is State.ACTIVE
 
 
 def test_symlink(node_root: Path) -> None:
@@ -172,9 +183,31 @@ def test_filesystem_on_a_device_that_is_not_there(node_root: Path) -> None:
     def work() -> None:
         outcome = carry_out("start", one)
         assert not outcome.ok and "/dev/no-such" in outcome.text
+        assert outcome.severity is Severity.HARD
         assert carry_out("stop", one).ok
 
     privately(work)
+
+
+def test_filesystem_on_a_device_that_is_busy(node_root: Path, image: Path) -> None:
+    device = _loop(image)
+    parameters = {"device": device, "directory": str(node_root / "mnt"), "fstype": "ext4"}
+    one = resource("ocf:heartbeat:Filesystem", parameters)
+
+    def work() -> None:
+        held = os.open(device, os.O_RDWR | os.O_EXCL)  # as by a volume group or an array
+        try:
+            outcome = carry_out("start", one)
+            assert not outcome.ok and outcome.severity is Severity.SOFT, outcome.text
+            assert carry_out("stop", one).ok
+        finally:
+            os.close(held)
+        there_and_back(one)
+
+    try:
+        privately(work)
+    finally:
+        subprocess.run(["losetup", "-d", device], check=False)
 
 
 def test_filesystem_by_bind(node_root: Path) -> None:

@@ -102,16 +102,21 @@ def notes(view: StatusJson, now: float | None = None, columns: int = 80) -> list
     """
     now = time.time() if now is None else now
     lines: list[str] = []
-    for text, mend in _notes(view, now):
+    for text, mend in remarks(view, now):
         lines += wrap(clean(text), columns, "    ", first="  ")
         lines += [f"    {clean(mend)}"] if mend else []
     return lines
 
 
-def _notes(view: StatusJson, now: float) -> Iterator[tuple[str, str]]:
-    """Each as a sentence, and the command to type next."""
+def remarks(view: StatusJson, now: float) -> Iterator[tuple[str, str]]:
+    """Each of `notes` as a sentence, and the command to type next."""
     cluster = view["cluster"]
     if cluster["status"] == "Stopped":
+        here = next((server["name"] for server in view["servers"] if server["local"]), "")
+        asked = any(server["incarnation"] for server in view["servers"])  # an agent, not the file
+        if here and asked and len(view["servers"]) > 1:
+            text = f"The cluster service is stopped on {here}, which does not see the others then"
+            yield f"{text}: clpstat there tells of them.", f"clpcl -s -h {here}"
         return
     for group in view["groups"]:
         copies = group.get("copies") or ()

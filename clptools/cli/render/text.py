@@ -1,4 +1,4 @@
-"""Fields, columns, times: how a name or an instant becomes part of a line.
+"""Fields, columns, times: how a name or an instant becomes part of a line; an event as one.
 
 Everything shown may have come from a BMC or a driver, so control characters never reach the
 terminal.  Width is counted in terminal columns: a name in wide characters keeps the layout.
@@ -9,6 +9,10 @@ from __future__ import annotations
 import os
 import sys
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from clptools.cli.json_types import EventJson
 
 PIPED_COLUMNS = 80
 NARROWEST, WIDEST = 40, 160
@@ -20,6 +24,11 @@ def screen_columns(piped: int = PIPED_COLUMNS) -> int:
         shown = os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else 0
     except (OSError, ValueError):
         shown = 0
+    return text_columns(shown, piped)
+
+
+def text_columns(shown: int, piped: int = PIPED_COLUMNS) -> int:
+    """How wide text may be on a terminal of so many columns; 0: there is none."""
     return min(max(shown, NARROWEST), WIDEST) if shown else piped
 
 
@@ -108,6 +117,17 @@ def clock(wall: float, now: float | None = None) -> str:
     if then[:3] != today[:3]:
         return time.strftime("%Y-%m-%d ", then) + text
     return text
+
+
+def event_line(event: EventJson) -> str:
+    """One event as text, with full date: `2026-11-23 03:12:06.9 server1 ERROR rm 9 ...`."""
+    tenths = int(event["time"] * 10 + 0.5)
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(tenths // 10))
+    because = "".join(f" | {clean(reason)}" for reason in event["because"])
+    return (
+        f"{when}.{tenths % 10}  {clean(event['server'])}  {event['level']:<5}  "
+        f"{clean(event['module'])} {event['event_id']}  {clean(event['text'])}{because}"
+    )
 
 
 def names(words: list[str], last: str = "and") -> str:

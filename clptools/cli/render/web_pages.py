@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from clptools.api.messages import EventRecord
 from clptools.cli.render import shapes, timeline
-from clptools.cli.render.explain import waiting_lines
+from clptools.cli.render.explain import planned_words, waiting_lines
 from clptools.cli.render.incident import Incident
 from clptools.cli.render.screen import AWAY, WELL, ages, bmc_word, since
-from clptools.cli.render.status import stopped, where
+from clptools.cli.render.status import condition_text, remarks, stopped, where
 from clptools.cli.render.text import duration
 from clptools.cli.render.timeline import clock, day, told
 
@@ -162,6 +162,7 @@ def _state(
         f"as of {day(now)[:-2]}</p>"
     )
     yield from _waiting(view, now)
+    yield from _not_well(view, now)
     yield from _groups_and_servers(view)
     yield from _monitors(view)
     yield from _hardware(hardware, now)
@@ -242,6 +243,24 @@ def _waiting(view: StatusJson, now: float) -> Iterator[str]:
                 f"{told(group['name'])} runs twice, on {told(where(group))}: its data is at risk."
             )
             yield f'<p class="state bad">{text}</p>'
+
+
+def _not_well(view: StatusJson, now: float) -> Iterator[str]:
+    """What no status word says, or not why: as `-s` has it below its table."""
+    lines = list(remarks(view, now))
+    moves = ((group["name"], planned_words(group)) for group in view["groups"])
+    lines += [(f"{name}: {words}", "") for name, words in moves if words]
+    # Older agents do not send conditions.
+    lines += [
+        (f"{server['name']}: {condition_text(condition)}", "")
+        for server in view["servers"]
+        for condition in server.get("conditions") or ()
+    ]
+    if lines:
+        yield "<h2>To be looked after</h2>\n<ul>"
+        for text, mend in lines:
+            yield f"<li>{told(text)}{f' <code>{told(mend)}</code>' if mend else ''}</li>"
+        yield "</ul>"
 
 
 def _hardware(hardware: HardwareJson, now: float) -> Iterator[str]:

@@ -95,33 +95,7 @@ class Membership:
             self._overtaken(p, beat, event.link)
             self._replayed(p, beat)
             return None
-        before = p.beat
-        self._compare_clocks(p, beat)
-        p.any_heard_at = step.now
-        p.voters = beat.voters
-        p.reads_lists = beat.lists
-        p.seq = beat.seq
-        p.beat = beat
-        self.holdings.heard(beat.sender, p, beat)
-        p.echo = Echo(incarnation=beat.incarnation, sent_at=beat.sent_at)
-        if step.now - p.heard_at > step.times.lost_ms // 2:
-            p.again_at = step.now
-        p.heard_at = step.now
-        if event.link != "relay":
-            p.direct_at = step.now
-            p.link_at[event.link] = step.now
-        self._hearing_ends_out(p, beat, in_office)
-        if beat.echo is not None:
-            p.echoed_at = max(p.echoed_at, beat.echo.sent_at)
-            self.power.answered(beat.sender, p, beat.echo)
-            if beat.counts and not p.counts_me:
-                p.counts_me = True
-                step.changed(Change.DECISIONS)
-            self._count_turns(p, beat)
-        if p.lost or before is None or _differs(before, beat):
-            step.changed(Change.DECISIONS)
-        if beat.authority and (before is None or not before.authority):
-            self.answers.at_once(beat.sender, first=True)
+        self._take(p, beat, event.link, in_office)
         return p
 
     def refused(self, event: HeartbeatRefused) -> None:
@@ -151,6 +125,36 @@ class Membership:
             if report.server.macs not in ((), p.macs):
                 p.macs = report.server.macs
             self.step.changed(Change.REQUESTS)
+
+    def _take(self, p: PeerState, beat: Beat, link: str, in_office: Callable[[], bool]) -> None:
+        """Its sender is heard: what the beat says of it, and what follows from hearing it."""
+        step, before = self.step, p.beat
+        self._compare_clocks(p, beat)
+        p.any_heard_at = step.now
+        p.voters = beat.voters
+        p.reads_lists = beat.lists
+        p.seq = beat.seq
+        p.beat = beat
+        self.holdings.heard(beat.sender, p, beat)
+        p.echo = Echo(incarnation=beat.incarnation, sent_at=beat.sent_at)
+        if step.now - p.heard_at > step.times.lost_ms // 2:
+            p.again_at = step.now
+        p.heard_at = step.now
+        if link != "relay":
+            p.direct_at = step.now
+            p.link_at[link] = step.now
+        self._hearing_ends_out(p, beat, in_office)
+        if beat.echo is not None:
+            p.echoed_at = max(p.echoed_at, beat.echo.sent_at)
+            self.power.answered(beat.sender, p, beat.echo)
+            if beat.counts and not p.counts_me:
+                p.counts_me = True
+                step.changed(Change.DECISIONS)
+            self._count_turns(p, beat)
+        if p.lost or before is None or _differs(before, beat):
+            step.changed(Change.DECISIONS)
+        if beat.authority and (before is None or not before.authority):
+            self.answers.at_once(beat.sender, first=True)
 
     def _compare_clocks(self, p: PeerState, beat: Beat) -> None:
         """Keeps the least `now - sent_at`, with drift: that of a beat that was not delayed."""

@@ -16,9 +16,9 @@ where a protocol keeps no session, or once it has read off for 60 s without a ga
 runs a program and may take seconds, so it is asked once its server is silent; with `poll`, every
 5 s before that.
 
-A BMC has few sessions, often four.  So two servers keep one with it: the coordinator and the server
-listed first, which all servers know alike.  The others look at it once a minute, and ask as those
-two do while its server is not heard.
+A BMC has few sessions, often four.  So two servers keep one with it: of those that are there, the
+coordinator and the server listed first, which all servers know alike.  The others look at it once a
+minute, and ask as those two do while its server is not heard.
 """
 
 from __future__ import annotations
@@ -148,14 +148,17 @@ class Power:
         if event.power != PowerState.UNKNOWN:
             bmc.lacks = event.lacks
             stops = step.settings.forced_stop.action != BmcAction.NONE
-            if event.lacks and stops and not bmc.lacks_told:
-                bmc.lacks_told = True
+            if event.lacks and stops and bmc.lacks_since == NEVER:
+                bmc.lacks_since = step.now
+                step.changed(Change.REPORT)
                 step.notice(notices.BmcLacks(server, event.lacks, event.mend))
-            elif bmc.lacks_told and not event.lacks:
-                bmc.lacks_told = False
+            elif bmc.lacks_since != NEVER and not event.lacks:
+                bmc.lacks_since = NEVER
+                step.changed(Change.REPORT)
                 step.notice(notices.BmcSuffices(server))
         if event.power != PowerState.UNKNOWN:
             if bmc.mend_told:
+                step.changed(Change.REPORT)
                 step.notice(notices.BmcAnswers(server))
             bmc.mend_since, bmc.mend_told = NEVER, False
         elif event.mend:
@@ -163,6 +166,7 @@ class Power:
                 bmc.mend_since = step.now
             elif not bmc.mend_told and step.now - bmc.mend_since >= _MEND_MS:
                 bmc.mend_told = True
+                step.changed(Change.REPORT)
                 step.notice(notices.BmcRefuses(server, event.error, event.mend))
 
     def _on(self, p: PeerState, event: PowerRead) -> None:
@@ -275,10 +279,17 @@ class Power:
         return now - bmc.began_at >= (self.interval_ms() if often else _AGENTS_MS)
 
     def _keepers(self, server: str, coordinator: str) -> tuple[str, ...]:
-        """The servers that keep a session with a BMC: the coordinator, and the one listed first."""
+        """The servers that keep a session with a BMC: the coordinator, and the one listed first.
+
+        Who misses beats or is out does not count: a server that is down keeps none.
+        """
         listed = self.step.settings.names
         first = (coordinator, *(name for name in listed if name != coordinator))
-        return tuple(name for name in first if name and name != server)[:_KEEPERS]
+        return tuple(n for n in first if n and n != server and self._present(n))[:_KEEPERS]
+
+    def _present(self, name: str) -> bool:
+        p = self.peers.get(name)
+        return p is None or not (self._silent(p) or self.peers.is_out(name))
 
     def _needs(self, server: str, p: PeerState, coordinator: str) -> bool:
         """Whether its BMC is to be asked in short turns: we keep a session, or it is not heard."""

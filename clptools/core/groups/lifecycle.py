@@ -30,7 +30,7 @@ from clptools.core.model.state import Phase
 from clptools.core.model.states import GroupState, GroupWhy, ResourceState
 from clptools.core.model.timing import NEVER
 from clptools.core.model.transitions import GroupChange
-from clptools.core.model.words import Operation, StopKind
+from clptools.core.model.words import Operation, Severity, StopKind
 from clptools.core.notices import groups as notices
 from clptools.core.safety.lease import Lease, SelfStop
 from clptools.core.step import Change, Step
@@ -95,6 +95,7 @@ class Lifecycle:
         run.texts = {}
         run.failed = ""
         run.failed_why = ""
+        run.severity = Severity.SOFT
         group = step.settings.group(name)
         resources = group.resources if group is not None else ()
         run.resources = {r.name: ResourceState.OFFLINE for r in resources}
@@ -295,9 +296,14 @@ class Lifecycle:
     def go_on(self, exhausted: Exhausted) -> None:
         """Goes on with a group once the final action of its resource has begun."""
         if exhausted.op == Operation.START:
-            self.stop(exhausted.group, GroupWhy.START_FAILED, "GROUPSTOP")
+            self._give_up(exhausted.group)
         else:
             self._stopped(exhausted.group, self.groups.run(exhausted.group))
+
+    def mended(self) -> None:
+        """What kept groups from starting here may be mended: a new configuration is in force."""
+        for run in self.groups.runs.values():
+            run.severity = Severity.SOFT
 
     def said(self, event: ResourceSaid) -> None:
         """A running operation has a remark."""
@@ -345,21 +351,34 @@ class Lifecycle:
         self.groups.put(run, event.resource, ResourceState.START_FAILED)
         why = say.failure(event.text, event.timed_out)
         step.notice(notices.ResourceStartFailed(name, event.resource, why))
-        if configured is not None and tried < configured.start_retries:
+        hopeless = event.severity is not Severity.SOFT
+        if configured is not None and tried < configured.start_retries and not hopeless:
             run.retries[event.resource] = tried + 1
             self.groups.put(run, event.resource, ResourceState.OFFLINE)
             self._advance_start(name, run)
             return None
         run.failed = event.resource
         run.failed_why = why
+        run.failed_at = step.now
+        run.severity = event.severity
         # In the first round only: a failure that comes back would end the machine again and again.
         intent = self.policy.intent_of(name)
         group = step.settings.group(name)
-        elsewhere = group is not None and self.selection.tried_elsewhere(group, intent)
+        elsewhere = (
+            group is not None
+            and event.severity is not Severity.FATAL
+            and self.selection.tried_elsewhere(group, intent)
+        )
         if configured is not None and not intent.rounds and not elsewhere:
             return Exhausted(name, configured, Operation.START)
-        self.stop(name, GroupWhy.START_FAILED, "GROUPSTOP")
+        self._give_up(name)
         return None
+
+    def _give_up(self, name: str) -> None:
+        """Stops a group whose start failed here."""
+        fatal = self.groups.run(name).severity is Severity.FATAL
+        why = GroupWhy.START_FATAL if fatal else GroupWhy.START_FAILED
+        self.stop(name, why, "GROUPSTOP")
 
     def _stop_done(self, event: ResourceDone, run: GroupRun) -> Exhausted | None:
         step = self.step

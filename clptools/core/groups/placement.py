@@ -191,13 +191,14 @@ class Placement:
                 avoid=_with(intent.avoid, newest.server),
                 stays=intent.stays or newest.server == group.servers[0],
             )
-        elif why is GroupWhy.START_FAILED:
+        elif why in (GroupWhy.START_FAILED, GroupWhy.START_FATAL):
             change = msgspec.structs.replace(
                 change,
                 avoid=_with(intent.avoid, newest.server),
                 stays=intent.stays or newest.server == group.servers[0],
                 failures=intent.failures + 1,
                 preferred="",
+                fatal=why is GroupWhy.START_FATAL,
             )
         self.policy.amend(change)
 
@@ -295,7 +296,7 @@ class Placement:
             return ""
         if not self.selection.eligible(group, best):
             return ""
-        if not self.selection.is_free(group, best):
+        if not self.selection.is_free(group, best) or self.selection.is_unfit(group, best):
             return ""
         return "" if self.exclusion.neighbour(group.name, best) else best
 
@@ -384,7 +385,8 @@ class Placement:
             pause = pause_ms(intent.rounds)
             self.state.retry_at[group.name] = step.now + pause
             tried = self.selection.failures(group.name, intent.avoid) or (say.any_server,)
-            left = self.selection.untried(group, intent)
+            # What is wrong with the configuration is wrong on the others, too.
+            left = () if intent.fatal else self.selection.untried(group, intent)
             to = left[0] if left else ""
             step.notice(notices.GroupStartsNowhere(group.name, tried, pause, left, to))
             self.waits.mark_recorded(group.name)  # by this record
@@ -393,7 +395,7 @@ class Placement:
             # Manual is about lost servers: a group that was started is tried to the end.
             event = "START" if group.failover == "manual" else intent.event
             again = msgspec.structs.replace(
-                intent, avoid=(), failures=0, rounds=intent.rounds + 1, event=event
+                intent, avoid=(), failures=0, fatal=False, rounds=intent.rounds + 1, event=event
             )
             self.policy.amend(again)
             return again
@@ -414,7 +416,7 @@ class Placement:
         if unproven:
             return say.nowhere_proven
         others = [s for s in group.servers if s != step.me and not self.selection.is_barred(s)]
-        able = [s for s in others if self.selection.eligible(group, s)]
+        able = [s for s in others if self.selection.would_do(group, s)]
         if not outside and not able:
             return say.nowhere
         held_up = [self.start_order.held_up(group, s) for s in ([outside] if outside else able)]

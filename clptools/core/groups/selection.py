@@ -8,7 +8,7 @@ from clptools.core import phrases as say
 from clptools.core.cluster.holdings import newest_complete_beat
 from clptools.core.cluster.peers import Peers
 from clptools.core.groups.exclusion import Exclusion
-from clptools.core.model.group_state import Runs, failed_starts, purging
+from clptools.core.model.group_state import Runs, failed_starts, purging, unfit
 from clptools.core.model.messages import Intent
 from clptools.core.model.monitor_state import Events, MonitorRun, bars
 from clptools.core.model.settings import Group
@@ -45,7 +45,7 @@ class Selection:
             return intent.preferred, say.asked_for(intent.reason)
         if self.exhausted(group, intent):
             return "", say.waits_for_next_try(group.name, intent.avoid)
-        able = [s for s in group.servers if self.eligible(group, s)]
+        able = self._able(group)
         wanted = [s for s in able if s not in intent.avoid]
         if not wanted and not intent.failures:
             wanted = able
@@ -56,20 +56,23 @@ class Selection:
             return "", say.nobody(group.name, self.why_not(group, intent))
         best = ranked[0]
         beside = "" if alone else self.exclusion.neighbour(group.name, best)
-        return best, say.next_in_order(group.name, self.is_barred(best), not free, beside)
+        reason = say.next_in_order(group.name, self.is_barred(best), not free, beside)
+        unfit = [s for s in group.servers if self.eligible(group, s) and self.is_unfit(group, s)]
+        return best, reason + say.passed_over([s for s in unfit if s not in intent.avoid], best)
 
     def exhausted(self, group: Group, intent: Intent) -> bool:
         """Whether its start failed on as many servers as may be tried, or on all there are."""
         if not intent.failures:
             return False
         limit = max((r.failover_on_failure for r in group.resources), default=0)
-        able = [s for s in group.servers if self.eligible(group, s)]
-        return intent.failures > limit or bool(able and set(able) <= set(intent.avoid))
+        able = self._able(group)
+        return (
+            intent.fatal or intent.failures > limit or bool(able and set(able) <= set(intent.avoid))
+        )
 
     def untried(self, group: Group, intent: Intent) -> tuple[str, ...]:
         """Servers that could take the group now and have not failed to start it."""
-        able = (s for s in group.servers if self.eligible(group, s))
-        return tuple(s for s in able if s not in intent.avoid)
+        return tuple(s for s in self._able(group) if s not in intent.avoid)
 
     def why_failed(self, group: str, name: str) -> str:
         """Why the last start of a group on a server failed, as far as it has told."""
@@ -89,7 +92,7 @@ class Selection:
         if intent.failures >= max(r.failover_on_failure for r in group.resources):
             return False
         others = (s for s in group.servers if s not in (self.step.me, *intent.avoid))
-        return any(self.eligible(group, server) for server in others)
+        return any(self.would_do(group, server) for server in others)
 
     def _ranked(self, group: Group, intent: Intent, names: list[str]) -> list[str]:
         """In configured order; dynamic: the same server group first, then by bad monitors."""
@@ -120,6 +123,22 @@ class Selection:
         """Whether a server could take a grant of the group now."""
         able = name in group.servers and not self.not_eligible(name)
         return able and not self.exclusion.bars(group.name, name)
+
+    def is_unfit(self, group: Group, name: str) -> bool:
+        """Whether its start failed there in a way that only a mend on that server ends."""
+        if name == self.step.me:
+            return group.name in unfit(self.group_runs, self.step.now)
+        p = self.peers.get(name)
+        return p is not None and p.report is not None and group.name in p.report.server.unfit
+
+    def would_do(self, group: Group, name: str) -> bool:
+        """Whether a server could take the group, and its start there may succeed."""
+        return self.eligible(group, name) and not self.is_unfit(group, name)
+
+    def _able(self, group: Group) -> list[str]:
+        """Servers that could take it: those that are unfit for it only if there is no other."""
+        able = [s for s in group.servers if self.eligible(group, s)]
+        return [s for s in able if not self.is_unfit(group, s)] or able
 
     def not_eligible(self, name: str) -> str:
         """Why a server takes no group now; empty: it may."""
@@ -183,6 +202,8 @@ class Selection:
             if not why and self.is_barred(name):
                 fatal = self.fatal_event(name)
                 why = f"{say.open_fatal} ({fatal})" if fatal else say.open_fatal
+            if not why and self.is_unfit(group, name):
+                why = say.unfit(self.why_failed(group.name, name))
             found.append((name, why))
         return found
 
@@ -193,4 +214,6 @@ class Selection:
     def _why_not(self, group: Group, intent: Intent, name: str) -> str:
         other = self.exclusion.bars(group.name, name)
         why = self.not_eligible(name) or (say.kept_apart(other) if other else "")
+        if not why and self.is_unfit(group, name):
+            why = say.unfit(self.why_failed(group.name, name))
         return why or (say.failed_there if name in intent.avoid else say.free)

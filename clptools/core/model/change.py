@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from clptools.core.model.settings import Group, Settings
+from clptools.core.model.options import BESIDES
+from clptools.core.model.settings import Group, Option, Resource, Settings
 
 
 def in_the_way(old: Settings, new: Settings, held: Iterable[str]) -> str:
     """The first held group that the new configuration would pull from under itself.
 
     A running group keeps its resources, their types, options and order, because they must be
-    stopped as they were started; time-outs, policies and comments may change.
+    stopped as they were started; time-outs, policies, monitors and comments may change.
     Empty: nothing is in the way.
     """
     for name in held:
@@ -26,4 +27,10 @@ def in_the_way(old: Settings, new: Settings, held: Iterable[str]) -> str:
 
 
 def _shape(group: Group) -> tuple[object, ...]:
-    return tuple((r.name, r.type, r.depends, sorted(r.options.items())) for r in group.resources)
+    return tuple((r.name, r.type, r.depends, _options(r)) for r in group.resources)
+
+
+def _options(resource: Resource) -> list[tuple[str, Option]]:
+    """Those by which it is started and stopped."""
+    besides = BESIDES.get(resource.type, frozenset())
+    return sorted(each for each in resource.options.items() if each[0] not in besides)

@@ -74,7 +74,8 @@ class BmcState(msgspec.Struct):
     """What that is, as the last read told it."""
     lacks: str = ""
     """What our account may not do there."""
-    lacks_told: bool = False
+    lacks_since: int = NEVER
+    """Since when that is told; or `NEVER`."""
     began_at: int = NEVER
     """When the newest was."""
     next_at: int = 0

@@ -13,7 +13,14 @@ from clptools.core.model.durable import Durable, LedgerFile
 from clptools.core.model.messages import Beat, Control
 from clptools.core.model.requests import Request
 from clptools.core.model.settings import Settings
-from clptools.core.model.words import BmcOrder, EventClass, Operation, PowerState, RefusedFor
+from clptools.core.model.words import (
+    BmcOrder,
+    EventClass,
+    Operation,
+    PowerState,
+    RefusedFor,
+    Severity,
+)
 
 
 class EventBase(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -157,6 +164,8 @@ class ResourceDone(EventBase, tag="resource-done", frozen=True, kw_only=True):
     """Of the `RunResource` that it answers."""
     ok: bool
     timed_out: bool = False
+    severity: Severity = Severity.SOFT
+    """Of a start that failed."""
     text: str = ""
 
 
@@ -207,7 +216,7 @@ class HardwareSeen(EventBase, tag="hardware-seen", frozen=True, kw_only=True):
     """For CLEAR: the class it closes; empty: whatever `key` opened."""
     closes: tuple[str, ...] = ()
     """Every key it closes, where that is more than `key` alone ("fully redundant" closes each
-    degree of lost redundancy of the sensor); `|*` at the end: whatever begins so.  An INFO may
+    degree of lost redundancy of the sensor); a `*` beside `|` or `~`: any text there.  An INFO may
     close others, too ("power is on" ends "power failed")."""
     row: str = ""
     """The row of the class table that decided: `23h/6F/1`, `severity 20h`, `oid 1.3...`."""

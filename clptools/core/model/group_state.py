@@ -21,7 +21,10 @@ from clptools.core.model.states import (
     ResourceState,
 )
 from clptools.core.model.timing import NEVER
+from clptools.core.model.words import Severity
 
+_UNFIT_MS = 600_000
+"""Nobody tells that a server was mended, such as a disk that is there again: then it is tried."""
 _MOST_WHY = 300
 """Characters of what a script said that others are told."""
 
@@ -67,6 +70,9 @@ class GroupRun(msgspec.Struct):
     """Resource whose failure ended the last start here."""
     failed_why: str = ""
     """Why it did, with its last line."""
+    failed_at: int = NEVER
+    severity: Severity = Severity.SOFT
+    """Of that failure."""
 
 
 class LifecycleState(msgspec.Struct):
@@ -174,6 +180,15 @@ def failed_starts(runs: Runs) -> dict[str, str]:
         for name, run in runs.items()
         if run.failed and not run.held
     }
+
+
+def unfit(runs: Runs, now: int) -> tuple[str, ...]:
+    """Groups whose start failed here a short while ago, and would again until that is mended."""
+    return tuple(
+        name
+        for name, run in runs.items()
+        if run.severity is Severity.HARD and not run.held and now - run.failed_at < _UNFIT_MS
+    )
 
 
 def purging(runs: Runs) -> tuple[str, ...]:

@@ -19,6 +19,8 @@ class AccountFault(msgspec.Struct, frozen=True, kw_only=True):
     mend: str = ""
     reads: bool = False
     """It may read the power all the same."""
+    stops: bool = False
+    """It may switch it as well: the fault is how long that takes."""
 
 
 class AgentFault(msgspec.Struct, frozen=True, kw_only=True):

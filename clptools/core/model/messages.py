@@ -247,6 +247,8 @@ class Intent(Message, array_like=True, frozen=True, kw_only=True):
     planned: int = 0
     """Number of the open event behind a planned move: until the group stops for it, the move may
     still be called off."""
+    fatal: bool = False
+    """Its last start failed in a way that no other server would mend: the round is over."""
 
 
 class Shared(Message, tag="shared", frozen=True, kw_only=True):

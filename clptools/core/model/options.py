@@ -44,6 +44,14 @@ WATCHED = frozenset({"fip"})
 online: it finds what is there and puts back what is gone."""
 
 
+BESIDES: Mapping[str, frozenset[str]] = {
+    "exec": frozenset({"migrate", "prepare"}),
+    "ocf": frozenset({"monitor_interval_ms", "monitor_timeout_ms", "depth"}),
+}
+"""Type of resource -> its keys on which neither start nor stop depends: they may change while it
+runs."""
+
+
 class WatchdogOptions(VariantOptions, frozen=True, kw_only=True):
     """Of a `userw` monitor."""
 

@@ -430,6 +430,11 @@ class Settings(Frozen, frozen=True, kw_only=True, dict=True):
         what = msgspec.msgpack.encode((servers, self.arbiter, self.cluster.lengths))
         return int.from_bytes(blake2b(what, digest_size=6).digest(), "big")
 
+    @property
+    def halves_take_turns(self) -> bool:
+        """Whether two exact halves may each fence the other, one after the other."""
+        return len(self.servers) % 2 == 0 and not (self.arbiter is not None and self.arbiter.strong)
+
     def server(self, name: str) -> Server | None:
         """The server of that name, or None."""
         return next((s for s in self.servers if s.name == name), None)

@@ -37,6 +37,8 @@ class GroupWhy(StrEnum):
     MOVE = "move"
     FAILOVER = "failover"
     START_FAILED = "start-failed"
+    START_FATAL = "start-fatal"
+    """Its start failed, and would on every server."""
     LEASE = "lease"
     LEAVING = "leaving"
 

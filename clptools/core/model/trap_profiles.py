@@ -40,7 +40,7 @@ class TrapFamily(msgspec.Struct, frozen=True, kw_only=True):
     deassertion: the rows of the class table give the class."""
     instance: tuple[str, ...] = ()
     """Variables that name the part: `6.2.9.3.1.1`, `1.18[2:]` without its first two characters,
-    `1.18|1.21` the first that says something."""
+    `1.18|1.21` two of which a trap may say one alone: the first that two traps both say counts."""
     closes: tuple[str, ...] = ()
     """Other families of the profile whose fault of the same part its CLEAR or INFO ends."""
     meaning: str = ""

@@ -108,6 +108,10 @@ class HeldGroupView(View, frozen=True, kw_only=True):
     resources: tuple[ResourceView, ...] = ()
 
 
+BMC_CONDITION = "bmc "
+"""Before the server's name: name of a condition that `--hw` shows as the BMC's."""
+
+
 class ConditionView(View, frozen=True, kw_only=True):
     """Something that is not well on a server itself: a port is taken, a disk is full."""
 
@@ -145,6 +149,8 @@ class ServerView(View, frozen=True, kw_only=True):
     """What is not well there: the server is Caution until it is."""
     failed_starts: dict[str, str] = {}
     """Group -> why its last start here failed: resource and last line."""
+    unfit: tuple[str, ...] = ()
+    """Those of them that are not tried here for a while, if another server can take them."""
     halts: dict[str, int] = {}
     """`rm`, `rc` -> final actions in a row that ended the machine (`clpregctrl --get`)."""
     quiet: dict[str, str] = {}

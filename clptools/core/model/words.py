@@ -81,6 +81,17 @@ class Operation(StrEnum):
     MIGRATE = "migrate"
 
 
+class Severity(StrEnum):
+    """What a failed start says of other tries."""
+
+    SOFT = "soft"
+    """The next try may succeed, here or elsewhere."""
+    HARD = "hard"
+    """No try on this server succeeds until somebody mends it."""
+    FATAL = "fatal"
+    """No try succeeds anywhere until somebody mends the configuration."""
+
+
 class Ask(StrEnum):
     """What a heartbeat asks for."""
 

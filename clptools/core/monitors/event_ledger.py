@@ -32,8 +32,9 @@ and every change of the ledger costs what is in it."""
 _MORE_KEY = "more"
 """Fault key of one event that stands for all grave ones above `_OPEN_KEPT`: no deassertion
 closes it, since nobody remembers which they were."""
-_ALL_PARTS = "|*"
-"""End of a key that names some of a part's words, and means every part that has them."""
+_ANY = "*"
+_PATTERNS = ("|*", "~*", "*~")
+"""What makes a pattern of a key that is closed: a `*` in it stands for any text."""
 _UNCLAIMED_KEPT = 256
 _UNCLAIMED_AGAIN_MS = 3_600_000
 """A message that no monitor takes and that keeps coming is recorded this often."""
@@ -216,14 +217,10 @@ class EventLedger:
         return sum(1 for _ in same) >= _OPEN_KEPT
 
     def _close_all(self, monitor: Monitor, key: str, event: HardwareSeen) -> None:
-        """Closes what is open under `key`; one that ends in `|*` stands for all that begin so."""
+        """Closes what is open under `key`, which may be a pattern."""
         keys = [key]
-        if key.endswith(_ALL_PARTS):
-            keys = [
-                e.key
-                for e in open_of(self.state.events, monitor.name)
-                if e.key.startswith(key[:-1])
-            ]
+        if any(mark in key for mark in _PATTERNS):
+            keys = [e.key for e in open_of(self.state.events, monitor.name) if _fits(e.key, key)]
         for one in keys:
             self._close(monitor, one, event.clears, event.meaning)
 
@@ -273,6 +270,20 @@ class EventLedger:
         if run.suspended or status is was:
             return
         self.recovery.set_status(monitor, run, status, meaning, number)
+
+
+def _fits(key: str, pattern: str) -> bool:
+    """Whether a pattern, which has a `*` or more, stands for a key."""
+    head, *middle, tail = pattern.split(_ANY)
+    if len(key) < len(head) + len(tail) or not key.startswith(head) or not key.endswith(tail):
+        return False
+    at, end = len(head), len(key) - len(tail)
+    for piece in middle:
+        at = key.find(piece, at, end)
+        if at < 0:
+            return False
+        at += len(piece)
+    return True
 
 
 def key_of(event: MessageSeen) -> str:

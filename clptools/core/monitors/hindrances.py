@@ -116,4 +116,4 @@ class Hindrances:
 
     def takes(self, group: Group, server: str) -> bool:
         """Whether a server would take the group as a first choice."""
-        return self.selection.eligible(group, server) and self.selection.is_free(group, server)
+        return self.selection.would_do(group, server) and self.selection.is_free(group, server)

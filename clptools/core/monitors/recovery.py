@@ -341,7 +341,7 @@ class Recovery:
             for server in g.servers
         }
         for name in group.servers:
-            able = self.selection.eligible(group, name) and not self.selection.is_barred(name)
+            able = self.selection.would_do(group, name) and not self.selection.is_barred(name)
             if name not in ours and able:
                 return name
         return ""
@@ -381,7 +381,8 @@ def _changed(
     """The notice of a change of status."""
     module, name = notices.module(monitor), monitor.name
     if status is MonitorStatus.ERROR:
-        found = "" if plan else text
+        # What a trap or a message says has a record of its own, just before this one.
+        found = "" if plan and monitor.type in PASSIVE else text.rstrip(".")
         return notices.MonitorError(module, name, was.value, plan, found)
     if status is MonitorStatus.NORMAL:
         well = was is not MonitorStatus.ERROR

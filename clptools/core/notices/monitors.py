@@ -23,14 +23,14 @@ class MonitorError(Notice, frozen=True):
 
     entry = Entry(MONITORS, {"rm": 9, "mm": 905}, ERROR, by="module")
     about = ("monitor", "me")
-    says = "{monitor} on {me} went {was} -> Error[; its recovery is: {plan}][: {found}]."
+    says = "{monitor} on {me} went {was} -> Error[: {found}][; its recovery is: {plan}]."
 
     module: str
     monitor: str
     was: str
     plan: str
     found: str
-    """What it found; told where there is no plan."""
+    """What it found, unless a record before this one says it."""
 
 
 class MonitorRecovered(Notice, frozen=True):

@@ -23,7 +23,7 @@ from clptools.core.model.view import (
     ServerView,
     StatusView,
 )
-from clptools.core.model.words import EventClass, PlanStage
+from clptools.core.model.words import EventClass, PlanStage, PowerState
 from clptools.core.notices import cluster, groups, monitors, requests, safety
 from clptools.core.notices.form import Kinds
 from clptools.core.phrases import any_other, listed, no_window, stops_of
@@ -288,6 +288,7 @@ def _group_then(
     server = next((s for s in teller.status.servers if s.name == old), None)
     if server is not None:
         lines += _barred(teller.status, server)
+    lines += _unfit(teller.status, group)
     if group.planned_move is not None:
         lines += _planned(group.name, group.planned_move)
     if group.copies:
@@ -335,6 +336,19 @@ def _barred(status: StatusView, server: ServerView) -> list[str]:
         f"Close it: {_acknowledge(status, server, event)}"
         for event in server.open_events
         if event.event_class == EventClass.FATAL and not event.acknowledged
+    ]
+
+
+def _unfit(status: StatusView, group: GroupView) -> list[str]:
+    """Servers that are passed over for a group, and how to end that."""
+    if group.current is None:
+        return []
+    return [
+        f"{server.name} is passed over for {group.name} for 10 min, as its start would fail there "
+        f"again ({server.failed_starts.get(group.name, '')}). Once that is mended: "
+        f"clpgrp -m {group.name} -a {server.name}"
+        for server in status.servers
+        if group.name in server.unfit and server.name != group.current
     ]
 
 
@@ -542,4 +556,26 @@ def _server_then(status: StatusView, server: ServerView) -> tuple[str, ...]:
         lines += _condition(server, condition)
     if server.status in _TAKES_PART:
         lines += _barred(status, server)
+    elif not server.local and not server.refused:
+        lines += _brought_back(server)
     return tuple(lines)
+
+
+def _brought_back(server: ServerView) -> list[str]:
+    """What a person can do about a server that is away and of which nothing is refused."""
+    name, bmc = server.name, server.bmc
+    if server.status == "Offline":
+        if bmc is not None and bmc.reachable and bmc.power == PowerState.OFF:
+            return ["Switch it on: it takes part again once its agent runs."]
+        return [f"It takes part again once its service is started: clpcl -s -h {name}"]
+    if server.status != "Unknown":
+        return []
+    lines = ["If it runs, look at its cables and switch ports, and its agent: clpstat -n"]
+    if bmc is not None and bmc.reachable:
+        lines.append(f"If it hangs, power it off, which is proof: clpforcestop {name} --yes")
+    else:
+        lines.append(
+            "If you have made sure that it is down and stays down: "
+            f"clpnode confirm-down {name} --yes"
+        )
+    return lines

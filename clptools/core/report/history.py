@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Protocol
 
 import msgspec
 
@@ -29,6 +28,7 @@ from clptools.core.notices.form import Kinds
 from clptools.core.phrases import waits_for_online, waits_for_proof
 from clptools.core.report.facts import facts, number
 from clptools.core.report.presence import HEARD, TAKES_PART, Presence, about
+from clptools.core.report.story import Recorded
 
 ONLINE = Kinds(groups.GroupOnline, groups.GroupFound)
 GIVEN = Kinds(groups.GroupGranted)
@@ -69,46 +69,6 @@ OPENED = {
 _HELD = re.compile(r"(\S+) is proven not to run \S+: (?!released|left)\S.*")
 """Evidence of a grant, where the server did not let the group go itself."""
 CLOSED = Kinds(hardware.HardwareClosed, hardware.HardwareAcknowledged)
-
-
-class Recorded(Protocol):
-    """One record."""
-
-    @property
-    def time(self) -> float:
-        """Wall clock, seconds since 1970."""
-
-    @property
-    def server(self) -> str:
-        """Who recorded it."""
-
-    @property
-    def module(self) -> str:
-        """In the alert log."""
-
-    @property
-    def event_id(self) -> int:
-        """In the alert log."""
-
-    @property
-    def code(self) -> str:
-        """Of the notice that it tells."""
-
-    @property
-    def text(self) -> str:
-        """Its sentence."""
-
-    @property
-    def subjects(self) -> tuple[str, ...]:
-        """Names that it is about."""
-
-    @property
-    def because(self) -> tuple[str, ...]:
-        """Evidence."""
-
-    @property
-    def event(self) -> int:
-        """The open hardware event that it speaks of, or 0."""
 
 
 class Run(msgspec.Struct, frozen=True):

@@ -9,12 +9,14 @@ Clocks of different servers are never compared.  What is known for certain is
 
 So own records and those that came live stand as they came, by our clock.  What was caught up
 after a time apart stands where its server's clock puts it, less the difference that live records
-show between that clock and ours; never after what was known when it arrived.  Heartbeats are
-faster than records: where the epochs of a group say otherwise, they win.
+show between that clock and ours; never after what was known when it arrived.  So does what a
+connection that outlived a short cut held back: those before and after it came sooner by that
+clock.  Heartbeats are faster than records: where the epochs of a group say otherwise, they win.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 from heapq import heapify, heappop, heappush
 from itertools import pairwise
@@ -28,6 +30,11 @@ from clptools.core.report.facts import facts, number
 LATE_S = 30.0
 """A record that arrives live is never later than this behind what it tells: heartbeats, which
 are faster, may have led to a grant within that time."""
+
+HELD_BACK_S = 0.5
+"""A busy machine delays a record by less."""
+_AROUND_S = 600.0
+"""Within this, two clocks drift apart by less than `HELD_BACK_S`."""
 
 _STAGES = {
     groups.GroupReleased.code(): 0,
@@ -78,6 +85,7 @@ def in_order(records: Sequence[R], me: str) -> tuple[R, ...]:
     The `time` of each is by the clock of `me`, and none is before that of the one before it.
     """
     times = _by_one_clock(records, me)
+    _move_held_back(records, times)
     order = _sorted(records, times)
     placed: list[R] = []
     latest = float("inf")
@@ -142,6 +150,41 @@ def _first_ahead(
         if record.server == server:
             ahead = max(ahead, record.time - bounds[index])
     return ahead
+
+
+def _move_held_back(records: Sequence[Recorded], times: list[float]) -> None:
+    """Live records that came late back to when they were recorded.
+
+    A cut of some seconds holds back what was sent, and then everything comes at once.  If a clock
+    was set, all later records show the other difference; of those held back, only these do.
+    """
+    live: dict[str, list[int]] = {}
+    for index, record in enumerate(records):
+        if record.heard > 0:
+            live.setdefault(record.server, []).append(index)
+    for indices in live.values():
+        came = [times[index] for index in indices]
+        ahead = [records[index].time - times[index] for index in indices]
+        before = _highest_until(came, ahead)
+        after = _highest_until([-at for at in reversed(came)], ahead[::-1])[::-1]
+        for index, one, *around in zip(indices, ahead, before, after, strict=True):
+            late = min(around) - one
+            if HELD_BACK_S < late <= LATE_S:
+                times[index] -= late
+
+
+def _highest_until(at: Sequence[float], values: Sequence[float]) -> list[float]:
+    """Of each value: the highest of it and those that came up to `_AROUND_S` before."""
+    highest: list[float] = []
+    window: deque[int] = deque()
+    for index, value in enumerate(values):
+        while window and values[window[-1]] <= value:
+            window.pop()
+        window.append(index)
+        while at[window[0]] < at[index] - _AROUND_S:
+            window.popleft()
+        highest.append(values[window[0]])
+    return highest
 
 
 # ---------------------------------------------------------------------- in one order

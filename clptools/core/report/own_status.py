@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from clptools.core.cluster.authority import Authority
 from clptools.core.cluster.heartbeats import OwnWord
@@ -10,7 +10,7 @@ from clptools.core.cluster.peers import Peers
 from clptools.core.cluster.shared_policy import SharedPolicy
 from clptools.core.groups.placement import Placement
 from clptools.core.groups.runs import GroupRuns
-from clptools.core.model.group_state import failed_starts, purging
+from clptools.core.model.group_state import failed_starts, purging, unfit
 from clptools.core.model.messages import Holding
 from clptools.core.model.monitor_state import MonitorRun, Windows, bars, open_of
 from clptools.core.model.options import WatchdogOptions, read
@@ -19,6 +19,7 @@ from clptools.core.model.state import Condition, Phase
 from clptools.core.model.states import GroupState, MonitorStatus, ResourceState
 from clptools.core.model.timing import NEVER
 from clptools.core.model.view import (
+    BMC_CONDITION,
     ArbiterView,
     ConditionView,
     HeartbeatView,
@@ -140,17 +141,9 @@ class OwnStatus:
                 )
                 for e in self.ledger.state.events.values()
             ),
-            conditions=tuple(
-                ConditionView(
-                    name=name,
-                    text=found.text,
-                    mend=found.mend,
-                    monitors=found.monitors,
-                    since_s=(now - found.since) / 1000,
-                )
-                for name, found in self.conditions.items()
-            ),
+            conditions=(*self._agent_conditions(), *self._bmc_conditions()),
             failed_starts=failed_starts(self.groups.runs),
+            unfit=unfit(self.groups.runs, now),
             halts=dict(self.final.state.halts),
             quiet={
                 name: str(window.stage(now))
@@ -160,6 +153,38 @@ class OwnStatus:
             revision=step.settings.revision,
             macs=step.life.macs,
         )
+
+    def _agent_conditions(self) -> Iterator[ConditionView]:
+        for name, found in self.conditions.items():
+            yield ConditionView(
+                name=name,
+                text=found.text,
+                mend=found.mend,
+                monitors=found.monitors,
+                since_s=(self.step.now - found.since) / 1000,
+            )
+
+    def _bmc_conditions(self) -> Iterator[ConditionView]:
+        """What a person must mend before a BMC proves a power loss to us, or stops its server.
+
+        No reason for Caution: this server is well, and may receive groups.
+        """
+        for name in self.step.settings.names:
+            p = self.peers.get(name)
+            bmc = self.peers.own_bmc if p is None else p.bmc
+            whose = "its own BMC" if p is None else f"the BMC of {name}"
+            if bmc.mend_told:
+                since, text = bmc.mend_since, f"{whose} cannot be asked: {bmc.error}"
+            elif bmc.lacks_since != NEVER:
+                since, text = bmc.lacks_since, f"{whose} cannot stop {name}: {bmc.lacks}"
+            else:
+                continue
+            yield ConditionView(
+                name=f"{BMC_CONDITION}{name}",
+                text=text,
+                mend=bmc.mend,
+                since_s=(self.step.now - since) / 1000,
+            )
 
     def _held(self, name: str) -> HeldGroupView:
         run = self.groups.runs[name]

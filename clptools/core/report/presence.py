@@ -7,11 +7,11 @@ most of the others that were not off said so.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
 
 from clptools.core.notices import cluster, groups, requests, safety
 from clptools.core.notices.form import Kinds
 from clptools.core.report.facts import facts
+from clptools.core.report.story import Recorded
 
 SWITCHED_OFF = Kinds(
     cluster.ServerLeft,
@@ -26,30 +26,6 @@ HEARD = Kinds(cluster.HeardAgain)
 TAKES_PART = Kinds(cluster.TakesPart)
 ACTS = Kinds(cluster.CoordinatorElected, groups.GroupGranted, groups.GroupStarts)
 """Only who takes part does that."""
-
-
-class Recorded(Protocol):
-    """One record."""
-
-    @property
-    def server(self) -> str:
-        """Who recorded it."""
-
-    @property
-    def module(self) -> str:
-        """In the alert log."""
-
-    @property
-    def event_id(self) -> int:
-        """In the alert log."""
-
-    @property
-    def code(self) -> str:
-        """Of the notice that it tells."""
-
-    @property
-    def text(self) -> str:
-        """Its sentence."""
 
 
 class Presence:

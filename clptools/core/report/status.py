@@ -289,6 +289,8 @@ class Status:
         why = self.selection.not_eligible(best)
         if not why and self.selection.is_barred(best):
             why = say.open_fatal
+        if not why and self.selection.is_unfit(group, best):
+            why = say.unfit(self.selection.why_failed(group.name, best))
         beside = self.exclusion.bars(group.name, best) or self.exclusion.neighbour(group.name, best)
         if not why and beside:
             why = say.kept_apart(beside)

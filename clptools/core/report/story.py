@@ -5,14 +5,23 @@ Times of records are wall clock of the server that recorded them, seconds since 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 import msgspec
 
 from clptools.core.model.view import StatusView
+from clptools.core.notices import cluster
+from clptools.core.notices.form import Kinds
+from clptools.core.phrases import listed
 
 MOST_STEPS = 30
+_GONE = (Kinds(cluster.ServerLost), Kinds(cluster.ServerReadsOff))
+_BACK = (Kinds(cluster.HeardAgain),)
+_SEEN = Kinds(cluster.ServerLost, cluster.ServerReadsOff, cluster.HeardAgain)
+"""What every server that sees it records."""
+_TOGETHER_S = 2.0
+"""What servers saw further apart than this are two observations, each with its time."""
 
 
 class Recorded(Protocol):
@@ -98,21 +107,26 @@ class Teller(msgspec.Struct, frozen=True, kw_only=True):
         wanted = set(names)
         return [r for r in self.records if not wanted.isdisjoint(r.subjects)]
 
-    def step(self, record: Recorded) -> Step:
-        """A record as a step, its evidence after it, its hardware event named."""
+    def step(self, record: Recorded, by: Sequence[str] = ()) -> Step:
+        """A record as a step, its evidence after it, its hardware event named.
+
+        `by`: the servers that recorded it, where they are several.
+        """
+        told = [f"{listed(by)} say so."] if len(by) > 1 else []
         return Step(
             time=record.time,
             server=record.server,
-            text=" ".join([record.text, *record.because]),
+            text=" ".join([record.text, *record.because, *told]),
             event=self._event(record),
         )
 
     def steps(self, records: Iterable[Recorded]) -> tuple[Step, ...]:
-        """Records as steps; of a very long chain the beginning and the end."""
-        told = list(records)
+        """Records as steps, what several servers saw but once; of a very long chain the beginning
+        and the end."""
+        told = seen_once(records)
         if len(told) > MOST_STEPS:
             told = told[: MOST_STEPS // 3] + told[-(MOST_STEPS - MOST_STEPS // 3) :]
-        return tuple(map(self.step, told))
+        return tuple(self.step(record, by) for record, by in told)
 
     def _event(self, record: Recorded) -> dict[str, str | int]:
         if not record.event:
@@ -121,6 +135,31 @@ class Teller(msgspec.Struct, frozen=True, kw_only=True):
         monitor = next((name for name in record.subjects if name in monitors), "")
         found: dict[str, str | int] = {"id": record.event, "server": record.server}
         return {**found, "monitor": monitor} if monitor else found
+
+
+def seen_once(records: Iterable[Recorded]) -> list[tuple[Recorded, list[str]]]:
+    """The records with the servers that made them: a loss that two servers saw is one entry.
+
+    Its text is the first one's; the others differ in how long ago they heard of it.
+    """
+    found: list[tuple[Recorded, list[str]]] = []
+    seen: dict[tuple[Kinds, tuple[str, ...]], tuple[Recorded, list[str]]] = {}
+    for record in records:
+        kinds = (
+            next((k for k in (*_GONE, *_BACK) if record in k), None) if record in _SEEN else None
+        )
+        if kinds is not None:
+            first, by = seen.get((kinds, record.subjects), (record, [record.server]))
+            if record.server not in by and record.time - first.time <= _TOGETHER_S:
+                by.append(record.server)
+                continue
+            for opposite in _GONE if kinds in _BACK else _BACK:
+                seen.pop((opposite, record.subjects), None)
+        entry = (record, [record.server])
+        found.append(entry)
+        if kinds is not None:
+            seen[kinds, record.subjects] = entry
+    return found
 
 
 def ago(seconds: float) -> str:

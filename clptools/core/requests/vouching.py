@@ -219,7 +219,7 @@ class Vouching:
         request = pending.request
         if isinstance(request, ConfirmDown) and pending.stage == Stage.LOOKING:
             return self._looked(pending, request)
-        if not isinstance(request, ForceStop) or pending.stage != "stopping":
+        if not isinstance(request, ForceStop) or pending.stage != Stage.STOPPING:
             return None
         p = self.peers.get(request.down)
         if p is None:
