@@ -23,7 +23,8 @@ NAMES = tuple(f"dummy{number}" for number in range(1, 11))
 INTERVAL_S = 10
 ROUNDS = 6
 WINDOW_S = 60.0
-SETTLE_S = 8.0
+SETTLE_S = 30.0
+"""Both look at all resources at their start; clptools does so again after ten minutes."""
 WITHIN_S = 60.0
 POLL_S = 0.002
 
