@@ -266,8 +266,8 @@ def _run(chosen: dict[str, ModuleType], write: bool, whole: bool) -> int:
     if write:
         titles = {name: title(case) for name, case in known().items()}
         page = SOURCE / "lab/RESULTS.md"
-        results, whole = report.load(reports()), report.load_whole(reports())
-        page.write_text(report.table(results, titles, whole, page.read_text()))
+        results, last = report.load(reports()), report.load_whole(reports())
+        page.write_text(report.table(results, titles, last, page.read_text()))
     failed = [each.case for each in done if each.outcome != "passed"]
     say(f"{len(passed)} of {len(done)} cases passed; reports in {reports()}")
     if failed:
