@@ -98,7 +98,7 @@ def test_a_mirror_is_promoted_on_one_server_and_passes_over_one_that_lacks_it(
 
     # An agent that one server lacks is told on every server, before it is needed there.
     (first.root / "usr/lib/ocf/resource.d/test/mirror").unlink()
-    # What an agent told of its machine a moment ago, as it did for the push, it tells again for 5 s.
+    # What it told of its machine a moment ago, as it did for the push, it tells again for 5 s.
     lacks = f'"ocf:test:mirror" is not installed on {first.name}'
 
     def checked() -> str:
