@@ -525,6 +525,20 @@ def test_a_monitor_tells_what_made_it_bad_since_it_was_well() -> None:
     assert found.then[0].startswith("Event 4711 is open on server1")
 
 
+def test_a_suspension_that_ended_before_a_monitor_went_bad_is_no_cause_of_that() -> None:
+    earlier = [
+        made(-900.0, "server1", monitors.MonitorSuspended("mrw1", "root")),
+        made(-800.0, "server1", monitors.MonitorResumed("mrw1", "root", "")),
+    ]
+    texts = [step.text for step in story("mrw1", [*earlier, *trap_story()]).because]
+    assert texts == [step.text for step in story("mrw1", trap_story()).because]
+
+    # What it met with meanwhile is the cause where nothing newer is.
+    meanwhile = [made(-800.0, "server1", monitors.MonitorResumed("mrw1", "root", "Error"))]
+    (told_of,) = [step.text for step in story("mrw1", meanwhile).because]
+    assert "nothing is recovered of what happened meanwhile" in told_of
+
+
 @pytest.mark.parametrize(
     ("suspended", "mend"),
     [

@@ -47,6 +47,10 @@ STAYS = Kinds(monitors.GroupStays)
 PURGES = Kinds(groups.StopScriptsRun)
 COMES = Kinds(cluster.TakesPart, cluster.HeardAgain)
 WELL = Kinds(monitors.MonitorWell, monitors.MonitorRecovered)
+_RESUMED = Kinds(monitors.MonitorResumed)
+_SUSPENSION = Kinds(
+    monitors.MonitorSuspended, monitors.MonitorStillSuspended, monitors.MonitorResumed
+)
 
 _ENDS = (
     cluster.ServerLeft,
@@ -435,9 +439,12 @@ def _mends(monitor: MonitorView, server: ServerView, found: MonitorOnServerView)
 
 
 def _since_well(records: list[Recorded]) -> list[Recorded]:
-    """The records after the monitor was last reported Normal."""
+    """The records after the monitor was last reported Normal, without suspensions that ended
+    before the newest of them."""
     well = [i for i, r in enumerate(records) if r in WELL]
-    return records[well[-1] + 1 :] if well else records
+    since = records[well[-1] + 1 :] if well else records
+    resumed = max((i for i, r in enumerate(since[:-1]) if r in _RESUMED), default=-1)
+    return [r for i, r in enumerate(since) if i > resumed or r not in _SUSPENSION]
 
 
 def _open_events(status: StatusView, server: ServerView, monitor: str) -> list[str]:
