@@ -275,6 +275,50 @@ def _typed(line: str, root: Root, roots: list[Root], made: Made) -> None:
             check(status == 0, f"{root.name}: {line}: {said}\n{why}")
 
 
+ORIGINAL = "/opt/nec/clusterpro"
+LATE = '[[monitor]]\ntype = "mrw"\nname = "late"\ncategory = "x"\n'
+
+
+def original_places(made: Made) -> None:
+    """The original's paths and units are made beside a running cluster, work, and go again."""
+    two = pair(_dpkg(made.deb))
+    first, second = two.roots
+    looked = "find /opt /usr/bin /usr/sbin /usr/lib/systemd/system /etc/systemd /run/systemd/system"
+    places = f"{looked} -xdev -printf '%p -> %l\\n' | sort"
+    before = {each: each.sh(places) for each in two.roots}
+    for each in two.roots:
+        agent = each.sh("systemctl show -P MainPID clpnode")
+        each.sh("clpcompat --install")
+        each.sh(f"{ORIGINAL}/bin/clpstat -s && /usr/sbin/clpstat -g --local")
+        each.sh(f"ls {ORIGINAL}/scripts/app/worker/start.sh {ORIGINAL}/log/")
+        each.sh("systemctl is-active clusterpro clusterpro.service clpcompat.path")
+        each.sh("systemctl restart clusterpro_webmgr clusterpro_alertsync clusterpro_evt")
+        each.sh("systemctl is-active clusterpro_webmgr && systemctl enable clusterpro_evt")
+        check(each.sh("systemctl show -P Id clusterpro").strip() == "clpnode.service", "one unit")
+        check(each.sh("systemctl show -P MainPID clpnode") == agent, "the agent was left alone")
+    exported = f"{ORIGINAL}/etc/clp.conf"
+    for config, holds in ((CONFIG + LATE, True), (CONFIG, False)):
+        first.write("/etc/clptools/clp.toml", config)
+        first.sh("clpcfctrl --push")
+        for each in two.roots:
+            until(
+                lambda each=each, holds=holds: (  # type: ignore[misc]
+                    (each.try_sh(f"grep -q '\"late\"' {exported}")[0] == 0) is holds
+                ),
+                f"{each.name}: clp.conf is what is in force",
+            )
+    second.sh("systemctl stop clusterpro")
+    check(second.try_sh("systemctl is-active clpnode")[1].strip() == "inactive", "it has stopped")
+    second.sh("systemctl start clusterpro")
+    two.normal()
+    for each in two.roots:
+        each.sh("clpcompat --remove")
+        check(each.sh(places) == before[each], f"{each.name}: nothing is left or taken")
+        units = "systemctl list-units --all --plain --no-legend 'clusterpro*' 'clpcompat*'"
+        check(not each.sh(units).strip(), f"{each.name}: systemd knows none of the units")
+    two.undisturbed()
+
+
 CASES = {
     "deb": deb,
     "upgrade": upgrade,
@@ -284,4 +328,5 @@ CASES = {
     "rpm": rpms,
     "bundle": from_bundle,
     "five-minutes": five_minutes,
+    "original-places": original_places,
 }
