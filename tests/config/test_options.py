@@ -56,7 +56,6 @@ def test_the_core_knows_the_key_by_which_a_message_monitor_checks() -> None:
 
 
 def test_the_core_has_a_word_and_a_number_for_every_final_action() -> None:
-    assert set(registries().final_actions) == set(FinalAction)
     assert set(FinalAction) - set(ACTIONS) == {FinalAction.NONE}
 
 
