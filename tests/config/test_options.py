@@ -15,7 +15,6 @@ from clptools.core.model.words import FinalAction
 from clptools.core.notices.monitors import ACTIONS
 from clptools.intake.registry import OWN
 from clptools.monitors import registry as monitors
-from clptools.registries import registries
 from clptools.resources import registry as resources
 
 ROOMS = (arbiters, monitors, resources)
