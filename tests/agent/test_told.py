@@ -86,8 +86,9 @@ async def test_what_lies_where_the_file_should_be_holds_nobody_up() -> None:
         await until(lambda: told(agent, FileEdited))
         (record,) = told(agent, FileEdited)
         assert record.text == (
-            f"{path} is no plain file; revision 1 is in force. Move it away. Write the file again "
-            f"on {agent.server}: clpcfctrl --rollback 1"
+            f"{path} is no plain file; revision 1 is in force. Move it away on "
+            f"{agent.server} (mv {path} {path}.away), then write the file again there: "
+            "clpcfctrl --rollback 1"
         )
         path.unlink()
         path.symlink_to(path)

@@ -163,8 +163,10 @@ class ClusterRequests:
     def through(self, pending: Pending) -> Outcome | None:
         """How one of these ended; None: it has not."""
         request = pending.request
-        if isinstance(request, Suspend | Resume):
-            done = self._is_suspended(isinstance(request, Suspend))
-        else:
-            done = isinstance(request, StretchTimeouts) and self._is_known()
-        return Outcome() if done else None
+        if isinstance(request, StretchTimeouts):
+            did = replies.stretched(request.ratio, request.for_ms)
+            return Outcome(did=did) if self._is_known() else None
+        on = isinstance(request, Suspend)
+        if not (on or isinstance(request, Resume)) or not self._is_suspended(on):
+            return None
+        return Outcome(did=replies.suspension(on))
