@@ -57,7 +57,8 @@ def test_a_monitor_that_is_too_slow_is_well_while_time_outs_are_stretched(
     first, second = cluster
     until("too slow", lambda: {genw(first), genw(second)} == {"Error"})
     assert first.ok("clptoratio -r 20 -t 30m") == (
-        "Time-outs are 20 times as long for 30 m. End it before: clptoratio -i\nCommand succeeded.\n"
+        "Time-outs are 20 times as long for 30 m. End it before: clptoratio -i\n"
+        "Command succeeded.\n"
     )
     assert {ratio(first), ratio(second)} == {"present toratio : 20"}
     until("slow, and well", lambda: {genw(first), genw(second)} == {"Normal"})
