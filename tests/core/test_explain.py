@@ -753,7 +753,7 @@ def test_what_is_not_well_on_a_server_is_told_with_its_monitor_and_its_server() 
     plain = view()
     one = msgspec.structs.replace(plain.servers[0], status="Caution", conditions=(deaf,))
     status = msgspec.structs.replace(plain, servers=(one, *plain.servers[1:]))
-    line = f"On {one.name} since {ago(90.0)}: Port 162 is taken. Stop snmptrapd."
+    line = f"On {one.name} for {ago(90.0)}: Port 162 is taken. Stop snmptrapd."
     assert line in story(one.name, [], status).then
     assert line in story("mrw1", [], status).then
     assert line not in story(plain.servers[1].name, [], status).then

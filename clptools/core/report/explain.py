@@ -463,7 +463,7 @@ def _condition(server: ServerView, condition: ConditionView) -> list[str]:
     """Since when something is not well on a server, and the mend."""
     text = condition.text.rstrip(".")
     mend = f" {condition.mend}" if condition.mend else ""
-    return [f"On {server.name} since {ago(condition.since_s)}: {text}.{mend}"]
+    return [f"On {server.name} for {ago(condition.since_s)}: {text}.{mend}"]
 
 
 # ------------------------------------------------------------------------------ servers
