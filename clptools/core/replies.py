@@ -194,8 +194,8 @@ def stretched(ratio: int, for_ms: int) -> str:
 
 
 def not_stretched_here(me: str) -> str:
-    """Without a coordinator only one server went back."""
-    return f"Nobody is coordinator: the time-outs are as configured again on {me} alone."
+    """Without a coordinator only one server went back, now or before."""
+    return f"Nobody is coordinator: the time-outs are as configured on {me} alone."
 
 
 each_by_itself = "On the others, too: clptoratio -i"

@@ -187,7 +187,11 @@ def test_without_a_coordinator_the_operator_ends_it_where_he_is() -> None:
     c.start("server2")
     c.run(10 * S)
     assert ratios(c) == [1000, 1]
-    assert c.answer("server2", StretchTimeouts()).text.endswith("already as configured.")
+    again = c.answer("server2", StretchTimeouts())
+    assert (again.text, again.hint) == (
+        "Nobody is coordinator: the time-outs are as configured on server2 alone.",
+        "On the others, too: clptoratio -i",
+    )
     c.heal()
     c.run(5 * S)
     assert stretch(c, 1, at="server1") == 0

@@ -305,7 +305,7 @@ def _group_then(
         lines.append(f"Mend what could not be started, then: clpgrp -s {group.name}")
     elif group.current is None and group.waiting_for is None:
         lines.append(f"Start it: clpgrp -s {group.name}")
-    elif group.failback:
+    elif group.failback and group.waiting_for is None:
         lines.append(group.failback)
     if teller.status.cluster.suspended:
         lines.append(_suspended(teller, "nothing moves by itself"))

@@ -131,11 +131,13 @@ class ClusterRequests:
         return None
 
     def _end_here(self, user: str) -> Outcome:
-        """Without a coordinator, longer time-outs may be ended on this server alone."""
+        """Without a coordinator, longer time-outs may be ended on this server alone.
+
+        Others may have them still, although they have ended here.
+        """
         step = self.step
-        if self.ratio.state.ratio == 1:
-            return Outcome(text=replies.not_stretched)
-        self.ratio.end(self.policy.shared, user)
+        if self.ratio.state.ratio > 1:
+            self.ratio.end(self.policy.shared, user)
         return Outcome(text=replies.not_stretched_here(step.me), hint=replies.each_by_itself)
 
     def _is_known(self) -> bool:
