@@ -309,7 +309,7 @@ complete -c clpnode -f
 complete -c clpnode -n '__clptools_place 0' -a 'confirm-down'
 complete -c clpnode -n '__clptools_place 1' -a '(clpstat --complete server 2>/dev/null)'
 complete -c clpnode -l yes -d 'With confirm-down: you have made sure.'
-complete -c clpnode -l force -d 'With confirm-down: also where its BMC says that it lives; recorded.'
+complete -c clpnode -l force -d 'With confirm-down: also where its BMC or refused datagrams say that it lives; recorded.'
 complete -c clpnode -l json -d 'With confirm-down: one JSON object instead of text.'
 complete -c clpnode -l help -d 'Show a summary and exit.'
 complete -c clpnode -l version -d 'Show the version and exit.'

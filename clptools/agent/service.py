@@ -352,6 +352,9 @@ class Service:
         self._note_edit(self.core)
         self._apply(self.core)
         self.core.put(SettingsChanged(settings=without_secrets(self.core.stretched)))
+        # At once: until the next look a plan would go by the windows from before.
+        for event in self._quiet.changed(settings, clock.wall_s(), clock.boot_ms()):
+            self.core.put(event)
 
     async def watch_windows(self) -> None:
         """Tell the core when the quiet windows of monitors open and close, by the wall clock."""

@@ -91,7 +91,7 @@ def run(args: Args) -> Answer:
     path = os.path.join(folder, MAIN) if folder else given or config_file()
     reports, verdict = judge(load(path, registries()), ask=True)
     edit = unpushed(path)
-    reports += edit
+    reports += edit + (unpushed_elsewhere() if path == config_file() else ())
     if args.given("output"):
         write_table(args.text("output"), reports)
     fields = json.loads(msgspec.json.encode(as_json(reports, verdict)))
@@ -148,6 +148,31 @@ def unpushed(path: str) -> tuple[Report, ...]:
             )
         )
     return tuple(found)
+
+
+def unpushed_elsewhere() -> tuple[Report, ...]:
+    """What the agents of other servers say of their files; nothing where no agent runs here."""
+    from clptools.api.client import Client
+    from clptools.cli.requests import objects, status
+    from clptools.reports import Report
+
+    try:
+        with Client() as client:
+            client.finish_within(FACTS_WITHIN_S)
+            seen = status(client)
+    except ClpError:
+        return ()
+    return tuple(
+        Report(
+            severity="note",
+            message=f"{server['name']}: {condition['text']}.",
+            hint=str(condition.get("mend", "")),
+        )
+        for server in objects(seen, "servers")
+        if not server.get("local")
+        for condition in objects(server, "conditions")
+        if condition.get("name") == "configuration"
+    )
 
 
 def judge(loaded: Loaded, ask: bool = False) -> tuple[tuple[Report, ...], Safety | None]:
@@ -213,12 +238,13 @@ def warnings_of_others(
     text: str, file: str, brings: Callable[[str], bool], folder: str = ""
 ) -> list[str]:
     """What the other servers lack for a valid configuration, in lines, before it is put in force,
-    and first what `folder` lacks of it, if it comes from one.
+    and first what `folder` lacks of it, if it comes from one, and which addresses this server has
+    not.
 
     `file`: its name, in messages; `brings`: as `others` takes it.
     """
     from clptools.cli.render.findings import render_report
-    from clptools.config.check_machine import check_others, left_out
+    from clptools.config.check_machine import check_others, foreign_addresses, left_out
     from clptools.config.load import loads
     from clptools.registries import registries
 
@@ -227,7 +253,11 @@ def warnings_of_others(
         return []
     told = others(loaded.settings, loaded.text, brings)
     lacking = left_out(loaded, folder, registries()) if folder else {}
-    reports = (*lacking.values(), *check_others(loaded, server_name(), told, registries()))
+    reports = (
+        *lacking.values(),
+        *foreign_addresses(loaded, server_name(), told),
+        *check_others(loaded, server_name(), told, registries()),
+    )
     return [line for report in reports for line in render_report(report)]
 
 

@@ -34,14 +34,16 @@ CLPNODE = Command(
             "network. A group that waited for that proof starts elsewhere. If it still runs, two "
             "servers run the group and its data is lost; it is recorded with your name. It is "
             "refused (6) while anything says that the server lives: clpforcestop powers it off, "
-            "and that is proof. --force overrides a BMC that says so, never a server that is heard."
+            "and that is proof. --force overrides a BMC that says so, and datagrams that are "
+            "refused, as those with another authkey; never a server that is heard."
         ),
     ),
     options=(
         Option("--yes", help="With confirm-down: you have made sure."),
         Option(
             "--force",
-            help="With confirm-down: also where its BMC says that it lives; recorded.",
+            help="With confirm-down: also where its BMC or refused datagrams say that it lives; "
+            "recorded.",
         ),
         Option("--json", help="With confirm-down: one JSON object instead of text."),
     ),

@@ -89,6 +89,15 @@ def check_others(
     return (*found, *(nothing_known(places, name, why) for name, why in silent.items()))
 
 
+def foreign_addresses(loaded: Loaded, here: str, told: Sequence[ServerFacts]) -> tuple[Report, ...]:
+    """The warnings on addresses of `here` that it does not have, by what its agent told."""
+    settings = loaded.settings
+    own = next((one.facts for one in told if one.name == here), None)
+    if settings is None or own is None or settings.server(here) is None:
+        return ()
+    return tuple(_told_of(report, here) for report in _addresses(settings, own, Places(loaded)))
+
+
 def _differing(
     agents: dict[str, tuple[AgentFault, ...]], own: dict[str, tuple[AgentFault, ...]]
 ) -> dict[str, tuple[AgentFault, ...]]:

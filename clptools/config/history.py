@@ -282,17 +282,16 @@ def mend(number: int, edit: str, server: str) -> str:
     It is read on other servers, too, where the same commands concern their own file.
     """
     again = f"clpcfctrl --rollback {number}"
+    if edit in (_DIRECTORY, _NO_FILE):
+        # A file cannot take the place of a folder, and a pipe may be somebody's.
+        away = f"mv {paths.config_file()} {paths.config_file()}.away"
+        return f"Move it away on {server} ({away}), then write the file again there: {again}"
     if not is_edited(edit):
-        return f"{done_first(edit)} Write the file again on {server}: {again}".lstrip()
+        return f"Write the file again on {server}: {again}"
     return (
         f"See it on {server}: clpcfctrl --diff. Push it there, once clpcfchk finds no fault in it: "
         f"clpcfctrl --push. Drop it there: {again}"
     )
-
-
-def done_first(edit: str) -> str:
-    """What must be done before the file can be written again, in a sentence; empty: nothing."""
-    return "Move it away." if edit in (_DIRECTORY, _NO_FILE) else ""
 
 
 def diff(old: str, new: str, old_name: str, new_name: str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from clptools.core.phrases import listed
+from clptools.core.phrases import listed, span
 
 # ---------------------------------------------------------------------- any request
 
@@ -25,6 +25,13 @@ def cluster_suspended(user: str) -> str:
 # ---------------------------------------------------------------------- groups and resources
 
 
+def suspension(on: bool) -> str:
+    """What a suspension of the cluster, or its end, did."""
+    if on:
+        return "The cluster is suspended: nothing moves by itself until: clpcl --resume"
+    return "The cluster is resumed: groups move by themselves again."
+
+
 def already(group: str, server: str) -> str:
     return f"{group} is already on {server}."
 
@@ -39,6 +46,10 @@ def already_stopped(group: str) -> str:
 
 def no_planned_move(group: str) -> str:
     return f"{group} has no planned move."
+
+
+def planned_move_called_off(group: str) -> str:
+    return f"The planned move of {group} is called off: it stays where it is."
 
 
 def moves_already(group: str, server: str) -> str:
@@ -175,9 +186,16 @@ def not_shut_down(server: str, action: str, why: str) -> str:
 not_stretched = "The time-outs are already as configured."
 
 
+def stretched(ratio: int, for_ms: int) -> str:
+    """What a change of the ratio did; 1: it ended."""
+    if ratio == 1:
+        return "The time-outs are as configured again."
+    return f"Time-outs are {ratio} times as long for {span(for_ms)}. End it before: clptoratio -i"
+
+
 def not_stretched_here(me: str) -> str:
-    """Without a coordinator only one server went back."""
-    return f"Nobody is coordinator: the time-outs are as configured again on {me} alone."
+    """Without a coordinator only one server went back, now or before."""
+    return f"Nobody is coordinator: the time-outs are as configured on {me} alone."
 
 
 each_by_itself = "On the others, too: clptoratio -i"

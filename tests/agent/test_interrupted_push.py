@@ -151,7 +151,7 @@ def test_a_push_takes_scripts_away_that_it_does_not_have_and_a_rollback_finds_th
     ("spoil", "edit", "first"),
     [
         ("gone", "is not there", "Write the file again on server1: "),
-        ("folder", "is a directory", "Move it away. Write the file again on server1: "),
+        ("folder", "is a directory", "Move it away on server1 (mv "),
         ("broken", "was edited and not pushed", "See it on server1: clpcfctrl --diff. "),
         (
             "binary",

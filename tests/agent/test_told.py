@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from clptools import paths
@@ -22,7 +23,9 @@ from clptools.agent.agent import Agent
 from clptools.agent.lock import AgentLock
 from clptools.agent.store import NoRoom, Store
 from clptools.api.messages import EventRecord
-from clptools.core.model.settings import Pushed
+from clptools.config.quiet_window import windows
+from clptools.core.model.events import Event, SettingsChanged, WindowChanged
+from clptools.core.model.settings import Monitor, Pushed
 from clptools.core.model.view import ServerView
 from clptools.core.notices.cluster import FileAsInForce, FileEdited
 from clptools.core.notices.form import Kinds, Notice
@@ -86,8 +89,9 @@ async def test_what_lies_where_the_file_should_be_holds_nobody_up() -> None:
         await until(lambda: told(agent, FileEdited))
         (record,) = told(agent, FileEdited)
         assert record.text == (
-            f"{path} is no plain file; revision 1 is in force. Move it away. Write the file again "
-            f"on {agent.server}: clpcfctrl --rollback 1"
+            f"{path} is no plain file; revision 1 is in force. Move it away on "
+            f"{agent.server} (mv {path} {path}.away), then write the file again there: "
+            "clpcfctrl --rollback 1"
         )
         path.unlink()
         path.symlink_to(path)
@@ -207,6 +211,23 @@ async def test_a_push_that_reached_this_server_is_told() -> None:
         agent._service.took_effect(agent._service.core.settings, Pushed(user="anna"))
         (record,) = told(agent, notices.ConfigurationInForce)
         assert "by anna is in force" in record.text
+
+
+async def test_a_push_of_another_quiet_window_is_known_with_it() -> None:
+    async with running() as agent:
+        core = agent._service.core
+        assert core is not None
+        put = core.put
+        events: list[Event] = []
+        core.put = lambda event: (events.append(event), put(event))[1]  # type: ignore[method-assign]
+        monitor = Monitor(
+            name="mrw1", type="mrw", servers=(agent.server,), quiet_windows=windows("02:00-04:00")
+        )
+        pushed = msgspec.structs.replace(core.settings, monitors=(monitor,), revision=2)
+        agent._service.took_effect(pushed, Pushed())
+        first, second = events
+        assert isinstance(first, SettingsChanged)
+        assert isinstance(second, WindowChanged) and second.when.endswith(" 02:00-04:00")
 
 
 async def test_a_socket_that_cannot_be_made_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,14 +92,14 @@ def test_an_explanation_in_80_columns() -> None:
 
 def test_several_commands_stand_each_on_a_line_of_its_own() -> None:
     then = (
-        "On server1 since 35 s: clp.toml was edited and not pushed: revision 1 is in force. See "
+        "On server1 for 35 s: clp.toml was edited and not pushed: revision 1 is in force. See "
         "it: clpcfctrl --diff. Push it, once clpcfchk finds no fault in it: clpcfctrl --push. "
         "Drop it: clpcfctrl --rollback 1"
     )
     told = {**story(), "because": [], "then": [then]}
     assert explanation(told, samples.status(), now=NOW).splitlines()[1:] == [  # type: ignore[arg-type]  # a changed copy
         "",
-        "  On server1 since 35 s: clp.toml was edited and not pushed: revision 1 is in",
+        "  On server1 for 35 s: clp.toml was edited and not pushed: revision 1 is in",
         "    force. See it:",
         "    clpcfctrl --diff",
         "    Push it, once clpcfchk finds no fault in it:",
@@ -544,7 +544,7 @@ def test_why_a_server_is_caution_stands_behind_the_layout() -> None:
 def test_a_long_line_of_what_follows_is_wrapped_and_its_command_stands_alone() -> None:
     """A file's name is no command: `: clp.toml was edited` was a line of 170 columns."""
     edit = "clp.toml was edited and not pushed: revision 1 is in force"
-    line = f"On server2 since 2.1 s: {edit}. See it there: clpcfctrl --diff. Drop it there: "
+    line = f"On server2 for 2.1 s: {edit}. See it there: clpcfctrl --diff. Drop it there: "
     told = afterwards(f"{line}clpcfctrl --rollback 1", 80)
     assert max(map(len, told)) <= 80
     assert told[-1] == "    clpcfctrl --rollback 1"

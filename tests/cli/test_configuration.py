@@ -6,12 +6,14 @@ import csv
 import io
 import json
 import os
+import shutil
 import stat
 import sys
 import tarfile
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from clptools import paths
@@ -23,6 +25,7 @@ from clptools.config import history
 from clptools.core.model.machine import Facts, FileFault, ServerFacts
 from clptools.core.model.requests import Outcome
 from clptools.core.model.settings import Pushed
+from clptools.core.model.view import ConditionView
 from clptools.intake.usm import read_keys
 from clptools.paths import server_name
 from clptools.reports import Report
@@ -110,6 +113,29 @@ def test_a_push_takes_the_host_that_old_scripts_name(agent: Agent, etc: Path, cl
     agent.backend.files = ConfigFiles(revision=3, files={"clp.toml": SAMPLE})
     assert clp("clpcfctrl", "--pull", "-x", str(etc), "-h", "127.0.0.1").code == 0
     assert clp("clpcfctrl", "--pull", "-x", str(etc), "-h", "server9").code == 5
+
+
+def test_an_edit_on_another_server_is_told(etc: Path, clp: Clp, agent: Agent) -> None:
+    edit = ConditionView(
+        name="configuration", text="clp.toml was edited and not pushed", mend="See it."
+    )
+    full = ConditionView(name="disk", text="/var is full")
+    first, second, *rest = agent.backend.state.servers
+    replace = msgspec.structs.replace
+    agent.backend.state = replace(
+        agent.backend.state,
+        servers=(
+            replace(first, local=True, conditions=(edit,)),
+            replace(second, local=False, conditions=(edit, full)),
+            *rest,
+        ),
+    )
+    said = clp("clpcfchk").out
+    assert f"{second.name}: clp.toml was edited and not pushed.\n    See it.\n" in said
+    assert f"{first.name}: clp.toml" not in said and "/var is full" not in said
+    # A file that is elsewhere is none of the cluster's.
+    shutil.copytree(etc, etc.parent / "other")
+    assert "not pushed" not in clp("clpcfchk", str(etc.parent / "other")).out
 
 
 def test_a_valid_configuration_is_judged(etc: Path, clp: Clp) -> None:
@@ -715,6 +741,19 @@ def test_scripts_in_force_do_not_stand_in_for_those_that_the_push_lacks(
     assert "no such script" not in clp("clpcfctrl", "--push").out
     (place / "stop.sh").unlink()
     assert "stop.sh: no such script" in clp("clpcfctrl", "--push").out
+
+
+def test_a_push_warns_of_an_address_that_no_server_has(etc: Path, clp: Clp, agent: Agent) -> None:
+    main = etc / "clp.toml"
+    main.write_text(main.read_text().replace("127.0.0.", "10.9.9."))
+    agent.backend.machines = tuple(
+        ServerFacts(name=name, facts=Facts(server=name, addresses=frozenset({"10.0.0.1"})))
+        for name in ("server1", "server2")
+    )
+    said = clp("clpcfctrl", "--push").out
+    for number in (1, 2):
+        missing = f'address.server{number} = "10.9.9.{number}" is no address of server{number}'
+        assert said.count(missing) == 1, said
 
 
 def test_an_edited_clp_conf_beside_it_is_said_not_to_be_pushed(

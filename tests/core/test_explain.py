@@ -479,10 +479,12 @@ def test_a_group_whose_holder_fell_silent_tells_of_that() -> None:
         status="Unknown",
         current="server1",
         waiting_for=WaitingView(text="waits for proof that it does not run on server1"),
+        failback="It does not go back to server2 by itself.",
     )
     lost = told(239.0, "server2", ("nm", 80), "server1 is lost.", "server1")
     found = story("failover1", [*first_stay(), lost], view(groups=(group,)))
     assert [step.text for step in found.because] == ["server1 is lost."]
+    assert found.then == (), "where it would rather be is no matter now"
 
 
 def test_a_group_stopped_by_hand_says_how_to_start_it() -> None:
@@ -753,7 +755,7 @@ def test_what_is_not_well_on_a_server_is_told_with_its_monitor_and_its_server() 
     plain = view()
     one = msgspec.structs.replace(plain.servers[0], status="Caution", conditions=(deaf,))
     status = msgspec.structs.replace(plain, servers=(one, *plain.servers[1:]))
-    line = f"On {one.name} since {ago(90.0)}: Port 162 is taken. Stop snmptrapd."
+    line = f"On {one.name} for {ago(90.0)}: Port 162 is taken. Stop snmptrapd."
     assert line in story(one.name, [], status).then
     assert line in story("mrw1", [], status).then
     assert line not in story(plain.servers[1].name, [], status).then

@@ -150,7 +150,8 @@ def test_it_needs_every_server_but_its_end_does_not() -> None:
     refused = c.answer("server2", StretchTimeouts(ratio=2, for_ms=HOUR))
     assert (refused.code, "server3 is not" in refused.text) == (6, True)
     assert ratios(c) == [10, 10]
-    assert stretch(c, 1) == 0
+    ended = c.answer("server1", StretchTimeouts())
+    assert (ended.code, ended.did) == (0, "The time-outs are as configured again.")
     assert ratios(c) == [1, 1]
     assert c.answer("server1", StretchTimeouts()).text.endswith("already as configured.")
 
@@ -186,7 +187,11 @@ def test_without_a_coordinator_the_operator_ends_it_where_he_is() -> None:
     c.start("server2")
     c.run(10 * S)
     assert ratios(c) == [1000, 1]
-    assert c.answer("server2", StretchTimeouts()).text.endswith("already as configured.")
+    again = c.answer("server2", StretchTimeouts())
+    assert (again.text, again.hint) == (
+        "Nobody is coordinator: the time-outs are as configured on server2 alone.",
+        "On the others, too: clptoratio -i",
+    )
     c.heal()
     c.run(5 * S)
     assert stretch(c, 1, at="server1") == 0

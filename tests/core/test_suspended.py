@@ -31,7 +31,9 @@ def a_day_later(c: Cluster) -> None:
 
 def test_a_cluster_that_stays_suspended_is_told_each_day_with_who_and_the_mend() -> None:
     c = cluster()
-    assert c.answer("server2", Suspend()).code == 0
+    assert c.answer("server2", Suspend()).did == (
+        "The cluster is suspended: nothing moves by itself until: clpcl --resume"
+    )
     c.run(60 * S)
     view = c.view("server1").cluster
     assert (view.suspended, view.suspended_by) == (True, "root")
@@ -54,7 +56,9 @@ def test_a_cluster_that_stays_suspended_is_told_each_day_with_who_and_the_mend()
     )
     a_day_later(c)
     assert "for 2 d" in c.said(of_cluster.ClusterStillSuspended)[-1]
-    assert c.answer("server1", Resume()).code == 0
+    assert c.answer("server1", Resume()).did == (
+        "The cluster is resumed: groups move by themselves again."
+    )
     told = c.said(of_cluster.ClusterStillSuspended)
     assert c.said(of_cluster.ClusterResumed)[0].startswith("The cluster was resumed by root; ")
     a_day_later(c)

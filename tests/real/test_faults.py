@@ -261,6 +261,8 @@ def test_an_agent_runs_what_was_pushed_whatever_lies_in_the_file(cluster: Cluste
     assert "Drop it there: clpcfctrl --rollback 1" in told
     checked = first.run("clpcfchk")
     assert "was edited and not pushed: revision 1 is in force" in checked.stdout
+    elsewhere = " ".join(second.ok("clpcfchk").split())
+    assert f"{first.name}: {edit}. See it on {first.name}: clpcfctrl --diff" in elsewhere
     assert first.run("clpcfctrl --diff").returncode == 9
     assert "failover1" in first.ok("clpstat --grp")
     folder = first.root / "pulled"

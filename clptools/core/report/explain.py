@@ -305,7 +305,7 @@ def _group_then(
         lines.append(f"Mend what could not be started, then: clpgrp -s {group.name}")
     elif group.current is None and group.waiting_for is None:
         lines.append(f"Start it: clpgrp -s {group.name}")
-    elif group.failback:
+    elif group.failback and group.waiting_for is None:
         lines.append(group.failback)
     if teller.status.cluster.suspended:
         lines.append(_suspended(teller, "nothing moves by itself"))
@@ -463,7 +463,7 @@ def _condition(server: ServerView, condition: ConditionView) -> list[str]:
     """Since when something is not well on a server, and the mend."""
     text = condition.text.rstrip(".")
     mend = f" {condition.mend}" if condition.mend else ""
-    return [f"On {server.name} since {ago(condition.since_s)}: {text}.{mend}"]
+    return [f"On {server.name} for {ago(condition.since_s)}: {text}.{mend}"]
 
 
 # ------------------------------------------------------------------------------ servers

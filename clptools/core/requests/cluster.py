@@ -131,11 +131,13 @@ class ClusterRequests:
         return None
 
     def _end_here(self, user: str) -> Outcome:
-        """Without a coordinator, longer time-outs may be ended on this server alone."""
+        """Without a coordinator, longer time-outs may be ended on this server alone.
+
+        Others may have them still, although they have ended here.
+        """
         step = self.step
-        if self.ratio.state.ratio == 1:
-            return Outcome(text=replies.not_stretched)
-        self.ratio.end(self.policy.shared, user)
+        if self.ratio.state.ratio > 1:
+            self.ratio.end(self.policy.shared, user)
         return Outcome(text=replies.not_stretched_here(step.me), hint=replies.each_by_itself)
 
     def _is_known(self) -> bool:
@@ -163,8 +165,10 @@ class ClusterRequests:
     def through(self, pending: Pending) -> Outcome | None:
         """How one of these ended; None: it has not."""
         request = pending.request
-        if isinstance(request, Suspend | Resume):
-            done = self._is_suspended(isinstance(request, Suspend))
-        else:
-            done = isinstance(request, StretchTimeouts) and self._is_known()
-        return Outcome() if done else None
+        if isinstance(request, StretchTimeouts):
+            did = replies.stretched(request.ratio, request.for_ms)
+            return Outcome(did=did) if self._is_known() else None
+        on = isinstance(request, Suspend)
+        if not (on or isinstance(request, Resume)) or not self._is_suspended(on):
+            return None
+        return Outcome(did=replies.suspension(on))

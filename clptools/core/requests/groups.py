@@ -92,7 +92,8 @@ class GroupRequests:
         if isinstance(request, GroupStop):
             return self._all(request.group, self._stopped, pending)
         if isinstance(request, GroupCancel):
-            return Outcome() if self.cluster.is_known_by_most() else None
+            did = replies.planned_move_called_off(request.group)
+            return Outcome(did=did) if self.cluster.is_known_by_most() else None
         return None
 
     def _all(
