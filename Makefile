@@ -41,6 +41,8 @@ sim: setup
 	$(VENV)/bin/clpsim --systematic --sample "3bmc groups=3 ordered=1 apart=normal" --most 5000 --jobs 2
 	$(VENV)/bin/clpsim --seeds 1:300 --sample "2lease fence=silent" --faults all --jobs 2
 	$(VENV)/bin/clpsim --seeds 1:300 --sample "3bmc fence=polled" --faults all --jobs 2
+	@echo "Servers of the last release beside servers of this version:"
+	$(PY) -m tests.sim.released 1:1000
 	@echo "A weak arbiter with lease proof: a split brain must be found (exit code 9)."
 	$(VENV)/bin/clpsim --sample 2weak --seeds 1:20 --faults cut,isolate,split --jobs 2 >/dev/null; test $$? -eq 9
 
