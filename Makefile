@@ -5,7 +5,7 @@ STAMP := $(VENV)/.setup-done
 # What is played on five servers: the stories that more servers make another one.
 FIVE := move,trap,power-loss,cut-short,push-shorter
 
-.PHONY: setup demo test lint bench sim fuzz real roots deb rpm bundle compat clean
+.PHONY: setup demo test lint bench sim fuzz real roots lock lowest deb rpm bundle compat clean
 
 setup: $(STAMP)
 
@@ -57,6 +57,14 @@ real: setup $(if $(CASE),,roots)
 # The packages in fresh Debian systems, as root: make roots, make roots CASE=upgrade
 roots: setup
 	$(PY) -m lab.roots $(CASE)
+
+# lab/requirements.lock anew: the newest wheels that pyproject.toml allows.
+lock: setup
+	$(PY) -m lab.lock
+
+# The tests with the lowest versions that pyproject.toml allows.
+lowest:
+	bash .ci/lowest
 
 deb: setup
 	$(PY) -m lab.package
