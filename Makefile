@@ -5,7 +5,7 @@ STAMP := $(VENV)/.setup-done
 # What is played on five servers: the stories that more servers make another one.
 FIVE := move,trap,power-loss,cut-short,push-shorter
 
-.PHONY: setup demo test lint bench sim fuzz real roots deb rpm bundle compat clean
+.PHONY: setup demo test lint bench sim fuzz real roots lock lowest deb rpm bundle compat clean
 
 setup: $(STAMP)
 
@@ -41,6 +41,8 @@ sim: setup
 	$(VENV)/bin/clpsim --systematic --sample "3bmc groups=3 ordered=1 apart=normal" --most 5000 --jobs 2
 	$(VENV)/bin/clpsim --seeds 1:300 --sample "2lease fence=silent" --faults all --jobs 2
 	$(VENV)/bin/clpsim --seeds 1:300 --sample "3bmc fence=polled" --faults all --jobs 2
+	@echo "Servers of the last release beside servers of this version:"
+	$(PY) -m tests.sim.released 1:1000
 	@echo "A weak arbiter with lease proof: a split brain must be found (exit code 9)."
 	$(VENV)/bin/clpsim --sample 2weak --seeds 1:20 --faults cut,isolate,split --jobs 2 >/dev/null; test $$? -eq 9
 
@@ -55,6 +57,14 @@ real: setup $(if $(CASE),,roots)
 # The packages in fresh Debian systems, as root: make roots, make roots CASE=upgrade
 roots: setup
 	$(PY) -m lab.roots $(CASE)
+
+# lab/requirements.lock anew: the newest wheels that pyproject.toml allows.
+lock: setup
+	$(PY) -m lab.lock
+
+# The tests with the lowest versions that pyproject.toml allows.
+lowest:
+	bash .ci/lowest
 
 deb: setup
 	$(PY) -m lab.package

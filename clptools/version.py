@@ -3,4 +3,4 @@
 Asking the metadata (`importlib.metadata`) would be a tenth of an agent's start.
 """
 
-VERSION = "0.1.0"
+VERSION = "0.2.0"

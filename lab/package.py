@@ -21,7 +21,9 @@ from pathlib import Path
 from clptools.cli.registry import COMMANDS
 from clptools.cli.starters import starter
 from clptools.version import VERSION
+from lab.lock import ABI, KIND, LOCK, locked
 from lab.places import SOURCE, Trouble, cache, run
+from lab.sbom import bill, licences
 
 HOME = "usr/lib/clptools"
 PYTHON = f"#!/{HOME}/bin/python3 -I\n"
@@ -47,9 +49,6 @@ PACKAGER = "clptools <root@localhost>"
 SCRIPTS = ("preinst", "postinst", "prerm", "postrm")
 MAINTAINER = SOURCE / "lab/maintainer"
 CONFFILES = ("/etc/logrotate.d/clptools",)
-PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
-"""Of the wheels: they run wherever glibc is 2.28 or newer, whatever this machine has."""
-ABI = "3.11"
 
 
 def project() -> dict[str, object]:
@@ -62,7 +61,7 @@ def fingerprint() -> str:
     """Changes with everything that goes into the package."""
     digest = hashlib.sha256()
     files = [SOURCE / name for name in ("pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE")]
-    files.append(Path(__file__))
+    files += [Path(__file__), LOCK]
     for folder in ("clptools", "man", "completions", "examples", "docs", "lab/maintainer"):
         files += sorted(p for p in (SOURCE / folder).rglob("*") if p.is_file())
     for path in files:
@@ -136,18 +135,13 @@ def _interpreter(tree: Path, temporary: Path) -> None:
 
 
 def _wheels() -> Path:
-    """The wheels that clptools needs, unpacked; fetched once for each list of them."""
-    wanted = project()["dependencies"]
-    assert isinstance(wanted, list)
-    name = hashlib.sha256(repr((wanted, PLATFORMS)).encode()).hexdigest()[:12]
+    """The wheels of the lock file, unpacked; fetched once for each lock file."""
+    name = hashlib.sha256(LOCK.read_bytes()).hexdigest()[:12]
     folder = cache() / f"wheels-{name}"
     if not folder.exists():
         unfinished = cache() / f"wheels-{name}.new"
         shutil.rmtree(unfinished, ignore_errors=True)
-        kind = [f"--python-version={ABI}", "--implementation=cp"]
-        kind += [f"--abi={abi}" for abi in ("cp311", "abi3", "none")]
-        kind += [f"--platform={each}" for each in PLATFORMS]
-        _pip("--only-binary", ":all:", *kind, "--target", str(unfinished), *wanted)
+        _pip("--require-hashes", "--no-deps", *KIND, "--target", str(unfinished), "-r", str(LOCK))
         for waste in [unfinished / "bin", *unfinished.rglob("__pycache__")]:
             shutil.rmtree(waste, ignore_errors=True)
         unfinished.rename(folder)
@@ -199,6 +193,9 @@ def _documents(tree: Path) -> None:
     shutil.copytree(SOURCE / "docs", pages / "docs")
     shutil.copy(SOURCE / "README.md", pages)
     shutil.copy(SOURCE / "LICENSE", pages / "copyright")
+    wheels = locked()
+    (pages / "sbom.cdx.json").write_text(bill(wheels))
+    (pages / "licences").write_text(licences(wheels))
     changes = (SOURCE / "CHANGELOG.md").read_bytes()
     (pages / "changelog.gz").write_bytes(gzip.compress(changes, mtime=0))
 

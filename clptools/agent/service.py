@@ -50,6 +50,7 @@ from clptools.core.notices.groups import StopScriptsRun
 from clptools.core.report.journal import Head
 from clptools.faults import ClpError, ExitCode
 from clptools.resources.neighbours import own_macs
+from clptools.version import VERSION
 
 if TYPE_CHECKING:
     from clptools.agent.metrics_server import MetricsServer
@@ -219,6 +220,7 @@ class Service:
             first_of_boot=self._is_first and store.first_of_boot,
             noted=store.noted,
             macs=own_macs(),
+            version=VERSION,
         )
 
     def begin_again(self) -> None:

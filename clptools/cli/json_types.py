@@ -431,6 +431,7 @@ class ServerJson(TypedDict):
     quiet: dict[str, str]
     revision: int
     macs: list[str]
+    version: str
     addresses: list[str]
 
 

@@ -76,6 +76,8 @@ def refused_for(why: str, server: str, me: str) -> str:
     """Why datagrams from a server's address are refused."""
     if why == RefusedFor.CLUSTER:
         return f"{server} belongs to a cluster of another name"
+    if why == RefusedFor.VERSION:
+        return f"{server} runs a newer clptools, whose heartbeats {me} cannot read"
     return f"the authkey of {server} differs from that of {me}"
 
 
@@ -91,6 +93,8 @@ def mends_refused(why: str, server: str, me: str) -> str:
             f"Give {server} this cluster's clp.toml and authkey, then there: "
             "systemctl restart clpnode"
         )
+    if why == RefusedFor.VERSION:
+        return f"Install on {me} the clptools of {server}, or on {server} the version before it."
     return (
         f"Give {server} and {me} the same /etc/clptools/authkey, then where it was changed: "
         "systemctl restart clpnode"

@@ -29,7 +29,11 @@ RELAY = "relay"
 """Name of the path of a beat that came over a third server."""
 
 REFUSED_S = 1.0
-_REFUSALS = {Reason.BAD_MAC: RefusedFor.AUTHKEY, Reason.OTHER_CLUSTER: RefusedFor.CLUSTER}
+_REFUSALS = {
+    Reason.BAD_MAC: RefusedFor.AUTHKEY,
+    Reason.OTHER_CLUSTER: RefusedFor.CLUSTER,
+    Reason.BAD_VERSION: RefusedFor.VERSION,
+}
 
 _TOS_LOW_DELAY = 0x10
 _RECEIVE_BUFFER_BYTES = 1 << 20

@@ -21,6 +21,7 @@ from clptools.sim.executor import Executor
 from clptools.sim.host import SECOND, Host, MakeNode
 from clptools.sim.invariants import Checker
 from clptools.sim.network import CUTS, ArbiterModel, Network, Steady
+from clptools.version import VERSION
 
 _STORM = 3_000
 """Events a second and server that no fault explains."""
@@ -283,6 +284,7 @@ class World:
                 first_of_boot=first,
                 noted=host.disk.noted == host.boots,
                 macs=host.macs,
+                version=VERSION,
             ),
         )
         for monitor in host.windows:

@@ -25,8 +25,8 @@ MIRROR = "http://deb.debian.org/debian"
 MINIMAL = ("systemd-sysv", "dbus", "apt-utils")
 """What every server has; the bundle brings the rest."""
 SERVER = (*MINIMAL, "python3", "iproute2", "kmod", "rpm", "man-db", "procps")
-FIRST = "3175683"
-"""The commit whose package counts as the first, 0.1.0."""
+FIRST, FIRST_COMMIT = "0.1.0", "3175683"
+"""The release before this one, and its commit (tag v0.1.0)."""
 
 
 class Made:
@@ -38,7 +38,7 @@ class Made:
         self.bundle = self.folder / f"clptools-{VERSION}-2.run"
         self.deb = self.folder / f"debs/clptools_{VERSION}-2_amd64.deb"
         self.newer = self.folder / f"clptools_{VERSION}-3_amd64.deb"
-        self.first = trees() / f"clptools_{VERSION}-1.{FIRST}_amd64.deb"
+        self.first = trees() / f"clptools_{FIRST}-1_amd64.deb"
         self.rpms = tuple(self.folder / f"clptools-{VERSION}-{n}.x86_64.rpm" for n in (2, 3))
 
     def make(self) -> None:
@@ -62,10 +62,10 @@ class Made:
             source = self.folder / "first"
             source.mkdir()
             archive = source / "source.tar"
-            run("git", "-C", SOURCE, "archive", "-o", archive, FIRST)
+            run("git", "-C", SOURCE, "archive", "-o", archive, FIRST_COMMIT)
             run("tar", "-xf", archive, "-C", source)
             program = "import sys; from pathlib import Path; from lab import package; "
-            program += f"package.build(Path('out'), '1.{FIRST}')"
+            program += "package.build(Path('out'), '1')"
             run(sys.executable, "-c", program, cwd=source)
             next((source / "out").glob("*.deb")).rename(self.first)
             shutil.rmtree(source)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -11,10 +12,13 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+from packaging.requirements import Requirement
 
 from clptools.cli.transactions import DEFAULT_PORT as PORT
 from clptools.config.monitors import TRAP_PORT
-from lab import package
+from lab import lock, package
 from lab.places import SOURCE
 
 COMMANDS = tuple(tomllib.loads((SOURCE / "pyproject.toml").read_text())["project"]["scripts"])
@@ -235,3 +239,24 @@ def test_nftables_loads_the_example() -> None:
     file = SOURCE / "examples/firewall/clptools.nft"
     done = subprocess.run(["unshare", "-n", "nft", "-f", file], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_lock_file_has_a_wheel_for_every_dependency_within_its_bounds() -> None:
+    locked = {wheel.name: wheel for wheel in lock.locked()}
+    for line in package.project()["dependencies"]:  # type: ignore[attr-defined]
+        wanted = Requirement(line)
+        assert wanted.specifier.contains(locked[wanted.name].version), line
+    assert {"cffi", "pyasn1"} <= set(locked), "what those need is there, too"
+
+
+def test_the_package_says_what_it_carries_and_under_which_licence(tree: Path) -> None:
+    folder = tree / "usr/share/doc/clptools"
+    text = (folder / "sbom.cdx.json").read_text()
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    parts = {part["name"]: part for part in json.loads(text)["components"]}
+    wheels = lock.locked()
+    assert set(parts) == {wheel.name for wheel in wheels}
+    assert parts["h11"]["licenses"][0]["license"]["id"] == "MIT"
+    listed = (folder / "licences").read_text()
+    for wheel in wheels:
+        assert f"{wheel.name} {wheel.version}: {wheel.licence}\n" in listed

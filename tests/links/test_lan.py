@@ -9,6 +9,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
+from clptools.core.model import datagram
 from clptools.core.model.events import HeartbeatRefused
 from clptools.core.model.messages import Beat
 from clptools.core.model.settings import Cluster, Interconnect, Server, Settings
@@ -83,7 +84,7 @@ async def test_over_ipv6_too() -> None:
 
 
 @pytest.mark.parametrize("why", RefusedFor)
-async def test_a_server_with_another_key_or_cluster_is_told_of_once_in_a_while(
+async def test_a_server_with_another_key_cluster_or_version_is_told_of_once_in_a_while(
     why: RefusedFor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lan, "REFUSED_S", 3600.0)
@@ -93,6 +94,9 @@ async def test_a_server_with_another_key_or_cluster_is_told_of_once_in_a_while(
     one = Agent("server1", settings)
     if why is RefusedFor.AUTHKEY:
         two = Agent("server2", settings, b"other" * 8)
+    elif why is RefusedFor.VERSION:
+        two = Agent("server2", settings)
+        monkeypatch.setattr(datagram, "form", lambda beat: 3)
     else:
         two = Agent("server2", elsewhere)
     for seq in range(1, 6):

@@ -28,6 +28,7 @@ from clptools.cli.registry import COMMANDS
 from clptools.intake.rehearsal import pet_event
 from tests.conftest import LIMIT_S
 from tests.real.bmc import PASSWORD as BMC_PASSWORD
+from tests.releases import unpacked
 
 NEEDED = ("ip", "setpriv", "nft")
 _PREFIX = "clp"
@@ -107,6 +108,8 @@ class Node:
         self.agent: subprocess.Popen[bytes] | None = None
         self.agents = 0
         self.bmc: subprocess.Popen[str] | None = None
+        self.release = ""
+        """The earlier release that is installed here; empty: this source tree."""
         for folder in ("etc/clptools", "run", "var/lib", "var/log"):
             (self.root / folder).mkdir(parents=True, exist_ok=True)
         self.write_key(cluster.authkey)
@@ -137,14 +140,20 @@ class Node:
 
     def environment(self) -> dict[str, str]:
         """What every command on this server sees."""
+        source = unpacked(self.release) if self.release else Path(__file__).parents[2]
         return {
-            "PATH": f"{self.cluster.bin}:{os.environ['PATH']}",
-            "PYTHONPATH": str(Path(__file__).parents[2]),
+            "PATH": f"{self.bin}:{os.environ['PATH']}",
+            "PYTHONPATH": str(source),
             "CLP_ROOT": str(self.root),
             "CLP_SERVER": self.name,
             "LANG": "C.UTF-8",
             "COLUMNS": "80",
         }
+
+    @property
+    def bin(self) -> Path:
+        """The folder of the commands that are installed here."""
+        return self.cluster.commands(self.release)
 
     def within(self, *words: str) -> list[str]:
         """The command, run in this server's namespace."""
@@ -176,7 +185,7 @@ class Node:
         self.agent = subprocess.Popen(
             [
                 *("setpriv", "--pdeathsig", "KILL"),
-                *self.within(*wrap, str(self.cluster.bin / "clpnode"), *options),
+                *self.within(*wrap, str(self.bin / "clpnode"), *options),
             ],
             env=self.environment() | ({"CLP_SERVER": name} if name else {}),
             stdin=subprocess.DEVNULL,
@@ -348,8 +357,7 @@ class Cluster:
         self.diary = self.folder / "diary"
         """Resource scripts write `begin`/`end`, server and group here, in one order."""
         self.diary.touch()
-        self.bin = self.folder / "bin"
-        self._write_commands()
+        self.bin = self.commands()
         self.nodes = [Node(self, f"server{n}", n) for n in range(1, servers + 1)]
         atexit.register(self.close)
         try:
@@ -400,18 +408,24 @@ class Cluster:
         """Address of a server's BMC."""
         return f"192.168.0.{10 + number}"
 
-    def _write_commands(self) -> None:
-        """The commands of this source tree, whatever is installed beside the interpreter."""
-        self.bin.mkdir()
+    def commands(self, release: str = "") -> Path:
+        """The commands of this source tree, or of an earlier release, whatever is installed
+        beside the interpreter."""
+        folder = self.folder / f"bin{release}"
+        if folder.exists():
+            return folder
+        folder.mkdir()
+        main = "clptools.cli.main" if release == "0.1.0" else "clptools.launcher"
         for name, module in (
             ("clpnode", "clptools.agent.main"),
-            *((name, "clptools.launcher") for name in COMMANDS),
+            *((name, main) for name in COMMANDS),
         ):
-            file = self.bin / name
+            file = folder / name
             file.write_text(
                 f"#!{sys.executable}\nimport sys\nfrom {module} import main\nsys.exit(main())\n"
             )
             file.chmod(0o755)
+        return folder
 
     def _wire(self) -> None:
         _ip("netns", "add", self.wires)

@@ -142,10 +142,33 @@ def remarks(view: StatusJson, now: float) -> Iterator[tuple[str, str]]:
                 f"{monitor['name']} is suspended on {name}{text}: nothing is recovered there.",
                 f"clpmonctrl -r -m {monitor['name']} -h {name}",
             )
+    if versions := versions_apart(view):
+        yield versions, "docs/upgrading.md has the steps."
     for server in view["servers"]:
         # Older agents do not say.
         if server.get("refused"):
             yield f"{server['name']}: {server['refused']}.", f"clpstat --explain {server['name']}"
+
+
+SAYS_NO_VERSION = "0.1.0"
+"""The version of an agent that does not say which it is."""
+
+
+def versions_apart(view: StatusJson) -> str:
+    """Which server runs which version, where the agents that answer are not of one."""
+    of: dict[str, list[str]] = {}
+    for server in view["servers"]:
+        if server["status"] in ("Online", "Caution") and server["incarnation"]:
+            of.setdefault(clean(server.get("version") or SAYS_NO_VERSION), []).append(
+                server["name"]
+            )
+    if len(of) < 2:
+        return ""
+    newest = max(of, key=lambda version: [int(x) for x in version.split(".") if x.isdecimal()])
+    where = ", ".join(f"{version} on {names(of[version])}" for version in sorted(of))
+    return (
+        f"Servers run different versions: {where}. What is new in {newest} waits until all have it."
+    )
 
 
 def since(user: str, lasts_s: float | None, now: float) -> str:

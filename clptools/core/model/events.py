@@ -44,6 +44,8 @@ class AgentStarted(EventBase, tag="agent-started", frozen=True, kw_only=True):
     """MAC addresses of this server, `00:25:90:ab:cd:ef`."""
     noted: bool = True
     """This boot's id is on the disk, fsynced; without it no grant is taken."""
+    version: str = ""
+    """Of the agent's program, `0.2.0`; empty in journals of 0.1.0."""
 
 
 class AgentStopping(EventBase, tag="agent-stopping", frozen=True, kw_only=True):

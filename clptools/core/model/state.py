@@ -71,6 +71,8 @@ class Life(msgspec.Struct):
     """This boot's id is on the disk; without it we take no grant."""
     macs: tuple[str, ...] = ()
     """MAC addresses of this server."""
+    version: str = ""
+    """Of the agent's program."""
 
 
 class StepState(msgspec.Struct):

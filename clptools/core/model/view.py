@@ -156,6 +156,8 @@ class ServerView(View, frozen=True, kw_only=True):
     revision: int = 0
     macs: tuple[str, ...] = ()
     """MAC addresses of its interfaces."""
+    version: str = ""
+    """Of the agent there; empty: 0.1.0, which does not say it, or not heard yet."""
     addresses: tuple[str, ...] = ()
     """Its addresses on the interconnects, by priority: commands take them for its name."""
 

@@ -51,6 +51,8 @@ class RefusedFor(StrEnum):
 
     AUTHKEY = "authkey"
     CLUSTER = "cluster"
+    VERSION = "version"
+    """In a form that only a newer clptools reads."""
 
 
 class StopKind(StrEnum):

@@ -73,6 +73,7 @@ class DurableState:
         life.member = event.member
         life.noted = event.noted
         life.macs = event.macs
+        life.version = event.version
         self.restore(event.ledger)
         if event.stopped:
             life.phase = Phase.STOPPED

@@ -152,6 +152,7 @@ class OwnStatus:
             },
             revision=step.settings.revision,
             macs=step.life.macs,
+            version=step.life.version,
         )
 
     def _conditions(self) -> Iterator[ConditionView]:

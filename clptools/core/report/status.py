@@ -182,6 +182,7 @@ class Status:
             bmc=self._bmc(name),
             open_events=report.open_events,
             revision=report.revision,
+            version=report.version,
             refused=self.peers.why_refused(name),
             refused_mend=self.peers.mend_of_refusal(name),
         )
