@@ -27,7 +27,10 @@ ROOT = Path(__file__).parent.parent
 PAGES = (
     "README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/rules.md",
     "docs/scenarios.md", "docs/events.md", "docs/bmc.md", "docs/fencing.md",
-    "docs/storage.md", "docs/from-expresscluster.md",
+    "docs/storage.md", "docs/from-expresscluster.md", "docs/from-pacemaker.md",
+    "docs/README.md", "docs/upgrading.md", "docs/a-group-waits.md",
+    "docs/a-trap-does-not-arrive.md",
+    "docs/split-brain.md", "docs/undo-a-configuration.md", "docs/add-or-replace-a-server.md",
     "lab/README.md", "examples/monitoring/README.md",
 )  # fmt: skip
 NOT_PARSED = {"clpnode", "clpwitnessd"}
@@ -55,8 +58,10 @@ def shown(page: str) -> Iterator[str]:
     """Command lines in console blocks and in inline code."""
     for block in re.findall(r"```console\n(.*?)```", text(page), re.S):
         for line in block.splitlines():
-            for part in line.removeprefix("# ").removeprefix("$ ").split("&&"):
-                yield part.partition("  #")[0].strip()
+            if re.match(r"\w+: ", line):
+                continue  # what a command answers
+            for part in re.sub(r"^\w*[#$] ", "", line).split("&&"):
+                yield part.partition("  #")[0].partition(" | ")[0].strip()
     prose = re.sub(r"```.*?```", "", text(page), flags=re.S)
     for line in re.findall(r"`((?:clp|make )[^`]*)`", prose):
         yield line
