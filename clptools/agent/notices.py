@@ -563,10 +563,14 @@ class MetricsUnserved(Notice, frozen=True):
     entry = Entry("pm", 940, WARN)
     about = ("me",)
     says = "Metrics cannot be served at {at}: {why}."
-    hint = "It is tried again; another place: clpcfset add clsparam cluster/metrics ADDRESS:PORT"
+    hint = (
+        "It is tried again. Another place: clpcfset set cluster.metrics=ADDRESS:PORT -x {folder}, "
+        "then clpcfctrl --push"
+    )
 
     at: str
     why: str
+    folder: str
 
 
 class MetricsServed(Notice, frozen=True):
