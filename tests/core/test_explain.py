@@ -417,6 +417,14 @@ def test_a_loss_that_two_servers_saw_is_told_once() -> None:
         (["server3"], "server1 was last heard 3.0 s ago on lanhb1: it is lost."),
         (["server3"], "server1 was last heard 3.0 s ago on lanhb1: it is lost."),
     ]
+    both = ("server1", "server2")
+    copies = [
+        made(20.0, "server1", groups.TwoCopies("failover1", both, "stop it")),
+        made(20.3, "server2", groups.TwoCopies("failover1", both, "stop it")),
+        made(21.0, "server2", groups.OneCopy("failover1", both)),
+        made(21.0, "server1", groups.OneCopy("failover1", both)),
+    ]
+    assert [by for _, by in seen_once(copies)] == [["server1", "server2"], ["server2", "server1"]]
     off = view(servers=(ServerView(name="server1", status="Offline"),))
     found = story("server1", records[:2], off)
     assert [step.text for step in found.because] == [
