@@ -425,6 +425,11 @@ def test_a_loss_that_two_servers_saw_is_told_once() -> None:
         made(21.0, "server1", groups.OneCopy("failover1", both)),
     ]
     assert [by for _, by in seen_once(copies)] == [["server1", "server2"], ["server2", "server1"]]
+    (step,) = story("failover1", copies[:2], view()).because
+    assert step.text.endswith(
+        "server1 and server2 say so. The older copy is told to stop; where "
+        "that failed, mend it, then: stop it"
+    )
     off = view(servers=(ServerView(name="server1", status="Offline"),))
     found = story("server1", records[:2], off)
     assert [step.text for step in found.because] == [

@@ -26,7 +26,7 @@ from clptools.core.model.view import (
 from clptools.core.model.words import EventClass, PlanStage, PowerState
 from clptools.core.notices import cluster, groups, monitors, requests, safety
 from clptools.core.notices.form import Kinds
-from clptools.core.phrases import any_other, listed, no_window, stops_of
+from clptools.core.phrases import any_other, listed, no_window, stops_of, with_reasons
 from clptools.core.report.explain_parts import of_arbiter, of_heartbeat, of_resource
 from clptools.core.report.facts import facts
 from clptools.core.report.story import Recorded, Story, Teller, ago
@@ -286,7 +286,7 @@ def _group_then(
 ) -> tuple[str, ...]:
     after = of_group[of_group.index(arrival) + 1 :] if arrival is not None else []
     lines = [
-        f"{teller.clock(r.time)}  {' '.join((r.text, *r.because))}"
+        f"{teller.clock(r.time)}  {with_reasons(r.text, r.because)}"
         for r in after[-MOST_AFTERWARDS:]
     ]
     server = next((s for s in teller.status.servers if s.name == old), None)

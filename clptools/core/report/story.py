@@ -13,7 +13,7 @@ import msgspec
 from clptools.core.model.view import StatusView
 from clptools.core.notices import cluster, groups
 from clptools.core.notices.form import Kinds
-from clptools.core.phrases import listed
+from clptools.core.phrases import listed, with_reasons
 
 MOST_STEPS = 30
 _GONE = (Kinds(cluster.ServerLost), Kinds(cluster.ServerReadsOff), Kinds(groups.TwoCopies))
@@ -122,7 +122,7 @@ class Teller(msgspec.Struct, frozen=True, kw_only=True):
         return Step(
             time=record.time,
             server=record.server,
-            text=" ".join([record.text, *record.because, *told]),
+            text=with_reasons(record.text, [*record.because, *told]),
             event=self._event(record),
         )
 
