@@ -429,9 +429,9 @@ def test_a_planned_move_tells_what_was_expected_and_of_its_plan() -> None:
     assert steps[:2] == [
         f"BMC of server1 reported a predicted failure: {drive}.",
         (
-            "failover1 is to move from server1 to server2 in the next quiet window (Tue 02:00-04:00), "
-            f"because mrw1 expects a failure on server1: {drive}. server2 could take it now. "
-            "Call it off: clpgrp --cancel failover1"
+            "failover1 is to move from server1 to server2 in the next quiet window "
+            f"(Tue 02:00-04:00), because mrw1 expects a failure on server1: {drive}. "
+            "server2 could take it now. Call it off: clpgrp --cancel failover1"
         ),
     ]
     assert steps[2].startswith("The planned move of failover1 from server1 to server2 begins")
