@@ -27,7 +27,7 @@ from clptools.config.quiet_window import windows
 from clptools.core.model.events import Event, SettingsChanged, WindowChanged
 from clptools.core.model.settings import Monitor, Pushed
 from clptools.core.model.view import ServerView
-from clptools.core.notices.cluster import FileAsInForce, FileEdited
+from clptools.core.notices.cluster import ClockSet, FileAsInForce, FileEdited
 from clptools.core.notices.form import Kinds, Notice
 from clptools.core.notices.groups import StopScriptsRun
 from clptools.faults import ExitCode
@@ -115,8 +115,8 @@ async def test_a_clock_that_is_set_is_told_both_ways(monkeypatch: pytest.MonkeyP
         await asyncio.sleep(0)  # it has looked once
         for count, (by_s, word) in enumerate(((3600.0, "forward"), (0.0, "back")), 1):
             monkeypatch.setattr(clock, "wall_s", lambda by_s=by_s: time.time() + by_s)
-            await until(lambda count=count: len(told(agent, notices.ClockSet)) == count)
-            text = told(agent, notices.ClockSet)[-1].text
+            await until(lambda count=count: len(told(agent, ClockSet)) == count)
+            text = told(agent, ClockSet)[-1].text
             assert re.match(rf"The clock of server1 was set {word} by 3[56]\d\d\.\d s: ", text)
             was, became = re.findall(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d", text)
             assert was != became
