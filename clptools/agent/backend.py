@@ -41,7 +41,7 @@ from clptools.api.methods import CountersReply, HardwareReply, StatusReply
 from clptools.core.model.actions import Record
 from clptools.core.model.events import Event, RequestSeen
 from clptools.core.model.machine import Facts, ServerFacts
-from clptools.core.model.requests import Outcome, Request, ServiceStart
+from clptools.core.model.requests import Outcome, Request, ServiceStart, ServiceStop
 from clptools.core.model.settings import Pushed, Settings
 from clptools.core.model.view import OpenEventView, StatusView
 from clptools.core.model.words import Level
@@ -330,7 +330,9 @@ class AgentBackend:
         """Tell the core, and wait for its reply."""
         core = self._agent.core_now()
         # A server taken out of the cluster keeps its core, which must not act any more.
-        removed = isinstance(request, ServiceStart) and not configuration.exists()
+        removed = (self._agent.taken_out and not isinstance(request, ServiceStop)) or (
+            isinstance(request, ServiceStart) and not configuration.exists()
+        )
         if core is None or removed:
             raise ClpError(
                 ExitCode.REFUSED,

@@ -35,7 +35,7 @@ suspended it leaves them running.
         You vouch that SERVER is down and stays down until it is back on the network.  A group
         that waited for that proof starts elsewhere.  It is recorded with your name.  Refused (6)
         while anything says that SERVER lives; clpforcestop SERVER powers it off instead.  --force
-        overrides its BMC, never a server that is heard.
+        overrides its BMC and datagrams that are refused, never a server that is heard.
 
   --help      this text
   --version   the version

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 
+from clptools import paths
 from clptools.agent.metrics import CONTENT_TYPE
 from clptools.agent.notices import MetricsServed, MetricsUnserved
 from clptools.common.http import HttpError, Request, Response, Server, cause
@@ -91,7 +92,7 @@ class MetricsServer:
             except OSError as error:
                 if (why := cause(error)) != told:
                     told = why
-                    self._note(MetricsUnserved(place, why))
+                    self._note(MetricsUnserved(place, why, paths.config_dir()))
             else:
                 self._server = server
                 if told:

@@ -392,20 +392,6 @@ class ConfigurationInForce(Notice, frozen=True):
 # ---------------------------------------------------------------------- host and hardware
 
 
-class ClockSet(Notice, frozen=True):
-    """Somebody, or a time service, set the wall clock.  No decision depends on it, but the times of
-    records before and after do not follow each other."""
-
-    entry = Entry("pm", 916, WARN)
-    about = ("me",)
-    says = "The clock of {me} was set {which} by {by_ms:s}: {was} became {became}."
-
-    which: str
-    by_ms: int
-    was: str
-    became: str
-
-
 class HostActed(Notice, frozen=True):
     """What was done to end this host, or restart it, and how that went."""
 
@@ -563,10 +549,14 @@ class MetricsUnserved(Notice, frozen=True):
     entry = Entry("pm", 940, WARN)
     about = ("me",)
     says = "Metrics cannot be served at {at}: {why}."
-    hint = "It is tried again; another place: clpcfset add clsparam cluster/metrics ADDRESS:PORT"
+    hint = (
+        "It is tried again. Another place: clpcfset set cluster.metrics=ADDRESS:PORT -x {folder}, "
+        "then clpcfctrl --push"
+    )
 
     at: str
     why: str
+    folder: str
 
 
 class MetricsServed(Notice, frozen=True):

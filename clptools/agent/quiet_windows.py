@@ -114,4 +114,7 @@ def _at(day: time.struct_time, ahead: int, minutes: int) -> float:
 def in_words(span: Span) -> str:
     """`Sat 2026-12-05 02:00-06:00`, local time."""
     begin, end = (time.localtime(at) for at in span)
-    return f"{time.strftime('%a %Y-%m-%d %H:%M', begin)}-{time.strftime('%H:%M', end)}"
+    closes = time.strftime("%H:%M", end)
+    if closes == "00:00":
+        closes = "24:00"
+    return f"{time.strftime('%a %Y-%m-%d %H:%M', begin)}-{closes}"

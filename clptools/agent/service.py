@@ -44,7 +44,7 @@ from clptools.core.model.settings import Pushed, Resource, Settings
 from clptools.core.model.view import StatusView
 from clptools.core.monitors.status import grave_classes
 from clptools.core.node import Node
-from clptools.core.notices.cluster import FileAsInForce, FileEdited
+from clptools.core.notices.cluster import ClockSet, FileAsInForce, FileEdited
 from clptools.core.notices.form import Notice
 from clptools.core.notices.groups import StopScriptsRun
 from clptools.core.report.journal import Head
@@ -377,7 +377,7 @@ class Service:
                 now_s = clock.wall_s()
                 which = "forward" if by_s > 0 else "back"
                 was, became = (clock.dated(at) for at in (now_s - by_s, now_s))
-                self._owner.note(notices.ClockSet(which, round(abs(by_s) * 1000), was, became))
+                self._owner.note(ClockSet(which, round(abs(by_s) * 1000), was, became))
 
     def found_edit(self, edit: str, when: str = "") -> None:
         """Report once that `clp.toml` differs from what is in force.

@@ -165,7 +165,7 @@ def _compared(told: list[Compared], file: str) -> Iterator[str]:
     yield f"The first difference; = both, - was decided, + {file} would have:"
     for place, each in enumerate(told):
         if place == 1:
-            yield "From here on the events are those that happened."
+            yield "From here on the events are those that happened; what + says is a guess."
         yield f"{_clock(each.wall)} {each.server} {each.event}"
         yield from (f"  = {line}" for line in each.decided if line in each.would)
         yield from (f"  - {line}" for line in each.decided if line not in each.would)

@@ -100,7 +100,7 @@ def short_of(past: Past, begin: float) -> str:
 def _clocks(known: Sequence[EventRecord], me: str) -> Iterator[str]:
     from clptools.cli.render.text import duration
 
-    for server, ahead in sorted(apart_s(known).items()):
+    for server, ahead in sorted(apart_s(known, me).items()):
         if abs(ahead) >= CLOCKS_S:
             word = "ahead of" if ahead > 0 else "behind"
             yield (

@@ -15,6 +15,7 @@ from clptools.cli.past import Past, gather, short_of
 from clptools.cli.render.text import event_line
 from clptools.cli.times import past, span
 from clptools.core.model.view import StatusView
+from clptools.core.phrases import with_reasons
 from clptools.core.report import explain as story_of
 from clptools.core.report.history import at, tells_of
 from clptools.core.report.story import Step, Story
@@ -170,7 +171,7 @@ def _later(found: Past, name: str, instant_s: float) -> list[BecauseJson]:
 
 
 def _step(record: EventRecord) -> Step:
-    text = " ".join((record.text, *record.because))
+    text = with_reasons(record.text, record.because)
     return Step(time=record.time, server=record.server, text=text)
 
 

@@ -471,6 +471,17 @@ def runs_nowhere(group: str) -> str:
     return f"{group} is to run and does not"
 
 
+def with_reasons(text: str, reasons: Iterable[str]) -> str:
+    """What was told and why: the reasons stand before a command, which ends without a full stop."""
+    more = " ".join(reasons)
+    if not more:
+        return text
+    if text.endswith("."):
+        return f"{text} {more}"
+    begin, stop, command = text.rpartition(". ")
+    return f"{begin}{stop}{more} {command}" if stop else f"{text} ({more})"
+
+
 def is_to_stop(group: str) -> str:
     return f"{group} is to be stopped"
 

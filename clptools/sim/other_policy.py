@@ -16,8 +16,13 @@ from clptools.core.model import actions as a
 from clptools.core.model import events as e
 from clptools.core.model.settings import Settings
 from clptools.core.node import Node
+from clptools.core.notices.form import Kinds
+from clptools.core.notices.groups import OneCopy, TwoCopies
 from clptools.core.report.journal import UNDECODABLE, Damaged, Head, read
 from clptools.sim.replay import LeftOut, Segment, is_told
+
+_COPIES = Kinds(TwoCopies, OneCopy)
+"""Behind the first difference other servers run what they ran: copies are no finding there."""
 
 
 class OtherVoters(Exception):
@@ -50,6 +55,7 @@ def compare(segments: Iterable[Segment], other: Settings) -> Iterator[Compared |
     other = other.without_communities()
     theirs: Node | None = None
     before: Head | None = None
+    differed = False
     for segment in segments:
         head = segment.head
         if head.settings.voters != other.voters:
@@ -67,15 +73,19 @@ def compare(segments: Iterable[Segment], other: Settings) -> Iterator[Compared |
                 theirs = Node.restore(head.settings, head.snapshot)
                 theirs.step(e.SettingsChanged(settings=settings), head.now)
             for entry in read(segment.data)[1]:
-                told = _both(ours, theirs, entry.event, entry.now, other)
-                if told[0] or told[1]:
-                    yield Compared(
+                decided, would = _both(ours, theirs, entry.event, entry.now, other)
+                if differed:
+                    would = [x for x in would if not isinstance(x, a.Record) or x not in _COPIES]
+                if decided or would:
+                    found = Compared(
                         server=head.server,
                         wall=head.wall + (entry.now - head.now) / 1000,
                         event=describe_event(entry.event, entry.now),
-                        decided=told[0],
-                        would=told[1],
+                        decided=_lines(decided, entry.now),
+                        would=_lines(would, entry.now),
                     )
+                    differed = differed or found.differs
+                    yield found
         except (Damaged, *UNDECODABLE) as error:
             theirs = None
             yield LeftOut(file=segment.file, text=str(error), damaged=True)
@@ -83,8 +93,11 @@ def compare(segments: Iterable[Segment], other: Settings) -> Iterator[Compared |
 
 def _both(
     ours: Node, theirs: Node, event: e.Event, now: int, other: Settings
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    return _told(ours.step(event, now), now), _told(theirs.step(_as_if(event, other), now), now)
+) -> tuple[list[a.Action], list[a.Action]]:
+    """The decisions of each."""
+    decided = ours.step(event, now)
+    would = theirs.step(_as_if(event, other), now)
+    return [x for x in decided if is_told(x)], [x for x in would if is_told(x)]
 
 
 def _as_if(event: e.Event, other: Settings) -> e.Event:
@@ -97,9 +110,5 @@ def _as_if(event: e.Event, other: Settings) -> e.Event:
     return event
 
 
-def _told(actions: Iterable[a.Action], now: int) -> tuple[str, ...]:
-    return tuple(
-        x.text if isinstance(x, a.Record) else describe_action(x, now)
-        for x in actions
-        if is_told(x)
-    )
+def _lines(actions: Iterable[a.Action], now: int) -> tuple[str, ...]:
+    return tuple(x.text if isinstance(x, a.Record) else describe_action(x, now) for x in actions)

@@ -22,6 +22,7 @@ from clptools.core.model.actions import Action
 from clptools.core.model.events import Event
 from clptools.core.model.settings import Settings
 from clptools.core.node import Node
+from clptools.core.phrases import with_reasons
 from clptools.core.report.journal import (
     UNDECODABLE,
     BadJournal,
@@ -75,7 +76,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
         if not told and isinstance(self.event, _NOISE):
             return []
         said = [
-            " ".join((x.text, *x.because))
+            with_reasons(x.text, x.because)
             if isinstance(x, a.Record)
             else describe_action(x, self.now)
             for x in told

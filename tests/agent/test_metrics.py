@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from clptools import paths
 from clptools.agent import metrics as module
 from clptools.agent.metrics import Family, Metrics, written
 from clptools.agent.metrics_server import MetricsServer
@@ -172,7 +173,8 @@ async def test_a_place_that_is_taken_is_told_and_tried_again(
         await until(lambda: notes)
     await until(lambda: served._server is not None)
     await served.close()
-    assert notes == [MetricsUnserved(place, "address already in use"), MetricsServed(place)]
+    taken = MetricsUnserved(place, "address already in use", paths.config_dir())
+    assert notes == [taken, MetricsServed(place)]
 
 
 async def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:

@@ -25,12 +25,13 @@ from clptools.agent.store import NoRoom, Store
 from clptools.api.messages import EventRecord
 from clptools.config.quiet_window import windows
 from clptools.core.model.events import Event, SettingsChanged, WindowChanged
+from clptools.core.model.requests import GroupStart, ServiceStop
 from clptools.core.model.settings import Monitor, Pushed
 from clptools.core.model.view import ServerView
-from clptools.core.notices.cluster import FileAsInForce, FileEdited
+from clptools.core.notices.cluster import ClockSet, FileAsInForce, FileEdited
 from clptools.core.notices.form import Kinds, Notice
 from clptools.core.notices.groups import StopScriptsRun
-from clptools.faults import ExitCode
+from clptools.faults import ClpError, ExitCode
 from clptools.intake import notices as intake
 from clptools.intake.trap_notes import Note
 from tests.agent.test_agent import place, started
@@ -115,8 +116,8 @@ async def test_a_clock_that_is_set_is_told_both_ways(monkeypatch: pytest.MonkeyP
         await asyncio.sleep(0)  # it has looked once
         for count, (by_s, word) in enumerate(((3600.0, "forward"), (0.0, "back")), 1):
             monkeypatch.setattr(clock, "wall_s", lambda by_s=by_s: time.time() + by_s)
-            await until(lambda count=count: len(told(agent, notices.ClockSet)) == count)
-            text = told(agent, notices.ClockSet)[-1].text
+            await until(lambda count=count: len(told(agent, ClockSet)) == count)
+            text = told(agent, ClockSet)[-1].text
             assert re.match(rf"The clock of server1 was set {word} by 3[56]\d\d\.\d s: ", text)
             was, became = re.findall(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d", text)
             assert was != became
@@ -203,6 +204,18 @@ async def test_an_agent_without_room_starts_nothing_until_there_is(
         (waits,) = told(agent, notices.StartWaits)
         assert waits.text == "/run: no space. See: df -h"
         assert len(told(agent, notices.StartGoesOn)) == 1
+
+
+async def test_who_was_taken_out_is_asked_for_nothing_but_its_end() -> None:
+    """`clpcl -s`, as a stopped service advises, would be refused too."""
+    async with running() as agent:
+        agent._service.out_of_the_cluster("server2", 7)
+        with pytest.raises(ClpError) as raised:
+            await agent._backend.request(GroupStart(group="failover1"), "root", lambda _: None)
+        assert raised.value.message == f"{agent.server} has no configuration any more"
+        assert raised.value.hint == "Distribute one from any server: clpcfctrl --push"
+        done = await agent._backend.request(ServiceStop(), "root", lambda _: None)
+        assert done.code == 0
 
 
 async def test_a_push_that_reached_this_server_is_told() -> None:

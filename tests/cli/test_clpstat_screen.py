@@ -83,6 +83,25 @@ def test_why_a_server_is_caution_stands_there() -> None:
     assert screen[1].startswith("  server2: ") and screen[-1].startswith(" [q]uit")
 
 
+def test_notes_that_do_not_fit_are_counted_and_take_no_server_away() -> None:
+    found = samples.status()
+    for server in found["servers"]:
+        server["status"] = "Caution"
+        server["conditions"] = [
+            ConditionJson(
+                name=f"c{n}", text=f"disk {n} of it hangs", mend="dmesg", monitors=[], since_s=1.0
+            )
+            for n in range(6)
+        ]
+    lines = text(frame(found, [], Size(60, 20), samples.NOW))
+    assert any(line.startswith("*server1") for line in lines)
+    assert any(line.startswith(" server2") for line in lines)
+    told = [n for n, line in enumerate(lines) if "hangs" in line]
+    assert lines[told[-1] + 1] == f"  ... {12 - len(told)} more lines: clpstat -s"
+    tiny = text(frame(found, [], Size(60, 10), samples.NOW))
+    assert not any("hangs" in line for line in tiny)
+
+
 def test_a_waiting_group_says_for_what() -> None:
     screen = text(frame(samples.waits(), [], NORMAL, samples.NOW))
     (row,) = [line for line in screen if line.startswith(" failover1")]

@@ -399,6 +399,45 @@ def test_a_lost_server_and_its_proof_are_part_of_the_story() -> None:
     assert len(texts) == 6
 
 
+def test_a_planned_move_tells_what_was_expected_and_of_its_plan() -> None:
+    """Minutes or days before the move, and nothing of what was planned and called off before."""
+    drive = "drive slot 2: predictive failure"
+
+    def seen(at: float, meaning: str, event: int) -> EventRecord:
+        found = hardware.HardwarePredicted("mrw1", "BMC of server1", meaning)
+        return made(at, "server1", found, event=event)
+
+    def plan(at: float, meaning: str) -> EventRecord:
+        to, when = "server2", "Tue 02:00-04:00"
+        told = groups.MovePlanned("failover1", "server1", to, when, "mrw1", meaning)
+        return made(at, "server2", told, because=("server2 could take it now.",))
+
+    begins = groups.PlannedMoveBegins("failover1", "server1", "server2", "mrw1", drive)
+    why = "planned, as mrw1 expects a failure"
+    records = [
+        made(0.0, "server1", groups.GroupStarts("failover1", 8)),
+        made(0.2, "server1", groups.GroupOnline("failover1", "fip1, exec1", 150)),
+        *(seen(9_000.0, "memory", 1), plan(9_000.1, "memory")),
+        *(seen(10_000.0, drive, 2), plan(10_000.1, drive)),
+        made(40_000.0, "server2", begins),
+        made(40_000.0, "server1", groups.GroupStops("failover1", why)),
+        made(40_000.3, "server2", groups.GroupGranted("failover1", "server2", 9, why)),
+        made(40_000.3, "server2", groups.GroupStarts("failover1", 9)),
+        made(40_000.5, "server2", groups.GroupOnline("failover1", "fip1, exec1", 150)),
+    ]
+    steps = [step.text for step in story("failover1", records).because]
+    assert steps[:2] == [
+        f"BMC of server1 reported a predicted failure: {drive}.",
+        (
+            "failover1 is to move from server1 to server2 in the next quiet window "
+            f"(Tue 02:00-04:00), because mrw1 expects a failure on server1: {drive}. "
+            "server2 could take it now. Call it off: clpgrp --cancel failover1"
+        ),
+    ]
+    assert steps[2].startswith("The planned move of failover1 from server1 to server2 begins")
+    assert len(steps) == 7
+
+
 def test_a_loss_that_two_servers_saw_is_told_once() -> None:
     def lost(at: float, by: str, ago_ms: int) -> EventRecord:
         return made(at, by, cluster.ServerLost("server1", ago_ms, ["lanhb1"]))
@@ -417,6 +456,19 @@ def test_a_loss_that_two_servers_saw_is_told_once() -> None:
         (["server3"], "server1 was last heard 3.0 s ago on lanhb1: it is lost."),
         (["server3"], "server1 was last heard 3.0 s ago on lanhb1: it is lost."),
     ]
+    both = ("server1", "server2")
+    copies = [
+        made(20.0, "server1", groups.TwoCopies("failover1", both, "stop it")),
+        made(20.3, "server2", groups.TwoCopies("failover1", both, "stop it")),
+        made(21.0, "server2", groups.OneCopy("failover1", both)),
+        made(21.0, "server1", groups.OneCopy("failover1", both)),
+    ]
+    assert [by for _, by in seen_once(copies)] == [["server1", "server2"], ["server2", "server1"]]
+    (step,) = story("failover1", copies[:2], view()).because
+    assert step.text.endswith(
+        "server1 and server2 say so. The older copy is told to stop; where "
+        "that failed, mend it, then: stop it"
+    )
     off = view(servers=(ServerView(name="server1", status="Offline"),))
     found = story("server1", records[:2], off)
     assert [step.text for step in found.because] == [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from itertools import pairwise
+from itertools import count, pairwise
 
 import msgspec
 import pytest
@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clptools.api.messages import EventRecord
+from clptools.core.notices.cluster import ClockSet
+from clptools.core.notices.form import record_of
 from clptools.core.report.facts import facts, kinds, recognised, subjects
 from clptools.core.report.order import apart_s, in_order
 from tests.core.told_by_servers import CAUGHT_UP, ON_ITS_WAY_S, Servers, T
@@ -152,6 +154,48 @@ def test_a_clock_that_was_set_back_exchanges_nothing() -> None:
     assert [r.time for r in found] == [100.0, 101.0, 101.0, 102.0]
 
 
+@pytest.mark.parametrize("steps", [(3600.0,), (-1800.0,), (3600.0, -5400.0, 1800.0), (7.0, 900.0)])
+def test_what_our_clock_was_set_by_moves_what_came_before(steps: tuple[float, ...]) -> None:
+    """All times are by the clock as it goes now; the clock of server2 is right all the time."""
+    records: list[EventRecord] = []
+    ahead = -sum(steps)
+    numbers = count(1)
+
+    def both(at: float) -> None:
+        number = next(numbers)
+        records.append(record("server1", number, at + ahead))
+        records.append(record("server2", number, at + 5.0, heard=at + ahead + 0.1))
+
+    for n, by in enumerate(steps):
+        begin = T + 100.0 * n
+        both(begin)
+        both(begin + 50.0)
+        ahead += by
+        both(begin + 50.3)  # before the step is noticed
+        was, became = f"{begin:.1f}", f"{begin + by:.1f}"
+        told = ClockSet("forward" if by > 0 else "back", round(abs(by) * 1000), was, became)
+        noted = record_of(told, "server1")
+        records.append(
+            record(
+                *("server1", next(numbers), begin + 50.8 + ahead),
+                text=noted.text,
+                code=noted.code,
+            )
+        )
+        both(begin + 60.0)
+    found = in_order(records, "server1")
+    assert [one.cursor for one in found] == [one.cursor for one in records]
+    times = {one.cursor: one.time for one in found}
+    for n in range(len(steps)):
+        for place, at in enumerate((0.0, 50.0, 50.3)):
+            number = 1 + 5 * n + place
+            assert times[f"server1:run:{number}"] == pytest.approx(T + 100.0 * n + at, abs=0.1)
+            assert times[f"server2:run:{number}"] == pytest.approx(
+                T + 100.0 * n + at + 0.1, abs=0.1
+            )
+    assert apart_s(records, "server1") == {"server2": pytest.approx(4.9, abs=0.1)}
+
+
 def test_what_an_agent_lost_and_its_peer_had_kept_goes_before_its_next_run() -> None:
     own = [
         record("server1", 1, 10.0, cursor="server1:a:1"),
@@ -170,7 +214,7 @@ def test_how_far_clocks_are_apart_is_known_from_what_came_live() -> None:
         record("server2", 1, 510.0, heard=10.0),
         record("server3", 1, 11.0, heard=CAUGHT_UP),
     ]
-    assert apart_s(records) == {"server2": 500.0}
+    assert apart_s(records, "server1") == {"server2": 500.0}
 
 
 @settings(max_examples=200, deadline=None)

@@ -66,3 +66,23 @@ def test_with_its_bmc_dead_too_the_group_waits(cluster: Cluster) -> None:
         first.link(lan, True)
     first.press("thaw")
     assert cluster.online(timeout_s=40)
+
+
+def test_a_password_that_a_bmc_refuses_is_told_and_mended_as_the_notice_says(
+    cluster: Cluster,
+) -> None:
+    first = cluster.online()
+    second = cluster.other(first)
+    right = (second.config / "bmc" / first.name).read_text()
+    second.ok(f"printf 'wrong\\n' | clpbmccnf -u clp {first.name}")
+    told = f"{second.name} cannot ask the BMC of {first.name}: "
+    until("it is told", lambda: told in second.alerts())
+    line = next(x for x in second.alerts().splitlines() if told in x)
+    command = f"clpbmccnf -u clp {first.name}"
+    assert command in line
+    shown = " ".join(second.ok("clpstat -s").split())
+    assert f"the BMC of {first.name} cannot be asked" in shown
+    assert command in shown
+    second.ok(f"printf '{right}\\n' | {command}")
+    until("its end is told", lambda: "can ask the BMC of" in second.alerts())
+    assert "cannot be asked" not in second.ok("clpstat -s")

@@ -82,3 +82,40 @@ def test_metrics_without_end_and_a_reader_without_end_hold_nobody_up() -> None:
             assert "is no longer coordinator" not in told
         assert cluster.online() is first
         cluster.assert_never_two()
+
+
+TAKES = """
+import socket, sys
+with socket.create_server(("127.0.0.1", 9402)):
+    print("taken", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_place_of_metrics_that_is_taken_is_changed_as_the_notice_says() -> None:
+    with Cluster() as cluster:
+        cluster.configure(cluster.toml(cluster='metrics = "127.0.0.1:9402"\n'))
+        for node in cluster:
+            cluster.diary_scripts(node, "failover1", "exec1")
+        one, two = cluster
+        pipe = subprocess.PIPE
+        line = one.within(sys.executable, "-c", TAKES)
+        with subprocess.Popen(line, stdin=pipe, stdout=pipe) as other:
+            assert other.stdout is not None
+            other.stdout.readline()
+            cluster.start()
+            cluster.online()
+            told = "Metrics cannot be served at 127.0.0.1:9402"
+            until("it is told", lambda: told in one.alerts())
+            found = next(x for x in one.alerts().splitlines() if told in x)
+            edit, push = found.partition("Another place: ")[2].split(", then ")
+            one.ok(edit.replace("ADDRESS:PORT", "127.0.0.1:9403"))
+            one.ok(push)
+            got = f'{sys.executable} -c "import urllib.request as u; '
+            got += "print(u.urlopen('http://127.0.0.1:9403/metrics').read().decode())\""
+            for node in (one, two):
+                until(
+                    "it is served",
+                    lambda node=node: "clptools_cluster_status" in node.run(got).stdout,
+                )
+            other.communicate()

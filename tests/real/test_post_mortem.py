@@ -123,7 +123,7 @@ class Incident:
         self.step(
             now,
             {
-                "server2 stops failover1: root moved it.": (two, "failover1"),
+                "server2 stops failover1: root moved it by force.": (two, "failover1"),
                 "server1 has started fip1, exec1 of failover1": (one, "failover1"),
             },
         )

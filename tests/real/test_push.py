@@ -148,3 +148,31 @@ def test_a_script_that_was_edited_elsewhere_is_kept_by_a_push_and_told(cluster: 
     told = ScriptsKept(revision(first), (script,), f"{second.config}/scripts.edited").sentence()
     until("it is told", lambda: told in first.alerts() and told in second.alerts())
     assert second.run("clpcfctrl --compcheck").returncode == 0
+
+
+def test_two_texts_under_one_number_are_one_again_after_a_push(cluster: Cluster) -> None:
+    """Each server got a push while the other was down; what the notice says mends it."""
+    first, second = cluster
+    number = revision(first) + 1
+    for node, other in ((first, second), (second, first)):
+        other.kill()
+        if node is second:
+            second.start()
+            until("it answers", second.ready)
+        code, said = push(node, f"on {node.name}", f"--without {other.name}")
+        assert code == 0, said
+        assert revision(node) == number
+    first.start()
+    told = f"has another revision {number} than"
+    until("it is told", lambda: told in first.alerts() and told in second.alerts())
+    line = next(x for x in first.alerts().splitlines() if told in x)
+    commands = ("clpcfctrl --diff", "clpcfctrl --push")
+    assert all(command in line for command in commands)
+    first.run(commands[0])
+    first.ok(commands[1], timeout_s=60)
+    until("both are the same", lambda: alike(cluster))
+    assert "# mark on server1" in (second.config / "clp.toml").read_text()
+    until(
+        "its end is told",
+        lambda: "have the same configuration again" in first.alerts() + second.alerts(),
+    )

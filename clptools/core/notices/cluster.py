@@ -500,6 +500,20 @@ class TimeoutsAsConfigured(Notice, frozen=True):
     user: str
 
 
+class ClockSet(Notice, frozen=True):
+    """Somebody, or a time service, set the wall clock.  No decision depends on it, but the times of
+    records before and after do not follow each other."""
+
+    entry = Entry("pm", 916, WARN)
+    about = ("me",)
+    says = "The clock of {me} was set {which} by {by_ms:s}: {was} became {became}."
+
+    which: str
+    by_ms: int
+    was: str
+    became: str
+
+
 class RulesUnsettled(Notice, frozen=True):
     """A fault of clptools: two of its rules contradict each other."""
 

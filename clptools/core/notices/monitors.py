@@ -374,7 +374,7 @@ class TooManyHalts(Notice, frozen=True):
         "{action} was not run on {me}: {count} final actions in a row have ended it already "
         "(max_reboots)."
     )
-    hint = "Start the count again: clpregctrl --clear -t rm -r haltcount"
+    hint = "Start the count again, on {me}: clpregctrl --clear -t {module} -r haltcount"
 
     module: str
     action: str

@@ -26,7 +26,7 @@ from clptools.core.model.view import (
 from clptools.core.model.words import EventClass, PlanStage, PowerState
 from clptools.core.notices import cluster, groups, monitors, requests, safety
 from clptools.core.notices.form import Kinds
-from clptools.core.phrases import any_other, listed, no_window, stops_of
+from clptools.core.phrases import any_other, listed, no_window, stops_of, with_reasons
 from clptools.core.report.explain_parts import of_arbiter, of_heartbeat, of_resource
 from clptools.core.report.facts import facts
 from clptools.core.report.story import Recorded, Story, Teller, ago
@@ -40,6 +40,8 @@ _NOBODY: frozenset[str] = frozenset()
 
 BEGINS = Kinds(groups.GroupGranted, groups.GroupStarts)
 STOPS = Kinds(groups.GroupStops)
+PLANNED = Kinds(groups.MovePlanned)
+PLAN_BEGINS = Kinds(groups.PlannedMoveBegins)
 NOWHERE = Kinds(groups.GroupStartsNowhere)
 ONLINE = Kinds(groups.GroupOnline, groups.GroupFound)
 STAYS = Kinds(monitors.GroupStays)
@@ -243,7 +245,9 @@ def _newest(chain: list[Recorded]) -> list[Recorded]:
     """
     for index in range(len(chain) - 1, -1, -1):
         if chain[index] in STOPS and facts(chain[index]).get("reason"):
-            chain = chain[index:]
+            plans = [n for n in range(index) if chain[n] in PLAN_BEGINS]
+            near = plans and chain[index].time - chain[plans[-1]].time <= CAUSE_S
+            chain = chain[plans[-1] if near else index :]
             break
     rounds = [i for i, record in enumerate(chain) if record in NOWHERE]
     if rounds and rounds[-1] == len(chain) - 1:
@@ -259,6 +263,8 @@ def _with_causes(
     guilty: dict[str, set[str]] = {}
     if chain and chain[0] in STOPS and facts(chain[0]).get("reason"):
         return chain
+    if chain and chain[0] in PLAN_BEGINS:
+        return [*_foreseen(teller, chain[0]), *chain]
     for record in chain:
         guilty.setdefault(record.server, set()).update(monitors.intersection(record.subjects))
     known = set(map(id, chain))
@@ -277,6 +283,21 @@ def _with_causes(
     return [record for record in teller.records if id(record) in known]
 
 
+def _foreseen(teller: Teller, begins: Recorded) -> list[Recorded]:
+    """Why a planned move begins: the newest event of its failure, and the plan."""
+    told = facts(begins)
+    group, server, monitor = (told.get(name, "") for name in ("group", "server", "monitor"))
+    before = [r for r in teller.about(group) if r in PLANNED and r.time <= begins.time]
+    plan = before[-1:]
+    until = plan[0].time if plan else begins.time
+    events = [
+        r
+        for r in teller.about(monitor)
+        if r.server == server and r.event and r.time <= until and told["meaning"] in r.text
+    ]
+    return [*events[-1:], *plan]
+
+
 def _group_then(
     teller: Teller,
     group: GroupView,
@@ -286,7 +307,7 @@ def _group_then(
 ) -> tuple[str, ...]:
     after = of_group[of_group.index(arrival) + 1 :] if arrival is not None else []
     lines = [
-        f"{teller.clock(r.time)}  {' '.join((r.text, *r.because))}"
+        f"{teller.clock(r.time)}  {with_reasons(r.text, r.because)}"
         for r in after[-MOST_AFTERWARDS:]
     ]
     server = next((s for s in teller.status.servers if s.name == old), None)

@@ -7,7 +7,8 @@ Clocks of different servers are never compared.  What is known for certain is
 - that a group is released before its next epoch is granted, and granted before it is started; but
   not that a server released it first for which a person had vouched.
 
-So own records and those that came live stand as they came, by our clock.  What was caught up
+So own records and those that came live stand as they came, by our clock as it goes now: what it
+was set by since is told by our own records.  What was caught up
 after a time apart stands where its server's clock puts it, less the difference that live records
 show between that clock and ours; never after what was known when it arrived.  So does what a
 connection that outlived a short cut held back: those before and after it came sooner by that
@@ -17,15 +18,15 @@ clock.  Heartbeats are faster than records: where the epochs of a group say othe
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from heapq import heapify, heappop, heappush
 from itertools import pairwise
 from typing import Protocol, TypeVar
 
 import msgspec
 
-from clptools.core.notices import groups
-from clptools.core.report.facts import facts, number
+from clptools.core.notices import cluster, groups
+from clptools.core.report.facts import facts, number, seconds
 
 LATE_S = 30.0
 """A record that arrives live is never later than this behind what it tells: heartbeats, which
@@ -33,6 +34,8 @@ are faster, may have led to a grant within that time."""
 
 HELD_BACK_S = 0.5
 """A busy machine delays a record by less."""
+_NOTICED_S = 2.0
+"""Within this an agent records that its clock was set."""
 _AROUND_S = 600.0
 """Within this, two clocks drift apart by less than `HELD_BACK_S`."""
 
@@ -96,9 +99,15 @@ def in_order(records: Sequence[R], me: str) -> tuple[R, ...]:
     return tuple(placed)
 
 
-def apart_s(records: Iterable[Recorded]) -> dict[str, float]:
-    """Server -> by how many seconds its clock was ahead of ours when its last live record came."""
-    return {r.server: r.time - r.heard for r in records if r.heard > 0}
+def apart_s(records: Sequence[Recorded], me: str) -> dict[str, float]:
+    """Server -> by how many seconds its clock was ahead of ours when its last live record came.
+
+    Of ours as it goes now.
+    """
+    since = _set_since(records, me)
+    return {
+        r.server: r.time - r.heard - by for r, by in zip(records, since, strict=True) if r.heard > 0
+    }
 
 
 def _at(record: R, time: float) -> R:
@@ -113,9 +122,12 @@ def _at(record: R, time: float) -> R:
 
 def _by_one_clock(records: Sequence[Recorded], me: str) -> list[float]:
     """When each happened by the clock of `me`, as it goes now."""
-    own = [max(r.heard or (r.time if r.server == me else 0.0), 0.0) for r in records]
+    own = [
+        at and at + by for at, by in zip(_came(records, me), _set_since(records, me), strict=True)
+    ]
     times = [0.0] * len(records)
-    # From the newest back: where our clock was set back, what came before moves with it.
+    # From the newest back: where our clock was set back and no agent saw it, as while none ran,
+    # what came before moves with it.
     shift, after = 0.0, float("inf")
     bounds = [0.0] * len(records)
     for index in range(len(records) - 1, -1, -1):
@@ -133,6 +145,34 @@ def _by_one_clock(records: Sequence[Recorded], me: str) -> list[float]:
                 ahead[record.server] = _first_ahead(records, times, bounds, record.server)
             times[index] = min(record.time - ahead[record.server], bounds[index])
     return times
+
+
+def _came(records: Sequence[Recorded], me: str) -> list[float]:
+    """When each became known here, by our clock at that time; 0: it was caught up."""
+    return [max(r.heard or (r.time if r.server == me else 0.0), 0.0) for r in records]
+
+
+def _set_since(records: Sequence[Recorded], me: str) -> list[float]:
+    """By how many seconds our clock was set forward after each record, as our own ones tell."""
+    found = [0.0] * len(records)
+    shift = 0.0
+    noticed: list[tuple[float, float]] = []
+    """When a step that came before what follows was recorded, by the clock since, and its size."""
+    came = _came(records, me)
+    for index in range(len(records) - 1, -1, -1):
+        at = came[index]
+        if at:
+            # Between the step and its record stands what has the times of the new clock.
+            over = [n for n in noticed if not n[0] - _NOTICED_S <= at <= n[0]]
+            shift += sum(by for _, by in over)
+            noticed = [n for n in noticed if n not in over]
+        found[index] = shift
+        record = records[index]
+        if record.server == me and record.code == cluster.ClockSet.code():
+            told = facts(record)
+            by = seconds(told.get("by_ms", ""))
+            noticed.append((at, by if told.get("which") == "forward" else -by))
+    return found
 
 
 def _first_ahead(

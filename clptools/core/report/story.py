@@ -11,14 +11,20 @@ from typing import Protocol
 import msgspec
 
 from clptools.core.model.view import StatusView
-from clptools.core.notices import cluster
+from clptools.core.notices import cluster, groups
 from clptools.core.notices.form import Kinds
-from clptools.core.phrases import listed
+from clptools.core.phrases import listed, with_reasons
 
 MOST_STEPS = 30
-_GONE = (Kinds(cluster.ServerLost), Kinds(cluster.ServerReadsOff))
-_BACK = (Kinds(cluster.HeardAgain),)
-_SEEN = Kinds(cluster.ServerLost, cluster.ServerReadsOff, cluster.HeardAgain)
+_GONE = (Kinds(cluster.ServerLost), Kinds(cluster.ServerReadsOff), Kinds(groups.TwoCopies))
+_BACK = (Kinds(cluster.HeardAgain), Kinds(groups.OneCopy))
+_SEEN = Kinds(
+    cluster.ServerLost,
+    cluster.ServerReadsOff,
+    cluster.HeardAgain,
+    groups.TwoCopies,
+    groups.OneCopy,
+)
 """What every server that sees it records."""
 _TOGETHER_S = 2.0
 """What servers saw further apart than this are two observations, each with its time."""
@@ -116,7 +122,7 @@ class Teller(msgspec.Struct, frozen=True, kw_only=True):
         return Step(
             time=record.time,
             server=record.server,
-            text=" ".join([record.text, *record.because, *told]),
+            text=with_reasons(record.text, [*record.because, *told]),
             event=self._event(record),
         )
 

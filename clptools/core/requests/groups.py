@@ -480,6 +480,7 @@ class GroupRequests:
         """The intent of a group that moves from `server` to `to`."""
         old = self.policy.intent_of(group.name)
         verb = "failed it over" if request.failover else "moved it"
+        how = " by force" if request.force else ""
         return Intent(
             group=group.name,
             wanted=True,
@@ -488,7 +489,7 @@ class GroupRequests:
             event="FAILOVER",
             previous=server or old.previous,
             avoid=(server,) if request.failover and server else (),
-            reason=f"{request.reason or pending.user} {verb}",
+            reason=f"{request.reason or pending.user} {verb}{how}",
             handled=old.handled,
             stays=to != group.servers[0],
         )
