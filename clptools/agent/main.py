@@ -138,7 +138,8 @@ def _authkey() -> bytes:
     path = paths.authkey_file()
     mend = "Make it once with clpcfctrl --keygen, then copy that file to every server."
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        # A FIFO would hold the agent up for ever.
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         raise ClpError(ExitCode.FAILED, f"{path}: the shared secret is not there", mend) from None
     except PermissionError as error:
@@ -147,7 +148,12 @@ def _authkey() -> bytes:
     except OSError as error:
         raise ClpError(ExitCode.FAILED, f"{path}: {error.strerror}", mend) from None
     with open(fd, "rb") as file:
-        mode = stat.S_IMODE(os.fstat(fd).st_mode)
+        found = os.fstat(fd)
+        mode = stat.S_IMODE(found.st_mode)
+        if found.st_uid not in (0, os.geteuid()):
+            text = f"{path}: belongs to user {found.st_uid}, who can read and replace it"
+            mend = f"chown root {path}; and make a new one (clpcfctrl --keygen) if others used it"
+            raise ClpError(ExitCode.FAILED, text, mend)
         if mode & 0o077:
             raise ClpError(
                 ExitCode.FAILED,

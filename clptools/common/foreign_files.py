@@ -4,7 +4,8 @@ The agent runs as root, so a user who can change a script, or any directory on t
 root.  The rule for scripts, and commands named in the configuration, is sshd's `StrictModes`, read
 for the whole path: every component belongs to root or to the agent's own user, and nobody else
 may write to it.  A directory with the sticky bit (`/tmp`) is fine: others cannot replace what is
-in it and not theirs.
+in it and not theirs.  An access control list (acl(5)) may let others write whom the mode does not
+show: with a list, the bits of the group are only the mask.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import struct
 
 from clptools.faults import ClpError, ExitCode
 
@@ -60,6 +62,13 @@ def whole(path: str, most: int) -> bytes:
         raise OSError(errno.EFBIG, f"larger than {most >> 20} MiB", path)
     return found
 
+
+_ACL = "system.posix_acl_access"
+_ACL_HEAD_BYTES = 4
+_ACL_ENTRY = struct.Struct("<HHI")
+"""Tag, permissions, user or group (include/uapi/linux/posix_acl_xattr.h)."""
+_ACL_USER, _ACL_GROUP_OBJ, _ACL_GROUP = 0x02, 0x04, 0x08
+_ACL_WRITE = 0x02
 
 MAX_SYMLINKS = 40
 """As the kernel's own limit (path_resolution(7))."""
@@ -140,10 +149,31 @@ def _check_component(path: str) -> bool:
             f"{path}: everybody may write to it, and it would run as root",
             f"chmod o-w {path}",
         )
-    if found.st_mode & stat.S_IWGRP and found.st_gid not in (0, os.getegid()) and not sticky:
-        raise ClpError(
-            ExitCode.FAILED,
-            f"{path}: group {found.st_gid} may write to it, and it would run as root",
-            f"chmod g-w {path}",
-        )
+    if found.st_mode & stat.S_IWGRP and not sticky:
+        # The mask of a list, if there is one: without its write bit no entry of others counts.
+        _check_group(path, found.st_gid)
     return True
+
+
+def _check_group(path: str, owning: int) -> None:
+    """Raise `ClpError` if a group, or a user of the access control list, may write to `path`."""
+    try:
+        entries = list(_ACL_ENTRY.iter_unpack(os.getxattr(path, _ACL)[_ACL_HEAD_BYTES:]))
+    except OSError as fault:
+        if fault.errno not in (errno.ENODATA, errno.EOPNOTSUPP):
+            raise ClpError(ExitCode.FAILED, f"{path}: its access control list: {fault}") from fault
+        entries = [(_ACL_GROUP_OBJ, _ACL_WRITE, 0)]
+    for tag, allowed, who in entries:
+        if not allowed & _ACL_WRITE:
+            continue
+        if tag == _ACL_USER and who not in (0, os.geteuid()):
+            text = f"{path}: its access control list lets uid {who} write to it"
+            mend = f"setfacl -x u:{who} {path}"
+        elif tag == _ACL_GROUP and who not in (0, os.getegid()):
+            text = f"{path}: its access control list lets group {who} write to it"
+            mend = f"setfacl -x g:{who} {path}"
+        elif tag == _ACL_GROUP_OBJ and owning not in (0, os.getegid()):
+            text, mend = f"{path}: group {owning} may write to it", f"chmod g-w {path}"
+        else:
+            continue
+        raise ClpError(ExitCode.FAILED, f"{text}, and it would run as root", mend)

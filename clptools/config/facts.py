@@ -132,7 +132,11 @@ def _note(files: dict[str, FileFault], path: str, check: Callable[[str], object]
 def _check_writers(path: str) -> None:
     """Raises ClpError where others may write: the configuration names scripts that root runs."""
     with contextlib.suppress(FileNotFoundError):
-        mode = stat.S_IMODE(os.stat(path).st_mode)
+        found = os.stat(path)
+        mode = stat.S_IMODE(found.st_mode)
+        if found.st_uid not in (0, os.geteuid()):
+            text = f"{path}: belongs to user {found.st_uid}, who may change it"
+            raise ClpError(ExitCode.FAILED, text, f"chown root {path}")
         if mode & 0o022:
             text = f"{path}: mode {mode:04o}, others than its owner may change it"
             raise ClpError(ExitCode.FAILED, text, f"chmod 0640 {path}")

@@ -126,7 +126,8 @@ def read_secret(path: str, mend: str) -> bytes:
             raise ClpError(ExitCode.FAILED, f"{path}: not a regular file", mend)
         fault_text = loose(found)
         if fault_text:
-            raise ClpError(ExitCode.FAILED, f"{path}: {fault_text}", f"chmod 0400 {path}")
+            chown = f"chown root {path}; " if found.st_uid not in (0, os.geteuid()) else ""
+            raise ClpError(ExitCode.FAILED, f"{path}: {fault_text}", f"{chown}chmod 0400 {path}")
         content = file.read(MAX_SECRET_BYTES + 1)
     if len(content) > MAX_SECRET_BYTES:
         raise ClpError(ExitCode.FAILED, f"{path}: larger than {MAX_SECRET_BYTES} bytes", mend)

@@ -42,14 +42,20 @@ def read_password(path: str) -> str:
     Raises ClpError when it is missing, empty, or open to others.
     """
     try:
-        with open(path, encoding="utf-8") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+        # A FIFO there would hold up whoever opens it.
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(fd, encoding="utf-8") as file:
+            found = os.fstat(file.fileno())
             text = file.read(4096)
     except FileNotFoundError:
         hint = "clpbmccnf -u USER writes it"
         raise ClpError(ExitCode.FAILED, f"{path}: no BMC password there", hint) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ClpError(ExitCode.FAILED, f"{path}: {error}") from None
+    mode = stat.S_IMODE(found.st_mode)
+    if found.st_uid not in (0, os.geteuid()):
+        text = f"{path}: belongs to user {found.st_uid}, who can read and replace it"
+        raise ClpError(ExitCode.FAILED, text, f"chown root {path}")
     if mode & 0o077:
         hint = f"chmod 0400 {path}"
         raise ClpError(ExitCode.FAILED, f"{path}: others may read it ({mode:04o})", hint)

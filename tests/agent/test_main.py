@@ -127,6 +127,22 @@ def test_a_secret_that_is_none_is_refused(place: Place, mode: int, size: int) ->
     assert "Traceback" not in done.stderr
 
 
+def test_a_secret_of_another_user_is_refused(place: Place) -> None:
+    place.key()
+    os.chown(place.config / "authkey", 12_345, 0)
+    done = place.run()
+    assert done.returncode == 1
+    assert "authkey: belongs to user 12345, who can read and replace it" in done.stderr
+    assert "chown root" in done.stderr
+
+
+def test_a_fifo_in_the_place_of_the_secret_does_not_hang(place: Place) -> None:
+    os.mkfifo(place.config / "authkey", 0o400)
+    done = place.run()
+    assert done.returncode == 1
+    assert "authkey: 0 bytes" in done.stderr
+
+
 def test_all_errors_of_the_configuration_are_told_at_once(place: Place) -> None:
     place.key()
     place.toml(TOML + '[[group]]\nname = "g"\nservers = ["server9"]\nfailback = "perhaps"\n')

@@ -267,6 +267,11 @@ def test_facts_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     config.chmod(0o666)
     facts = gather(good(SAMPLE), registries())
     assert "others than its owner may change it" in facts.files[str(config)].text
+    config.chmod(0o640)
+    os.chown(config, 12_345, 0)
+    fault = gather(good(SAMPLE), registries()).files[str(config)]
+    assert "belongs to user 12345, who may change it" in fault.text
+    assert fault.mend == f"chown root {config}"
     assert facts.server == "server1"
     assert "lo" in facts.devices["NIC"]
     assert "127.0.0.1" in facts.addresses

@@ -21,6 +21,7 @@ from clptools.config.files import (
 )
 from clptools.faults import ClpError, ExitCode
 from clptools.registries import registries
+from tests.access_lists import NOBODY, access_list
 from tests.config.sample import TWO, read
 
 
@@ -52,6 +53,26 @@ def test_a_key_that_others_can_use_is_none(loose: int) -> None:
     with pytest.raises(ClpError, match=f"{path}: mode 0{loose:o}") as refused:
         read_authkey()
     assert refused.value.hint == f"chmod 0400 {path}"
+
+
+def test_a_key_of_another_user_is_none() -> None:
+    path = keygen()
+    os.chown(path, 12_345, 0)
+    with pytest.raises(ClpError, match="belongs to user 12345") as refused:
+        read_authkey()
+    assert refused.value.hint == f"chown root {path}; chmod 0400 {path}"
+
+
+def test_a_list_that_lets_a_user_read_the_key_shows_in_its_mode() -> None:
+    path = keygen()
+    may_read = access_list((0x01, 4, NOBODY), (0x02, 4, 12_345), (0x04, 0, NOBODY),
+                           (0x10, 4, NOBODY), (0x20, 0, NOBODY))  # fmt: skip
+    os.setxattr(path, "system.posix_acl_access", may_read)
+    with pytest.raises(ClpError, match="mode 0440, others than its owner may use it") as refused:
+        read_authkey()
+    os.chmod(path, 0o400)  # as the hint says: the mask goes, and the entry with it
+    assert refused.value.hint == f"chmod 0400 {path}"
+    assert read_authkey()
 
 
 def test_a_missing_or_short_key_says_how_to_make_one() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 import time
@@ -273,6 +274,20 @@ def test_a_password_file_that_others_may_read_is_refused(tmp_path: Path) -> None
         read_password(str(tmp_path / "none"))
     with pytest.raises(ClpError, match="empty"):
         read_password(password_file(tmp_path, ""))
+
+
+def test_a_password_file_of_another_user_is_refused(tmp_path: Path) -> None:
+    path = password_file(tmp_path)
+    os.chown(path, 12_345, 0)
+    with pytest.raises(ClpError, match="belongs to user 12345") as fault:
+        read_password(path)
+    assert fault.value.hint == f"chown root {path}"
+
+
+def test_a_fifo_in_the_place_of_a_password_does_not_hang(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo", 0o400)
+    with pytest.raises(ClpError, match="fifo: empty"):
+        read_password(str(tmp_path / "fifo"))
 
 
 async def test_a_missing_password_is_told_with_the_server(tmp_path: Path) -> None:
