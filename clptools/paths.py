@@ -105,6 +105,11 @@ def data_dir() -> str:
     return root() + "/var/lib/clptools"
 
 
+def engine_clocks_file() -> str:
+    """The clocks of the SNMPv3 engines that sent traps."""
+    return data_dir() + "/snmp-engines"
+
+
 def agents_cache_dir() -> str:
     """The meta-data of resource agents and fence agents; may be removed at any time."""
     return root() + "/var/cache/clptools/agents"

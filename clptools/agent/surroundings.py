@@ -24,6 +24,7 @@ from clptools.core.notices.form import Notice
 from clptools.hardware.bmcs import Bmcs
 from clptools.hardware.host import Host
 from clptools.hardware.power_control import PowerControl
+from clptools.intake.engine_clocks import EngineClocks
 from clptools.intake.message_socket import MessageDoor, bind_door
 from clptools.intake.notices import TRAP_NOTICES, NoMessageSocket, SourceNoted
 from clptools.intake.sources import Sources
@@ -303,6 +304,9 @@ class Surroundings:
             wall=clock.wall_s,
             authkey=self._authkey,
             boots=starts,
+            engine_clocks=EngineClocks(
+                paths.engine_clocks_file(), clock.boot_id(), clock.boot_ms, self._clocks_fault
+            ),
             read_user_keys=lambda user: read_keys(paths.snmp_key_file(user.user)),
             on_pet=self._bmcs.pet_taken,
         )
@@ -329,6 +333,10 @@ class Surroundings:
             self._ears.conditions.begin(name, text, monitors=monitors)
         else:
             self._ears.conditions.end(name)
+
+    def _clocks_fault(self, fault: str) -> None:
+        what = "recorded SNMPv3 traps could be replayed after the next start of the agent"
+        self._trap_condition("clocks of SNMPv3 engines", fault and f"{what}: {fault}", ())
 
     def _source_note(self, text: str) -> None:
         self._ears.note(SourceNoted(text))

@@ -13,6 +13,7 @@ from clptools.config.address import Endpoint
 from clptools.core.model.settings import SnmpUser
 from clptools.faults import ClpError
 from clptools.intake.admission import Admission
+from clptools.intake.engine_clocks import EngineClocks
 from clptools.intake.trap_notes import OnCondition, TrapNotes
 from clptools.intake.usm import Engine, UserKeys, Usm
 
@@ -28,6 +29,7 @@ class SnmpUsers:
     def __init__(
         self,
         engine: Engine,
+        clocks: EngineClocks,
         read_keys: ReadUserKeys,
         notes: TrapNotes,
         on_condition: OnCondition,
@@ -35,6 +37,7 @@ class SnmpUsers:
     ) -> None:
         """`again`: ask for the security of each address where somebody `lacks_keys`."""
         self._engine = engine
+        self._clocks = clocks
         self._read_keys = read_keys
         self._notes = notes
         self._on_condition = on_condition
@@ -61,10 +64,9 @@ class SnmpUsers:
                 self._keyed(user.user)
         earlier = self._usms.get(admission.address)
         if earlier is not None and earlier[0] == usable:
-            # The clocks of the senders' engines stay known, so a replay stays one.
             return earlier[1]
         try:
-            usm = Usm(usable, self._engine) if usable else None
+            usm = Usm(usable, self._engine, self._clocks) if usable else None
         except ClpError as error:
             self._notes.note("keys", error.message)
             return None

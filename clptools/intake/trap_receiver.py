@@ -28,6 +28,7 @@ from clptools.intake.admission import (
 from clptools.intake.ber import DecodeError
 from clptools.intake.class_table import ClassTable
 from clptools.intake.decoded_trap import event_of
+from clptools.intake.engine_clocks import EngineClocks
 from clptools.intake.listener import Listener
 from clptools.intake.rates import JUDGE_S, REST_S, Bucket
 from clptools.intake.rehearsal import RehearsalGate, is_rehearsal
@@ -58,7 +59,8 @@ class TrapReceiver:
     """All trap sockets of this server.
 
     `on_event` returns once the event is durable; `wall` is the wall clock in Unix seconds;
-    `boots` rises with each start of the agent (SNMPv3); `read_user_keys` raises ClpError.
+    `boots` rises with each start of the agent (SNMPv3), `engine_clocks` outlive it;
+    `read_user_keys` raises ClpError.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class TrapReceiver:
         wall: Callable[[], float],
         authkey: bytes = b"",
         boots: int = 1,
+        engine_clocks: EngineClocks | None = None,
         read_user_keys: ReadUserKeys | None = None,
         on_pet: OnPet = lambda _: None,
         on_condition: OnCondition = lambda name, text, monitors: None,
@@ -86,6 +89,7 @@ class TrapReceiver:
         self._wall = wall
         self._gate = RehearsalGate(authkey, server, int(wall() * 1000))
         self._boots = boots
+        self._engine_clocks = engine_clocks or EngineClocks()
         self._read_user_keys = read_user_keys
         self._listeners: dict[Endpoint, Listener] = {}
         self._table = ClassTable(settings.trap_profiles)
@@ -114,8 +118,14 @@ class TrapReceiver:
             engine = Engine(
                 id=engine_id(self._server), boots=self._boots, started_ms=self._now_ms()
             )
+            self._engine_clocks.load(self._now_ms())
             self._users = SnmpUsers(
-                engine, self._read_user_keys, self._notes, self._on_condition, self._read_keys_again
+                engine,
+                self._engine_clocks,
+                self._read_user_keys,
+                self._notes,
+                self._on_condition,
+                self._read_keys_again,
             )
         self.apply(self._settings)
 
@@ -168,6 +178,7 @@ class TrapReceiver:
         while (waiting := self._waiting.next()) is not None:
             self._judged(waiting, waited=True)
         await self._delivery.done()
+        await self._engine_clocks.close()
         for listener in self._listeners.values():
             listener.close()
         self._listeners.clear()

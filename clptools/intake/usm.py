@@ -1,7 +1,8 @@
 """SNMPv3 with the user-based security model (RFC 3412, 3414, 3826, 7860).
 
 Traps: the sender's engine is authoritative; it is learned from the first message that proves a
-user's key, and from then on its boots and time must only increase.  INFORMs: this receiver's engine
+user's key, and from then on its boots and time must only increase, also over a restart of the agent
+(`engine_clocks.py`).  INFORMs: this receiver's engine
 is authoritative; it answers discovery and reports its time.  Keys are localised and payloads
 decrypted by pysnmp, which is imported only here, only when a user is configured.
 
@@ -27,13 +28,12 @@ from clptools.core.model.settings import SnmpUser
 from clptools.faults import ClpError, ExitCode
 from clptools.intake import ber, snmp
 from clptools.intake.ber import DecodeError
+from clptools.intake.engine_clocks import EngineClock, EngineClocks, EngineKey
 from clptools.intake.snmp import Trap, V3Message
 
 TIME_WINDOW = 150
 """Seconds (RFC 3414, section 2.2.3)."""
 MOST_BOOTS = 0x7FFFFFFF
-ENGINES = 32
-"""Most engines remembered; only those that proved a key are."""
 
 _STATS = "1.3.6.1.6.3.15.1.1"
 NOT_IN_TIME, UNKNOWN_USER, UNKNOWN_ENGINE, WRONG_DIGEST, DECRYPTION = (
@@ -135,6 +135,11 @@ class _User:
         """RFC 3414, section 2.6."""
         return self.hash(self.auth + engine + self.auth).digest()
 
+    def clock_key(self, source: str, engine: bytes) -> EngineKey:
+        """Under which the clock of an engine is known that proved this user's key."""
+        proof = hashlib.sha256(b"clptools engine clock " + self.auth_key(engine)).digest()
+        return proof[:8], source, engine
+
     def priv_key(self, engine: bytes) -> Any:
         """The privacy key of that engine, as pysnmp wants it."""
         from pyasn1.type.univ import OctetString
@@ -171,24 +176,21 @@ class _User:
         return payload.asOctets(), salt.asOctets()
 
 
-class _Clock(msgspec.Struct):
-    """What is known of another engine's clock (RFC 3414, section 2.3)."""
-
-    boots: int
-    time: int
-    at_ms: int
-
-
 class Usm:
     """Accepts or refuses v3 messages; makes the answers to INFORMs.
 
     Raises ClpError at construction if a user's keys cannot be used.
     """
 
-    def __init__(self, users: Iterable[tuple[SnmpUser, UserKeys]], engine: Engine) -> None:
+    def __init__(
+        self,
+        users: Iterable[tuple[SnmpUser, UserKeys]],
+        engine: Engine,
+        clocks: EngineClocks | None = None,
+    ) -> None:
         self.engine = engine
         self._users = {user.user.encode(): _User(user, keys) for user, keys in users}
-        self._clocks: dict[tuple[str, bytes], _Clock] = {}
+        self._clocks = clocks or EngineClocks()
 
     def receive(self, message: V3Message, source: str, now_ms: int) -> Trap:
         """The notification in a message that proved its user, and that is no replay.
@@ -281,7 +283,8 @@ class Usm:
                 report = self._message(message, user, scoped, now_ms, private=False)
             # The first message after discovery asks for the time.
             raise Refused("discovery", "engine time not yet known to the sender", report)
-        known = self._clocks.get((source, message.engine))
+        key = user.clock_key(source, message.engine)
+        known = self._clocks.get(key)
         if known is not None:
             expected = known.time + (now_ms - known.at_ms) // 1000
             if (
@@ -289,20 +292,17 @@ class Usm:
                 or message.boots == MOST_BOOTS
                 or (message.boots == known.boots and message.time < expected - TIME_WINDOW)
             ):
+                self._clocks.refused()
+                mend = f", then: rm {self._clocks.file}" if self._clocks.file else ""
                 raise Refused(
                     "replayed",
                     f"SNMPv3 engine {message.engine.hex()}: its clock went back (boots and "
                     f"seconds {message.boots}, {message.time} after {known.boots}, {known.time}): "
-                    "a replay, or a BMC that forgot its boots",
+                    f"a replay, or a BMC that forgot its boots{mend}",
                 )
             if (message.boots, message.time) <= (known.boots, known.time):
                 return
-        elif len(self._clocks) >= ENGINES:
-            oldest = min(self._clocks, key=lambda key: self._clocks[key].at_ms)
-            del self._clocks[oldest]
-        self._clocks[source, message.engine] = _Clock(
-            boots=message.boots, time=message.time, at_ms=now_ms
-        )
+        self._clocks.learn(key, EngineClock(message.boots, message.time, now_ms))
 
     def _report(self, message: V3Message, counter: str, now_ms: int) -> bytes:
         """An unauthenticated Report, if the sender asked for one."""
