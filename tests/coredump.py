@@ -7,11 +7,12 @@ import resource
 import signal
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 
-def dumps(process: subprocess.Popen[str], folder: Path) -> bool:
+def dumps(process: subprocess.Popen[Any], folder: Path) -> bool:
     """End it as systemd ends an agent that stalls; `folder` is where it runs."""
     resource.prlimit(process.pid, resource.RLIMIT_CORE, (resource.RLIM_INFINITY,) * 2)
     process.send_signal(signal.SIGABRT)

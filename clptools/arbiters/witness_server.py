@@ -35,6 +35,7 @@ from clptools.arbiters.witness import (
     Post,
     Signer,
 )
+from clptools.common.child_process import dump_nothing
 from clptools.common.http import HttpError, Request, Response, Server, cause, server_tls
 from clptools.config.address import Endpoint, endpoint
 from clptools.config.files import read_authkey
@@ -269,6 +270,7 @@ def _tls(cert: str | None, key: str | None) -> ssl.SSLContext | None:
 def main(words: list[str] | None = None) -> int:
     """The command; returns its exit status."""
     arguments = _arguments().parse_args(words)
+    dump_nothing()  # also where no unit says so: it has the clusters' keys
     logging.basicConfig(format="clpwitnessd: %(message)s", level=logging.INFO)
     try:
         with contextlib.suppress(KeyboardInterrupt):

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from clptools.common.child_process import dump_nothing
 from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:
@@ -238,6 +239,7 @@ def common_name(tls: ssl.SSLObject | ssl.SSLSocket) -> str:
 
 
 def _main() -> None:
+    dump_nothing()
     order = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=_Order)
     sys.stdout.buffer.write(msgspec.msgpack.encode(mint(order.authkey, order.name)))
 
