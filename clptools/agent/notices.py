@@ -109,6 +109,17 @@ class StateUnusable(Notice, frozen=True):
     why: str
 
 
+class MemberUnusable(Notice, frozen=True):
+    """The file that says whether this server is a member was garbled: it counts as one that left,
+    which only makes its start more careful."""
+
+    entry = Entry("pm", 903, WARN)
+    about = ("me",)
+    says = "{path}: garbled; this server counts as none of the cluster until the others admit it"
+
+    path: str
+
+
 class LedgerUnusable(Notice, frozen=True):
     """The file of the open hardware events was there and could not be read."""
 

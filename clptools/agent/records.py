@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import itertools
 import os
 import socket
+import stat
 import sys
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -78,7 +80,7 @@ class Records:
     def load(self) -> None:
         """Read what earlier agents kept; unreadable lines are left out."""
         for path in (_file() + ".1", _file()):
-            with contextlib.suppress(OSError), open(path, "rb") as file:
+            with contextlib.suppress(OSError), open(path, "rb", opener=_plain) as file:
                 for line in file:
                     # ValueError: a flipped bit can make a letter invalid UTF-8.
                     with contextlib.suppress(ValueError, RecursionError):
@@ -327,9 +329,18 @@ def _write_out(batch: list[EventRecord], server: str, sync: bool = False) -> OSE
     return failed
 
 
+def _plain(path: str, flags: int, mode: int = 0) -> int:
+    """Open what is a plain file: a FIFO would never end.  Raises OSError."""
+    fd = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, mode)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "is no plain file", path)
+    return fd
+
+
 def _append(path: str, mode: int, data: bytes, sync: bool) -> None:
-    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-    fd = os.open(path, flags, mode)
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+    fd = _plain(path, flags, mode)
     try:
         size = os.fstat(fd).st_size
         if size and os.pread(fd, 1, size - 1) != b"\n":

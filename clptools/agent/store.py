@@ -280,7 +280,10 @@ class Store:
         self.member = member
 
     def _read_member(self) -> None:
-        bit, starts = _MEMBER.unpack(os.pread(self._member_fd, _MEMBER.size, 0))
+        found = os.pread(self._member_fd, _MEMBER.size, 0)
+        bit, starts = _MEMBER.unpack(found)
+        if bit not in (b"0", b"1") and found != bytes(_MEMBER.size):  # zeros: a new file
+            self.complaints.append(notices.MemberUnusable(paths.data_dir() + "/member"))
         self.member = bit == b"1"
         self.starts = (starts + 1) % _STARTS_LIMIT
         self._write_member(self.member, self.starts)

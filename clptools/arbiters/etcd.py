@@ -24,7 +24,7 @@ import asyncio
 import base64
 import contextlib
 import ssl
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -41,6 +41,9 @@ _UNAUTHENTICATED, _INVALID_ARGUMENT, _UNAVAILABLE = 16, 3, 14
 _STALE_TOKEN = ("invalid auth token", "revision in header is old")
 _FIRST_SHARE_S = 0.1
 """The least that one endpoint gets of the time-out before the next is asked."""
+
+_Number = Annotated[str, msgspec.Meta(pattern="^-?[0-9]{1,20}$")]
+"""64 bits are text in JSON."""
 
 T = TypeVar("T")
 
@@ -59,16 +62,16 @@ class _Lease(msgspec.Struct, frozen=True, kw_only=True):
     """`ID` and `TTL` are 64-bit numbers: text in JSON."""
 
     ID: str
-    TTL: str
+    TTL: _Number
     error: str = ""
 
 
 class _Header(msgspec.Struct, frozen=True, kw_only=True):
-    revision: str = "0"
+    revision: _Number = "0"
 
 
 class _Pair(msgspec.Struct, frozen=True, kw_only=True):
-    mod_revision: str = "0"
+    mod_revision: _Number = "0"
     value: str = ""
 
 
@@ -293,11 +296,11 @@ def _understood(answer: Response, kind: type[T]) -> T:
     if answer.status == 200:
         try:
             return msgspec.json.decode(answer.body, type=kind)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             raise HttpError("the answer is not etcd's") from None
     try:
         status = msgspec.json.decode(answer.body, type=_Status)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         raise HttpError(f"answered with status {answer.status}") from None
     text = (status.message or status.error).removeprefix("etcdserver: ")[:200]
     if status.code == _UNAUTHENTICATED or any(word in text for word in _STALE_TOKEN):

@@ -17,6 +17,7 @@ from clptools.agent.records import Records
 from clptools.api.messages import EventRecord
 from clptools.core.model.actions import Record
 from tests.conftest import LIMIT_S
+from tests.noticed import Noticed
 
 
 @pytest.fixture(autouse=True)
@@ -212,6 +213,22 @@ async def test_a_log_that_cannot_be_written_is_counted_and_nothing_else() -> Non
     await story.close()
     assert story.unwritten == 1
     assert len(story.all()) == 1
+
+
+@pytest.mark.parametrize("name", ["var/lib/clptools/records.ndjson", "var/log/clptools/alert.log"])
+async def test_a_fifo_in_a_files_place_holds_nobody_up_and_is_told(root: Path, name: str) -> None:
+    (root / name).parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(root / name)
+    told = Noticed()
+    story = records()
+    story.on_refused = told.take
+    story.load()
+    for number in range(100):  # more than a pipe holds
+        story.add(said(f"{number}" * 700))
+    async with asyncio.timeout(LIMIT_S):
+        await story.close()
+    assert story.unwritten
+    assert "is no plain file" in told[0] and name in told[0]
 
 
 async def test_syslog_gets_this_servers_records_with_their_level(

@@ -62,6 +62,18 @@ def test_what_was_written_last_is_found(root: Path) -> None:
         assert store.saved.durable == durable(n)
 
 
+def test_a_garbled_member_file_is_told_and_counts_as_left(root: Path) -> None:
+    store = opened()
+    store.set_member(True)
+    store.close()
+    path = root / "var/lib/clptools/member"
+    path.write_bytes(b"x" + path.read_bytes()[1:])
+    store = opened()
+    assert not store.member
+    assert store.complaints == [notices.MemberUnusable(str(path))]
+    assert reopened(store).complaints == []
+
+
 def test_another_boot_has_no_state_but_still_the_member_bit(root: Path) -> None:
     store = opened()
     store.persist(durable(1))

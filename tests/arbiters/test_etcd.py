@@ -156,10 +156,22 @@ async def test_an_answer_that_was_lost_is_found_out(member: Etcd) -> None:
     assert (await opened("server2", endpoints=(member.url,)).hold(LEASE_MS)).held
 
 
-async def test_a_server_that_is_no_etcd_is_said() -> None:
+@pytest.mark.parametrize(
+    ("status", "body", "why"),
+    [
+        ("404 Not Found", b"no\n", "answered with status 404"),
+        ("404 Not Found", b'{"x":' + b"[" * 100_000, "answered with status 404"),
+        ("200 OK", b'{"ID":"1","TTL":"x"}', "the answer is not etcd's"),
+        ("200 OK", b'{"ID":"1","TTL":"' + b"9" * 5_000 + b'"}', "the answer is not etcd's"),
+        ("200 OK", b'{"x":' + b"[" * 100_000, "the answer is not etcd's"),
+        ("200 OK", b'{"ID":"1","TTL":"\xff"}', "the answer is not etcd's"),
+    ],
+)
+async def test_a_server_that_is_no_etcd_is_said(status: str, body: bytes, why: str) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 3\r\n\r\nno\n")
+        length = f"Content-Length: {len(body)}".encode()
+        writer.write(b"HTTP/1.1 " + status.encode() + b"\r\n" + length + b"\r\n\r\n" + body)
         await writer.drain()
         writer.close()
 
@@ -167,5 +179,4 @@ async def test_a_server_that_is_no_etcd_is_said() -> None:
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     said = (await opened(endpoints=(url,)).hold(LEASE_MS)).error
     server.close()
-    outcome = said.replace(url, "URL")
-    assert outcome == "etcd1: URL: answered with status 404"
+    assert said.replace(url, "URL") == f"etcd1: URL: {why}"
