@@ -44,6 +44,7 @@ def _checks(settings: Settings, places: Places) -> Iterator[Report]:
     yield from _names(settings, places)
     yield from _waits(settings, places)
     yield from _fences(settings, places)
+    yield from _arbiters(settings, places)
     yield from _migrations(settings, places)
     yield from _preparations(settings, places)
     for monitor in settings.monitors:
@@ -118,6 +119,22 @@ def _lengths(settings: Settings, places: Places) -> Iterator[Report]:
             table="cluster",
             key="fence_delay",
         )
+
+
+def _arbiters(settings: Settings, places: Places) -> Iterator[Report]:
+    for arbiter in settings.arbiters:
+        urls = arbiter.options.get("endpoints")
+        every = urls if isinstance(urls, tuple) else ()
+        plain = [url for url in every if url.startswith("http://")]
+        if arbiter.options.get("user") and plain:
+            yield places.warn(
+                f"np {arbiter.name}",
+                f"the password of user {arbiter.options['user']} goes to {plain[0]} as it is: who "
+                "hears it can give away the key of this cluster",
+                "Let the endpoints begin with https://, and set ca.",
+                table=f"np:{arbiter.name}",
+                key="endpoints",
+            )
 
 
 def _fences(settings: Settings, places: Places) -> Iterator[Report]:

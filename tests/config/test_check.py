@@ -51,6 +51,16 @@ def test_a_group_that_waits_for_one_that_nobody_starts_is_told() -> None:
     assert not [one for one in (*warnings(both), *warnings(neither)) if "somebody starts" in one]
 
 
+def test_a_password_for_etcd_that_goes_over_the_network_as_it_is() -> None:
+    etcd = '[[np]]\ntype = "etcd"\nname = "etcd1"\nendpoints = ["%s://10.0.0.9:2379"]\n'
+    user = 'user = "u"\npassword_file = "/etc/clptools/etcd"\n'
+    [said] = [one for one in warnings(TWO + etcd % "http" + user) if "np etcd1" in one]
+    line = (TWO + etcd).splitlines().index('endpoints = ["%s://10.0.0.9:2379"]') + 1
+    assert f"{line}: np etcd1: the password of user u goes to http://10.0.0.9:2379 as it is" in said
+    for text in (etcd % "http", etcd % "https" + user):
+        assert not [one for one in warnings(TWO + text) if "np etcd1" in one]
+
+
 NP = '[[np]]\ntype = "ping"\ntargets = ["10.0.0.9"]\n'
 
 
