@@ -31,6 +31,7 @@ PAGES = (
     "docs/README.md", "docs/upgrading.md", "docs/a-group-waits.md",
     "docs/a-trap-does-not-arrive.md",
     "docs/split-brain.md", "docs/undo-a-configuration.md", "docs/add-or-replace-a-server.md",
+    "docs/security.md",
     "lab/README.md", "examples/monitoring/README.md",
 )  # fmt: skip
 NOT_PARSED = {"clpnode", "clpwitnessd"}
@@ -294,3 +295,14 @@ def test_the_dashboard_shows_metrics_that_there_are() -> None:
     named = set(re.findall(r"\bclptools_\w+|\bprocess_\w+", " ".join(asked) + rules))
     monitors = {f"clptools_monitor_{name}" for name in ("restarts", "failovers", "scripts")}
     assert {name for name in named if f'"{name}"' not in source} <= monitors
+
+
+def test_each_claim_of_the_security_page_is_shown_by_a_test_that_is_there() -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text("docs/security.md"))
+    assert len(named) > 30
+    missing = [
+        f"{page}::{name}"
+        for page, name in named
+        if not re.search(rf"^(async )?def {name}\(", text(page), re.M)
+    ]
+    assert not missing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -101,3 +102,21 @@ def test_the_witness_is_confined(tmp_path: Path) -> None:
         text=True,
     )
     assert done.returncode == 0, done.stdout[-200:]
+
+
+def test_units_are_no_more_exposed_than_the_page_says() -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("SKIPPED LOUDLY: no systemd-analyze")
+    page = " ".join((UNIT.parents[2] / "docs/security.md").read_text().split())
+    for unit in (UNIT, UNIT.with_name("clpwitnessd.service")):
+        told = re.search(rf"`{unit.stem}` (\d+\.\d)", page)
+        assert told
+        done = subprocess.run(
+            ["systemd-analyze", "security", "--offline=true", "--no-pager", str(unit)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        level = re.search(r"Overall exposure level for \S+: (\d+\.\d)", done.stdout)
+        assert level, done.stderr
+        assert float(level[1]) <= float(told[1])
