@@ -49,6 +49,8 @@ STAYS = Kinds(monitors.GroupStays)
 PURGES = Kinds(groups.StopScriptsRun)
 COMES = Kinds(cluster.TakesPart, cluster.HeardAgain)
 WELL = Kinds(monitors.MonitorWell, monitors.MonitorRecovered)
+_EDITED = Kinds(cluster.FileEdited)
+_AS_IN_FORCE = Kinds(cluster.FileAsInForce, cluster.RevisionInForce)
 _RESUMED = Kinds(monitors.MonitorResumed)
 _SUSPENSION = Kinds(
     monitors.MonitorSuspended, monitors.MonitorStillSuspended, monitors.MonitorResumed
@@ -96,7 +98,6 @@ OF_SERVER = Kinds(
     cluster.BmcLacks,
     cluster.BmcSuffices,
     cluster.FileEdited,
-    cluster.FileAsInForce,
     cluster.PathSilent,
     cluster.PathHeard,
 )
@@ -494,11 +495,19 @@ _TAKES_PART = ("Online", "Caution")
 
 
 def _server(teller: Teller, server: ServerView) -> Story:
-    own = [r for r in teller.about(server.name) if r in OF_SERVER]
+    about = teller.about(server.name)
+    settled = max((i for i, r in enumerate(about) if r in _AS_IN_FORCE), default=-1)
+    away = server.status not in _TAKES_PART
+    own = [
+        r
+        for i, r in enumerate(about)
+        # An edit that was pushed or dropped is over, and none is why a server is away.
+        if r in OF_SERVER and not (r in _EDITED and (away or i < settled))
+    ]
     # From when it last came, or, if it is away, from what began that.
     comings = [i for i, r in enumerate(own) if r in COMES]
     first = comings[-1] if comings else 0
-    if server.status in _TAKES_PART:
+    if not away:
         story = own[first:] if comings else own[-RECENT:]
     else:
         story = own[first + 1 :] if comings else own
