@@ -300,6 +300,7 @@ def not_its_server(group: str, server: str) -> str:
     return f"{server} is no longer among the servers of {group}"
 
 
+purges = "it still runs the stop scripts of what an earlier boot may have left there"
 boot_not_noted = "it cannot note its boot on disk"
 
 

@@ -235,6 +235,13 @@ class GroupRequests:
                 text=replies.barred(group.name, server, self.selection.fatal_event(server)),
                 hint="Move it all the same: -f",
             )
+        if self.selection.is_purging(group, server) and not force:
+            # Accepted, it would be given up at once: such a server is no first choice.
+            return Outcome(
+                code=REFUSED,
+                text=replies.cannot_take(group.name, server, say.purges),
+                hint="Try again in a moment, or do it all the same: -f",
+            )
         other = self.exclusion.bars(group.name, server)
         if other:
             return Outcome(
