@@ -103,7 +103,7 @@ complete -c clpcfget -l version -d 'Show the version and exit.'
 
 complete -c clpcfset -f
 complete -c clpcfset -n '__clptools_place 0 -x --dir --file' -a 'wizard create add set unset del rename move show'
-complete -c clpcfset -n '__clptools_place 1 -x --dir --file' -a 'cluster server interconnect np fence server_group group resource monitor snmpv3_user trap_profile trap forced_stop alert'
+complete -c clpcfset -n 'not __clptools_place 0 -x --dir --file' -a '(clpstat --complete line (commandline -opc)[2..-1] (commandline -ct) 2>/dev/null)'
 complete -c clpcfset -s x -l dir -r -F -d 'The folder of clp.toml and scripts/.'
 complete -c clpcfset -l file -r -F -d 'The file itself.'
 complete -c clpcfset -s f -l force -d 'Do it even where the present state speaks against it.'
