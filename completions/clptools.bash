@@ -136,6 +136,15 @@ _clptools() {
         clpencrypt)
             flags='--json --help --version'
             ;;
+        clpfencepeer)
+            flags='-r --resource --peer --clear --clear-peer -f --force -w --wait --json --help --version'
+            valued='-r --resource --peer -w --wait'
+            case $previous in
+                -r|--resource) value='resource' ;;
+                --peer) value='server' ;;
+                -w|--wait) value=' ' ;;
+            esac
+            ;;
         clpforcestop)
             flags='--yes -w --wait --json --help --version'
             words=('server')
@@ -434,4 +443,4 @@ _clptools() {
     return 0
 }
 
-complete -F _clptools clpbackup clpbmccnf clpbwctrl clpcfadm clpcfchk clpcfctrl clpcfget clpcfset clpcl clpcompat clpcpufreq clpdemo clpdown clpencrypt clpforcestop clpfwctrl clpgrp clphealthchk clplcnsc clpledctrl clplogcc clplogcf clplogcmd clpmdctrl clpmdstat clpmonctrl clpmsg clpnode clpperfc clpperfchk clpregctrl clpreplay clprestore clprexec clproset clprsc clpsim clpstat clpstdn clpsvcctrl clptoratio clptrap clptrnreq clpwait clpwitnessd
+complete -F _clptools clpbackup clpbmccnf clpbwctrl clpcfadm clpcfchk clpcfctrl clpcfget clpcfset clpcl clpcompat clpcpufreq clpdemo clpdown clpencrypt clpfencepeer clpforcestop clpfwctrl clpgrp clphealthchk clplcnsc clpledctrl clplogcc clplogcf clplogcmd clpmdctrl clpmdstat clpmonctrl clpmsg clpnode clpperfc clpperfchk clpregctrl clpreplay clprestore clprexec clproset clprsc clpsim clpstat clpstdn clpsvcctrl clptoratio clptrap clptrnreq clpwait clpwitnessd

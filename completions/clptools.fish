@@ -170,6 +170,17 @@ complete -c clpencrypt -l json -d 'Print one JSON object instead of text, errors
 complete -c clpencrypt -l help -d 'Show a summary and exit.'
 complete -c clpencrypt -l version -d 'Show the version and exit.'
 
+complete -c clpfencepeer -f
+complete -c clpfencepeer -s r -l resource -x -a '(clpstat --complete resource 2>/dev/null)' -d 'The group resource that mirrors the data.'
+complete -c clpfencepeer -l peer -x -a '(clpstat --complete server 2>/dev/null)' -d 'The server that was lost.'
+complete -c clpfencepeer -l clear -d 'The copy here is in sync again.'
+complete -c clpfencepeer -l clear-peer -d 'That of the peer is.'
+complete -c clpfencepeer -s f -l force -d 'With either: whatever DRBD says of the copy.'
+complete -c clpfencepeer -s w -l wait -x -d 'Wait this long for proof (120).'
+complete -c clpfencepeer -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clpfencepeer -l help -d 'Show a summary and exit.'
+complete -c clpfencepeer -l version -d 'Show the version and exit.'
+
 complete -c clpforcestop -f
 complete -c clpforcestop -a '(clpstat --complete server 2>/dev/null)'
 complete -c clpforcestop -l yes -d 'You mean it: the server loses power.'
