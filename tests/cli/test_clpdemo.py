@@ -16,7 +16,7 @@ from clptools.faults import ClpError, ExitCode
 from clptools.intake.rehearsal import build_pet_trap, pet_event
 from clptools.sim import demo
 from clptools.sim.loopback import LoopbackCluster
-from tests.conftest import LIMIT_S
+from tests.conftest import LIMIT_S, wait_until
 
 COMMAND = [sys.executable, "-m", "clptools.cli.main", "clpdemo"]
 
@@ -32,6 +32,11 @@ def left_behind(folder: Path) -> list[str]:
         if str(folder) in at or str(folder).encode() in words:
             found.append(words.replace(b"\0", b" ").decode())
     return found
+
+
+def leaves(folder: Path, *kept: str) -> None:
+    """Nothing else is left there, once the children of agents that ended have noticed it."""
+    wait_until(lambda: left_behind(folder) == list(kept))
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -51,7 +56,7 @@ def test_a_trap_moves_the_group_and_every_step_is_shown(tmp_path: Path) -> None:
     assert "stop script runs on server1" in after
     assert "failover1 is Online on server2" in after
     assert "current        : server2" in after
-    assert left_behind(tmp_path) == []
+    leaves(tmp_path)
 
 
 def test_for_programs_it_is_one_object(tmp_path: Path) -> None:
@@ -66,13 +71,13 @@ def test_for_programs_it_is_one_object(tmp_path: Path) -> None:
     assert 0 < timings["stop_begun_ms"] < timings["start_begun_ms"] < timings["online_ms"]
     kept = Path(told["folder"])
     assert (kept / "server1/etc/clptools/clp.toml").exists()
-    assert left_behind(tmp_path) == [str(kept)]
+    leaves(tmp_path, str(kept))
 
 
 def test_a_reader_that_is_gone_at_once_leaves_nothing_behind(tmp_path: Path) -> None:
     line = f"exec {' '.join(COMMAND)} | true"
     subprocess.run(["sh", "-c", line], env=environment(tmp_path), check=True, timeout=60)
-    assert left_behind(tmp_path) == []
+    leaves(tmp_path)
 
 
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
@@ -93,7 +98,7 @@ def test_whoever_stops_it_finds_nothing_left(tmp_path: Path, sign: signal.Signal
     _, said = playing.communicate(timeout=LIMIT_S)
     assert playing.returncode == 128 + sign, said
     assert said == ""
-    assert left_behind(tmp_path) == []
+    leaves(tmp_path)
 
 
 def test_a_signal_while_the_cluster_is_made_leaves_nothing(tmp_path: Path) -> None:
@@ -114,7 +119,7 @@ def test_a_signal_while_the_cluster_is_made_leaves_nothing(tmp_path: Path) -> No
         env=environment(tmp_path), capture_output=True, text=True, timeout=LIMIT_S,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (128 + signal.SIGTERM, "")
-    assert left_behind(tmp_path) == []
+    leaves(tmp_path)
 
 
 def test_a_step_that_does_not_come_true_is_one_clear_line(
@@ -131,7 +136,7 @@ def test_a_step_that_does_not_come_true_is_one_clear_line(
         demo.Demo(cluster, lambda: harmless, lambda _: None).run(keep=False)
     assert raised.value.code == ExitCode.TIMED_OUT
     assert raised.value.message == "Not within 1 s: group failover1 online on server2."
-    assert left_behind(tmp_path) == []
+    leaves(tmp_path)
 
 
 def test_an_agent_that_ends_is_told_at_once_with_its_last_words(
