@@ -59,6 +59,7 @@ CARRIED_OUT = {
     "NameTaken": "tests/real/test_one_agent.py",
     "StartWaits": "tests/real/test_faults.py",
     "AgentUnfit": "tests/agent/test_resource_agents.py",
+    "CopyBehind": "tests/real/test_mirror.py",
     "RunsUnheld": "tests/agent/test_resource_agents.py",
 }
 """Code of a notice -> file of the test or scenario, or `file::test`."""
