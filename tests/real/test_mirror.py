@@ -112,6 +112,12 @@ def test_an_old_copy_is_not_used_until_it_is_in_sync(cluster: Cluster) -> None:
     told = " ".join(first.ok("clpstat --explain failover1").split())
     assert f"{second.name} does not take failover1: its copy of mirror1 is behind" in told
 
+    # DRBD 9 says on the other side that they are in sync.
+    assert handler(first, "--clear-peer", "UpToDate/Inconsistent").returncode == 1
+    over = handler(first, "--clear-peer", "UpToDate/UpToDate")
+    assert over.returncode == 0, over.stderr
+    assert handler(first, "", whole).returncode == 4
+
     # It stays noted if its agent dies, and when it is the only one left.
     second.kill()
     second.start()

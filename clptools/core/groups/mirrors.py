@@ -39,6 +39,8 @@ class Mirrors:
         if server != self.step.me:
             p = self.peers.get(server)
             known = p.report.server.behind if p is not None and p.report is not None else {}
+        if not known:
+            return "", ""
         found = next((one.name for one in group.resources if one.name in known), "")
         return found, known.get(found, "")
 
