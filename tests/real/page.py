@@ -7,7 +7,8 @@ A block of a page that a reader types begins with three backticks and `console`:
 
 A line with a prompt is a command on that server.  The lines below it come out of it, in this
 order, maybe with others between: `...` on a line of its own says so, and within a line it stands
-for any words.  Blanks are not compared.  What only asks is asked again until it says so, as is what answers "Try again in a moment".
+for any words.  Blanks are not compared.  What only asks is asked again until it says so, as is
+what answers "Try again in a moment".
 Between blocks, a comment `<!-- here: server1 loses its power -->` names what happens there; the
 test that plays the page does it.
 """

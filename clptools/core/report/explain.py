@@ -26,7 +26,14 @@ from clptools.core.model.view import (
 from clptools.core.model.words import EventClass, PlanStage, PowerState
 from clptools.core.notices import cluster, groups, monitors, requests, safety
 from clptools.core.notices.form import Kinds
-from clptools.core.phrases import any_other, listed, no_window, stops_of, with_reasons
+from clptools.core.phrases import (
+    any_other,
+    behind,
+    listed,
+    no_window,
+    stops_of,
+    with_reasons,
+)
 from clptools.core.report.explain_parts import of_arbiter, of_heartbeat, of_resource
 from clptools.core.report.facts import facts
 from clptools.core.report.story import Recorded, Story, Teller, ago
@@ -315,6 +322,7 @@ def _group_then(
     if server is not None:
         lines += _barred(teller.status, server)
     lines += _unfit(teller.status, group)
+    lines += _behind(teller.status, group)
     if group.planned_move is not None:
         lines += _planned(group.name, group.planned_move)
     if group.copies:
@@ -375,6 +383,18 @@ def _unfit(status: StatusView, group: GroupView) -> list[str]:
         f"clpgrp -m {group.name} -a {server.name}"
         for server in status.servers
         if group.name in server.unfit and server.name != group.current
+    ]
+
+
+def _behind(status: StatusView, group: GroupView) -> list[str]:
+    """Servers whose copy of the group's data is not to be used, and how that ends."""
+    resources = {one.name for one in group.resources}
+    return [
+        f"{server.name} does not take {group.name}: {behind(resource, newer)}. It does once they "
+        f"are in sync; by hand, there: clpfencepeer --clear -r {resource}"
+        for server in status.servers
+        for resource, newer in server.behind.items()
+        if resource in resources
     ]
 
 
