@@ -1,8 +1,24 @@
 # Made by python -m clptools.cli.generate; do not edit.
 # Source it, or install it as clptools in bash-completion's folder.
 
+_clptools_line() {
+    # bash splits words at = and : (COMP_WORDBREAKS) and wants back what follows the last of them.
+    local text=${COMP_LINE:0:COMP_POINT} whole='' word start
+    local -a typed
+    read -ra typed <<<"$text"
+    if [[ $text != *[[:space:]] ]]; then
+        whole=${typed[-1]}
+        unset 'typed[-1]'
+    fi
+    start=${whole%"${whole##*[=:]}"}
+    while IFS= read -r word; do
+        [[ $word == "$whole"* ]] && printf '%s\n' "${word#"$start"}"
+    done < <("$1" --complete line "${typed[@]:1}" "$whole" 2>/dev/null)
+}
+
 _clptools_values() {
     case $1 in
+        line) _clptools_line "$2" "$3" ;;
         group|resource|server|monitor|any|revision) compgen -W "$("$2" --complete "$1" 2>/dev/null)" -- "$3" ;;
         file) compgen -f -- "$3" ;;
         directory) compgen -d -- "$3" ;;
@@ -79,8 +95,8 @@ _clptools() {
             ;;
         clpcfset)
             flags='-x --dir --file -f --force --json --help --version'
-            words=('wizard create add set unset del rename move show' 'cluster server interconnect np fence server_group group resource monitor snmpv3_user trap_profile trap forced_stop alert')
-            more='cluster server interconnect np fence server_group group resource monitor snmpv3_user trap_profile trap forced_stop alert'
+            words=('wizard create add set unset del rename move show' 'line')
+            more='line'
             valued='-x --dir --file'
             case $previous in
                 -x|--dir) value='directory' ;;
@@ -119,6 +135,15 @@ _clptools() {
             ;;
         clpencrypt)
             flags='--json --help --version'
+            ;;
+        clpfencepeer)
+            flags='-r --resource --peer --clear --clear-peer -f --force -w --wait --json --help --version'
+            valued='-r --resource --peer -w --wait'
+            case $previous in
+                -r|--resource) value='resource' ;;
+                --peer) value='server' ;;
+                -w|--wait) value=' ' ;;
+            esac
             ;;
         clpforcestop)
             flags='--yes -w --wait --json --help --version'
@@ -413,6 +438,9 @@ _clptools() {
     fi
     while IFS= read -r line; do COMPREPLY+=("$line"); done < <(
         _clptools_values "${value:-${words[place]-$more}}" "$ask" "$current")
+    # A word that goes on.
+    [[ ${#COMPREPLY[@]} -gt 0 && ${COMPREPLY[0]} == *[=.] ]] && compopt -o nospace 2>/dev/null
+    return 0
 }
 
-complete -F _clptools clpbackup clpbmccnf clpbwctrl clpcfadm clpcfchk clpcfctrl clpcfget clpcfset clpcl clpcompat clpcpufreq clpdemo clpdown clpencrypt clpforcestop clpfwctrl clpgrp clphealthchk clplcnsc clpledctrl clplogcc clplogcf clplogcmd clpmdctrl clpmdstat clpmonctrl clpmsg clpnode clpperfc clpperfchk clpregctrl clpreplay clprestore clprexec clproset clprsc clpsim clpstat clpstdn clpsvcctrl clptoratio clptrap clptrnreq clpwait clpwitnessd
+complete -F _clptools clpbackup clpbmccnf clpbwctrl clpcfadm clpcfchk clpcfctrl clpcfget clpcfset clpcl clpcompat clpcpufreq clpdemo clpdown clpencrypt clpfencepeer clpforcestop clpfwctrl clpgrp clphealthchk clplcnsc clpledctrl clplogcc clplogcf clplogcmd clpmdctrl clpmdstat clpmonctrl clpmsg clpnode clpperfc clpperfchk clpregctrl clpreplay clprestore clprexec clproset clprsc clpsim clpstat clpstdn clpsvcctrl clptoratio clptrap clptrnreq clpwait clpwitnessd

@@ -103,7 +103,7 @@ complete -c clpcfget -l version -d 'Show the version and exit.'
 
 complete -c clpcfset -f
 complete -c clpcfset -n '__clptools_place 0 -x --dir --file' -a 'wizard create add set unset del rename move show'
-complete -c clpcfset -n '__clptools_place 1 -x --dir --file' -a 'cluster server interconnect np fence server_group group resource monitor snmpv3_user trap_profile trap forced_stop alert'
+complete -c clpcfset -n 'not __clptools_place 0 -x --dir --file' -a '(clpstat --complete line (commandline -opc)[2..-1] (commandline -ct) 2>/dev/null)'
 complete -c clpcfset -s x -l dir -r -F -d 'The folder of clp.toml and scripts/.'
 complete -c clpcfset -l file -r -F -d 'The file itself.'
 complete -c clpcfset -s f -l force -d 'Do it even where the present state speaks against it.'
@@ -169,6 +169,17 @@ complete -c clpencrypt -f
 complete -c clpencrypt -l json -d 'Print one JSON object instead of text, errors too.'
 complete -c clpencrypt -l help -d 'Show a summary and exit.'
 complete -c clpencrypt -l version -d 'Show the version and exit.'
+
+complete -c clpfencepeer -f
+complete -c clpfencepeer -s r -l resource -x -a '(clpstat --complete resource 2>/dev/null)' -d 'The group resource that mirrors the data.'
+complete -c clpfencepeer -l peer -x -a '(clpstat --complete server 2>/dev/null)' -d 'The server that was lost.'
+complete -c clpfencepeer -l clear -d 'The copy here is in sync again.'
+complete -c clpfencepeer -l clear-peer -d 'That of the peer is.'
+complete -c clpfencepeer -s f -l force -d 'With either: whatever DRBD says of the copy.'
+complete -c clpfencepeer -s w -l wait -x -d 'Wait this long for proof (120).'
+complete -c clpfencepeer -l json -d 'Print one JSON object instead of text, errors too.'
+complete -c clpfencepeer -l help -d 'Show a summary and exit.'
+complete -c clpfencepeer -l version -d 'Show the version and exit.'
 
 complete -c clpforcestop -f
 complete -c clpforcestop -a '(clpstat --complete server 2>/dev/null)'

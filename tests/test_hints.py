@@ -90,6 +90,7 @@ CARRIED_OUT = {
     "::test_a_missing_agent_is_told_at_the_start_and_once_it_is_there",
     "RunsUnheld": "tests/agent/test_resource_agents.py"
     "::test_what_runs_where_no_group_is_held_is_told",
+    "CopyBehind": "tests/real/test_mirror.py::test_an_old_copy_is_not_used_until_it_is_in_sync",
 }
 """Code of a notice -> `file::test`, or a scenario."""
 

@@ -71,6 +71,8 @@ class Executor:
         self._tasks: set[asyncio.Task[None]] = set()
         self._last: set[asyncio.Task[None]] = set()
         """What must be through before the agent may end."""
+        self._behind: dict[str, str] | None = None
+        """Of the ledger, as we have written it; None: not yet."""
         self._ledger_queued = False
         """Whether the ledger is already queued for the disk thread, which then takes the newest."""
         self.loop: Loop
@@ -172,16 +174,26 @@ class Executor:
             return
         self._ledger_queued = True
 
-        def newest() -> None:
+        loop = self.loop
+
+        def newest() -> dict[str, str]:
             # In the disk thread.  Cleared first: a change from here on needs another write.
             self._ledger_queued = False
-            self._store.keep_ledger(self.ledger, clock.boot_ms(), clock.wall_s())
+            ledger = self.ledger
+            self._store.keep_ledger(ledger, clock.boot_ms(), clock.wall_s())
+            return ledger.behind
 
         async def kept() -> None:
             try:
-                await asyncio.get_running_loop().run_in_executor(self._worker, newest)
+                behind = await asyncio.get_running_loop().run_in_executor(self._worker, newest)
             except OSError as error:
                 logger.warning("the ledger of hardware events is not on the disk: %s", error)
+                if self.ledger.behind != self._behind:
+                    loop.put(events.CopiesKept(fault=str(error.strerror or error)))
+                return
+            if behind != self._behind:
+                self._behind = behind
+                loop.put(events.CopiesKept(behind=behind))
 
         self._keep(self._begin(kept()))
 

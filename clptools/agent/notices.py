@@ -530,14 +530,16 @@ class RunsUnheld(Notice, frozen=True):
     entry = Entry("rc", 945, ERROR)
     about = ("me", "group", "resource")
     says = (
-        "{resource} runs on {me}, which does not hold {group}[; {holder} does: it is active on "
-        "both, and its data is at risk]."
+        "[CRITICAL, its data is at risk, as {holder} runs it, too: ]{resource} runs on {me}, "
+        "which does not hold {group}[ ({what})]."
     )
     hint = "See what started it on {me} (systemctl, /etc/fstab, a person), and stop it there."
 
     group: str
     resource: str
     holder: str
+    what: str = ""
+    """How it is seen, where its agent alone does not say that."""
 
 
 class RunsNoMore(Notice, frozen=True):

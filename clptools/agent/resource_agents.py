@@ -134,15 +134,15 @@ class ResourceAgents:
         if _holds(core, group.name) or _is_busy(core, group.name):
             return False  # it was started meanwhile, as it may be
         if found.state in (ocf.State.ACTIVE, ocf.State.DEGRADED):
-            self._stray(core, group, resource)
+            self._stray(core, group, resource, found.text)
         elif found.state is ocf.State.INACTIVE:
             self._well(place)
         return True
 
-    def _stray(self, core: Core, group: Group, resource: Resource) -> None:
+    def _stray(self, core: Core, group: Group, resource: Resource, what: str) -> None:
         place = f"{group.name}/{resource.name}"
         current = {one.name: one.current or "" for one in core.view().groups}.get(group.name, "")
-        notice = notices.RunsUnheld(group.name, resource.name, current)
+        notice = notices.RunsUnheld(group.name, resource.name, current, what)
         said, mend = notice.sentence(self._server), notice.mend(self._server)
         self._owner.conditions.begin(f"runs {place}", said, mend)
         if place not in self._strays:

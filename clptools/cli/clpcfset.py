@@ -110,13 +110,7 @@ COMMAND = Command(
             required=True,
             complete="wizard create add set unset del rename move show",
         ),
-        Argument(
-            "WORD",
-            help="What follows it, as above.",
-            many=True,
-            complete="cluster server interconnect np fence server_group group resource monitor "
-            "snmpv3_user trap_profile trap forced_stop alert",
-        ),
+        Argument("WORD", help="What follows it, as above.", many=True, complete="line"),
     ),
     examples=(
         ("clpcfset create cluster && clpcfset add server server1", "a new clp.toml here"),

@@ -47,8 +47,8 @@ class Option:
         self.low = low
         self.high = high if high is not None else WHOLE_MAX if whole else SECONDS_MAX
         self.complete = complete
-        """What its value names: group, resource, server, monitor, file, directory, or words.  For a
-        flag: what the command's argument then names.
+        """What its value names: group, resource, server, monitor, file, directory, or words; line:
+        that depends on all words before.  For a flag: what the command's argument then names.
         """
 
     @property

@@ -347,6 +347,19 @@ class OutcomeJson(TypedDict):
     text: NotRequired[str]
     hint: NotRequired[str]
     did: NotRequired[str]
+    fate: NotRequired[Literal["", "outdated", "primary", "off"]]
+
+
+class OutdateCopyJson(TypedDict):
+    """`core.model.requests.OutdateCopy`."""
+
+    type: Literal["outdate-copy"]
+    server: NotRequired[str]
+    resource: str
+    peer: NotRequired[str]
+    current: NotRequired[bool]
+    lasts_ms: NotRequired[int]
+    in_sync: NotRequired[bool]
 
 
 class PeerJson(TypedDict):
@@ -427,6 +440,7 @@ class ServerJson(TypedDict):
     bmc_faults: list[ConditionJson]
     failed_starts: dict[str, str]
     unfit: list[str]
+    behind: dict[str, str]
     halts: dict[str, int]
     quiet: dict[str, str]
     revision: int
@@ -509,4 +523,5 @@ RequestJson: TypeAlias = (
     | ClearHaltsJson
     | ConfirmDownJson
     | ForceStopJson
+    | OutdateCopyJson
 )

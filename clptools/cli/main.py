@@ -97,6 +97,10 @@ def _answer(name: str, line: list[str]) -> Answer:
     module = import_module(COMMANDS[name])
     command: Command = module.COMMAND
     if line[:1] == ["--complete"]:
+        if line[1:2] == ["line"]:
+            from clptools.cli.cfset_words import offered
+
+            return Answer("\n".join(offered(line[2:])))
         from clptools.cli.requests import live_names
 
         return Answer("\n".join(live_names("".join(line[1:2]))))

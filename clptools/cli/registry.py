@@ -25,6 +25,7 @@ COMMANDS: dict[str, str] = {
         "clpdown",
         "clpencrypt",
         "clpforcestop",
+        "clpfencepeer",
         "clpfwctrl",
         "clpgrp",
         "clphealthchk",

@@ -2,7 +2,7 @@
 
 `clpgrp --complete group` prints live names, one a line.  Every command answers it; it is no option
 for people.  Without an agent the names come from the configuration file; without one there are
-none.  It never fails.
+none.  It never fails.  What `--complete line` answers is in `cfset_words.py`.
 """
 
 from __future__ import annotations

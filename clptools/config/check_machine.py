@@ -154,6 +154,7 @@ def lacks(settings: Settings, facts: Iterable[Facts]) -> Lacks:
     watchdogs: dict[str, str] = {}
     unfenced: set[str] = set()
     unread: set[str] = set()
+    passwords: dict[str, list[str]] = {}
     for one in facts:
         fault = _unarmed(settings, one)
         if fault:
@@ -164,12 +165,22 @@ def lacks(settings: Settings, facts: Iterable[Facts]) -> Lacks:
                 unfenced.add(server)
             if not account.reads:
                 unread.add(server)
+        for victim in settings.servers:
+            path = f"/bmc/{victim.name}"
+            asks = victim.bmc is not None and victim.name != one.server
+            if asks and any(file.endswith(path) for file in one.files):
+                passwords.setdefault(victim.name, []).append(one.server)
         for misfit in one.fences:
-            victim = settings.server(misfit.server)
-            if victim is not None and victim.bmc is None and len(victim.levels) == 1:
+            fenced = settings.server(misfit.server)
+            if fenced is not None and fenced.bmc is None and len(fenced.levels) == 1:
                 unfenced.add(misfit.server)
                 unread.add(misfit.server)
-    return Lacks(watchdogs=watchdogs, unfenced=frozenset(unfenced), unread=frozenset(unread))
+    return Lacks(
+        watchdogs=watchdogs,
+        unfenced=frozenset(unfenced | set(passwords)),
+        unread=frozenset(unread | set(passwords)),
+        passwords={name: tuple(others) for name, others in passwords.items()},
+    )
 
 
 def _unarmed(settings: Settings, facts: Facts) -> str:

@@ -16,6 +16,7 @@ from clptools.core.model.options import watchdog_method
 from clptools.core.model.settings import Server, Settings
 from clptools.core.model.timing import Times, times
 from clptools.core.model.words import BmcAction
+from clptools.core.phrases import listed
 
 POWER_READ_MS = 50
 """What a BMC usually takes to say that the power is off."""
@@ -77,6 +78,8 @@ class Lacks(msgspec.Struct, frozen=True, kw_only=True):
     """Servers whose BMC our account cannot make stop them."""
     unread: frozenset[str] = frozenset()
     """Servers whose BMC our account cannot even ask for the power."""
+    passwords: dict[str, tuple[str, ...]] = {}
+    """Server -> those of the others that do not have the password of its BMC."""
 
 
 class Safety(msgspec.Struct, frozen=True, kw_only=True):
@@ -192,7 +195,10 @@ class _Cluster:
     def _mend(self, fault: Fault, server: Server) -> str:
         mends: list[str] = []
         account = server.name in self.lacks.unfenced | self.lacks.unread
-        if account and fault is not Fault.DARK and server.bmc is None:
+        without = self.lacks.passwords.get(server.name, ())
+        if without and fault is not Fault.DARK:
+            mends.append(f"the password of its BMC on {listed(without)} (there: clpbmccnf)")
+        elif account and fault is not Fault.DARK and server.bmc is None:
             mends.append(f"a {server.power_by} that can be used there")
         elif account and fault is not Fault.DARK:
             mends.append("an account that its BMC lets in, with the level OPERATOR")

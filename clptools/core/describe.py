@@ -281,6 +281,7 @@ _EVENTS: dict[type, Callable[[Any, int], str]] = {
     e.WatchdogChanged: _watchdog_changed,
     e.ConditionSeen: _condition_seen,
     e.BootNoted: lambda x, now: "",
+    e.CopiesKept: lambda x, now: ",".join(x.behind) + (_tail(x.fault) if x.fault else ""),
     e.RequestSeen: _request_seen,
     e.HostActionDone: _host_action_done,
 }

@@ -81,6 +81,7 @@ class Node(Parts):
             events.WatchdogChanged: self.lease.changed,
             events.ConditionSeen: self.conditions.seen,
             events.BootNoted: self._boot_noted,
+            events.CopiesKept: self.mirror_requests.kept,
             events.RequestSeen: self.router.request,
             events.HostActionDone: self.service.host_action_done,
         }

@@ -18,6 +18,7 @@ from clptools.core.groups.exclusion import Exclusion
 from clptools.core.groups.grants import Grants
 from clptools.core.groups.holders import Holders
 from clptools.core.groups.lifecycle import Lifecycle
+from clptools.core.groups.mirrors import Mirrors
 from clptools.core.groups.orders import Orders
 from clptools.core.groups.placement import Placement
 from clptools.core.groups.runs import GroupRuns
@@ -44,6 +45,7 @@ from clptools.core.report.status import Status
 from clptools.core.requests.cluster import ClusterRequests
 from clptools.core.requests.forwarding import Forwarding
 from clptools.core.requests.groups import GroupRequests
+from clptools.core.requests.mirrors import MirrorRequests
 from clptools.core.requests.monitors import MonitorRequests
 from clptools.core.requests.resources import ResourceRequests
 from clptools.core.requests.router import Router
@@ -135,8 +137,15 @@ class Parts:
         self.groups = GroupRuns(step, state.lifecycle, self.peers)
         self.holders = Holders(step, runs, self.peers)
         self.exclusion = Exclusion(step, self.authority, self.clearance, self.holders)
+        self.mirrors = Mirrors(step, state.mirrors, self.peers)
         self.selection = Selection(
-            step, runs, state.monitors, state.ledger.events, self.peers, self.exclusion
+            step,
+            runs,
+            state.monitors,
+            state.ledger.events,
+            self.peers,
+            self.exclusion,
+            self.mirrors,
         )
         self.start_order = StartOrder(
             step,
@@ -164,6 +173,7 @@ class Parts:
             self.lease,
             self.groups,
             self.lifecycle,
+            self.mirrors,
             state.ledger.events,
             state.plans.windows,
         )
@@ -314,6 +324,9 @@ class Parts:
             self.holders,
             self.forwarding,
         )
+        self.mirror_requests = MirrorRequests(
+            step, self.peers, self.state.lifecycle.runs, self.mirrors, self.forwarding
+        )
         self.router = Router(
             step,
             self.peers,
@@ -326,6 +339,7 @@ class Parts:
             self.monitor_requests,
             self.service,
             self.vouching,
+            self.mirror_requests,
         )
 
     def _build_report(self) -> None:
@@ -338,6 +352,7 @@ class Parts:
             self.authority,
             self.lease,
             self.groups,
+            self.mirrors,
             self.placement,
             self.monitor_runs,
             self.final,
@@ -374,6 +389,7 @@ class Parts:
             self.lease,
             self.groups,
             self.lifecycle,
+            self.mirrors,
             self.monitor_runs,
             self.final,
             self.ledger,

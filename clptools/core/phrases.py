@@ -57,6 +57,26 @@ def unfit(why: str) -> str:
     return f"its start failed there and would again ({why})"
 
 
+def behind(resource: str, newer: str) -> str:
+    """A server's own copy of mirrored data is not to be used."""
+    return f"its copy of {resource} is behind that of {newer}"
+
+
+def copy_behind(resource: str, server: str) -> str:
+    """What a server has noted of its own copy."""
+    return f"{server} has noted that its copy of {resource} is behind"
+
+
+def copy_in_sync(resource: str, server: str) -> str:
+    """The same, taken back."""
+    return f"The copy of {resource} on {server} counts as in sync again."
+
+
+def copy_not_behind(resource: str, server: str) -> str:
+    """There was nothing to take back."""
+    return f"The copy of {resource} on {server} was not behind."
+
+
 def failure(text: str, timed_out: bool) -> str:
     """Why an operation or a script did not end well, after a colon."""
     if timed_out:
@@ -300,6 +320,7 @@ def not_its_server(group: str, server: str) -> str:
     return f"{server} is no longer among the servers of {group}"
 
 
+purges = "it still runs the stop scripts of what an earlier boot may have left there"
 boot_not_noted = "it cannot note its boot on disk"
 
 

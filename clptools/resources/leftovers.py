@@ -6,6 +6,9 @@ has a small file in `/run/clptools/scripts`, written before the script exists: n
 the script carries in its environment, and, once known, process id and start time.  The two
 together never name another process, because a process id that is used again has a later start
 time (proc(5), `starttime`).
+
+A script that is run every few seconds gets its file once it has run for `NOTED_AFTER_S`: a monitor
+mostly ends before that, and the file would cost as much as all else that is done to run it.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from clptools import paths
 
 RESERVE_BYTES = 256 * 1024
 """Room for the files of a few dozen scripts on a full file system."""
+NOTED_AFTER_S = 0.2
 POLL_S = 0.02
 """Pause between checks whether a process that is not our child has ended."""
 
@@ -72,24 +76,18 @@ class Register:
         Raises:
             OSError: the directory cannot be written; then nothing may be run.
         """
-        entry = Running(name=name, token=token, boot=self._boot)
-        try:
-            self._write(entry)
-        except FileNotFoundError:
-            os.makedirs(self._directory, mode=0o700, exist_ok=True)
-            self._write(entry)
-        except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
-            # A full disk must not prevent the stop script that a failover waits for.
-            self._give_up_reserve()
-            self._write(entry)
+        entry = self.unwritten(name, token)
+        self._put(entry)
         return entry
 
+    def unwritten(self, name: str, token: str) -> Running:
+        """The entry of a script that has no file yet."""
+        return Running(name=name, token=token, boot=self._boot)
+
     def started(self, entry: Running, pid: int) -> Running:
-        """Add the process to the entry."""
+        """Add the process to the entry.  Raises OSError."""
         entry = msgspec.structs.replace(entry, pid=pid, started=start_time(pid) or 0)
-        self._write(entry)
+        self._put(entry)
         return entry
 
     def close(self, entry: Running) -> None:
@@ -154,6 +152,19 @@ class Register:
         except FileNotFoundError:
             return []
         return [f"{self._directory}/{name}" for name in sorted(names) if not name.endswith("~")]
+
+    def _put(self, entry: Running) -> None:
+        try:
+            self._write(entry)
+        except FileNotFoundError:
+            os.makedirs(self._directory, mode=0o700, exist_ok=True)
+            self._write(entry)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            # A full disk must not prevent the stop script that a failover waits for.
+            self._give_up_reserve()
+            self._write(entry)
 
     def _write(self, entry: Running) -> None:
         path = self._path(entry.name)

@@ -31,6 +31,7 @@ from clptools.core.model.options import read
 from clptools.core.model.settings import Resource
 from clptools.core.model.words import Severity
 from clptools.faults import ClpError, ExitCode
+from clptools.resources.mounts import FILESYSTEM, elsewhere
 from clptools.resources.operations import (
     ResourceContext,
     ResourceOutcome,
@@ -48,6 +49,7 @@ from clptools.resources.script import (
 
 TOOLS = os.path.join(os.path.dirname(__file__), "pacemaker_tools")
 """Stand-ins for Pacemaker's commands; the README there says what they do."""
+_LOOK_S = 2.0
 MEND_SECRET = "Write the value of the parameter into it, mode 0400."
 
 
@@ -99,6 +101,9 @@ async def start(resource: Resource, context: ResourceContext) -> ResourceOutcome
     if agent.promoted and result.exit_status in (Status.SUCCESS, Status.PROMOTED):
         return await _promoted(agent, resource, result, _left_ms(resource.start_timeout_ms, began))
     if result.exit_status == Status.SUCCESS:
+        place = await agent.mounted_elsewhere()
+        if place:
+            context.log(f"its device is mounted on {place}, too: its stop unmounts that as well")
         return ResourceOutcome(ok=True, text=f"{agent.name} has started it")
     outcome = agent.failure("start", result)
     # Agents whose software is absent often fail their stop, too.
@@ -146,10 +151,14 @@ async def stop(resource: Resource, context: ResourceContext) -> ResourceOutcome:
     if agent.promoted:
         return await _demoted(agent, resource)
     result = await agent.run("stop", resource.stop_timeout_ms)
-    if result.exit_status == Status.SUCCESS:
-        _unmark(context.group, resource.name)
-        return ResourceOutcome(ok=True, text=f"{agent.name} has stopped it")
-    return agent.failure("stop", result)
+    if result.exit_status != Status.SUCCESS:
+        return agent.failure("stop", result)
+    place = await agent.mounted_elsewhere()
+    if place:
+        text = f"{agent.name} has stopped it, but its device is still mounted on {place}"
+        return ResourceOutcome(ok=False, text=f"{text}: umount {place}")
+    _unmark(context.group, resource.name)
+    return ResourceOutcome(ok=True, text=f"{agent.name} has stopped it")
 
 
 async def _demoted(agent: _Agent, resource: Resource) -> ResourceOutcome:
@@ -217,6 +226,9 @@ async def _monitored(
     if status in ocf.ACTIVE:
         return Health(state=State.ACTIVE)
     none = status == Status.NOT_RUNNING or (is_probe and status == Status.NOT_INSTALLED)
+    place = await agent.mounted_elsewhere() if none and is_probe else ""
+    if place:
+        return Health(state=State.ACTIVE, text=f"its device is mounted on {place}")
     return Health(
         state=State.INACTIVE if none else State.FAILED,
         text=agent.said("monitor", result),
@@ -305,6 +317,18 @@ class _Agent:
         if self.promoted and result.exit_status in _UNPROMOTED:
             return f"{self.name}: it is not promoted here"
         return ""
+
+    async def mounted_elsewhere(self) -> str:
+        """Another directory of this server on which a file system is; empty: none is known."""
+        if self._agent.type != FILESYSTEM:
+            return ""
+        look = functools.partial(elsewhere, self._given)
+        key = ("mounts", self.context.server, self.place)
+        try:
+            async with asyncio.timeout(_LOOK_S):
+                return await one_at_a_time(key, f"mounts of {self.place}", look)
+        except (OSError, TimeoutError, ClpError):
+            return ""
 
     def failure(self, action: str, result: ScriptResult) -> ResourceOutcome:
         """The outcome of an action that failed."""

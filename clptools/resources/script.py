@@ -24,7 +24,7 @@ import msgspec
 from clptools import paths
 from clptools.common.foreign_files import check_script
 from clptools.faults import ClpError, ExitCode
-from clptools.resources.leftovers import POLL_S, Register, Running, end, signal_group
+from clptools.resources.leftovers import NOTED_AFTER_S, POLL_S, Register, Running, end, signal_group
 from clptools.resources.output import OutputPipe
 
 GRACE_MS = 5_000
@@ -93,6 +93,8 @@ class _Process:
         self.popen = popen
         self.pipe = pipe
         self.superseded = False
+        self.noting: asyncio.TimerHandle | None = None
+        """Will write its entry, which has no file yet."""
         loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[None] = loop.create_future()
         """The script ended.  Until it is reaped, no other process group gets its number."""
@@ -231,8 +233,10 @@ class ScriptRunner:
     async def _start(self, script: Script) -> _Process:
         """Waits only for the end of a script that it cannot watch."""
         token = secrets.token_hex(8)
+        entry = self._register.unwritten(script.name, token)
         try:
-            entry = self._register.open(script.name, token)
+            if not script.quiet:
+                entry = self._register.open(script.name, token)
         except OSError as fault:
             raise ClpError(
                 ExitCode.FAILED, f"{script.name}: {fault.filename}: {fault.strerror}"
@@ -277,10 +281,19 @@ class ScriptRunner:
             # What is run every few seconds would fill the journal of systemd with its scopes.
             self._place(name, popen.pid)
         self._running[name] = process
-        # Without this the next agent still finds the script by its token.
-        with contextlib.suppress(OSError):
-            process.entry = self._register.started(entry, popen.pid)
+        if script.quiet:
+            loop = asyncio.get_running_loop()
+            process.noting = loop.call_later(NOTED_AFTER_S, self._note, process)
+        else:
+            self._note(process)
         return process
+
+    def _note(self, process: _Process) -> None:
+        """Write which process it is."""
+        process.noting = None
+        # Where that fails, the next agent still finds a script that has a file by its token.
+        with contextlib.suppress(OSError):
+            process.entry = self._register.started(process.entry, process.popen.pid)
 
     def _leave(self, process: _Process) -> ScriptResult:
         """It goes on; nobody waits for its end but to reap it."""
@@ -315,7 +328,8 @@ class ScriptRunner:
         killable = process.ended.done()
         if killable:
             process.popen.wait()
-            self._register.close(process.entry)
+            if process.noting is None:
+                self._register.close(process.entry)
         else:
             # It stays in the register: the next run of this name must deal with it.
             process.popen.returncode = -signal.SIGKILL
@@ -346,6 +360,10 @@ class ScriptRunner:
 
     def _forget(self, process: _Process) -> None:
         process.forget()
+        if process.noting is not None:
+            process.noting.cancel()
+            if not process.ended.done():
+                self._note(process)
         if self._running.get(process.script.name) is process:
             del self._running[process.script.name]
         if not process.reported.done():

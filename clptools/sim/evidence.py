@@ -255,6 +255,8 @@ class Evidence:
             return False
         # One that cannot note its boot takes no group, and keeps none from the others.
         fit = [h for h in clique if h.disk.noted == h.boots]
+        # Nor does one whose copy of the group's data is old.
+        fit = [h for h in fit if not any(map(group.resource, h.node.state.mirrors.behind))]
         able = [h for h in fit if all(h.name in g.servers for g in known if g)]
         if not any(self._is_alone(group.name, h, clique) for h in able):
             return False

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from clptools.sim.world import World
 
 
+DISK_US = 5_000
+"""Until the disk has what is written to it."""
+
+
 def configured_method(host: Host) -> str:
     """By which means the configuration on this server arms its watchdog."""
     return watchdog_method(host.settings, host.name)
@@ -95,9 +99,20 @@ class Executor:
 
     def _keep_ledger(self, host: Host, action: a.KeepLedger, now: int) -> None:
         if host.disk.read_only:
+            if action.ledger.behind != host.disk.ledger.behind:
+                self._kept(host, e.CopiesKept(fault="Read-only file system"))
             return
-        host.disk.ledger = action.ledger
+        before, host.disk.ledger = host.disk.ledger.behind, action.ledger
         host.disk.ledger_boot_us = host.boot_us
+        if action.ledger.behind != before:
+            self._kept(host, e.CopiesKept(behind=action.ledger.behind))
+
+    def _kept(self, host: Host, event: e.CopiesKept) -> None:
+        self._world.at(self._world.t + DISK_US, self._told, host, host.incarnation, event)
+
+    def _told(self, host: Host, incarnation: str, event: e.CopiesKept) -> None:
+        if host.incarnation == incarnation and host.node is not None:
+            self._world.step(host, event)
 
     def _set_service(self, host: Host, action: a.SetService, now: int) -> None:
         if host.run_fails:

@@ -145,6 +145,19 @@ REQUESTS: dict[str, Ask] = {
         "force-stop SERVER",
         "Power a server off, as `clpforcestop`.",
     ),
+    "outdate": Ask(
+        lambda w, f: r.OutdateCopy(
+            resource=w.word("RESOURCE"), peer=w.server().name, current=not w.take("stale")
+        ),
+        "outdate RESOURCE SERVER [stale]",
+        "DRBD has lost its peer on that server, as `clpfencepeer`. `stale`: it is not known that "
+        "the copy here is current.",
+    ),
+    "in-sync": Ask(
+        lambda w, f: r.OutdateCopy(resource=w.word("RESOURCE"), server=_maybe(w), in_sync=True),
+        "in-sync RESOURCE [SERVER]",
+        "The copy here, or there, is in sync again, as `clpfencepeer --clear`.",
+    ),
     "service-stop": Ask(
         lambda w, f: _stop_service(w),
         "service-stop [SERVER|*] [restart|reboot|shutdown]",

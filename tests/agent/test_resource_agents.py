@@ -103,4 +103,6 @@ async def test_what_runs_where_no_group_is_held_is_told(root: Path) -> None:
 
 def test_active_on_both_is_said() -> None:
     said = notices.RunsUnheld("g", "r", "server2").told("server1")
-    assert "server2 does: it is active on both, and its data is at risk" in said
+    assert said.startswith(
+        "CRITICAL, its data is at risk, as server2 runs it, too: r runs on server1"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from clptools.cli.generate import ROOT, commands, files
 from clptools.cli.pages.man_pages import SAMPLE
 from clptools.cli.registry import COMMANDS, DAEMONS
 from clptools.cli.typer_app import read
+from clptools.common import agent_files
 from clptools.config.load import loads
 from clptools.core.model.settings import Resource
 from clptools.registries import registries
@@ -125,11 +127,13 @@ def test_man_pages_have_no_roff_faults() -> None:
         assert (ran.returncode, ran.stderr) == (0, ""), page
 
 
-def completions(words: list[str], folder: Path) -> set[str]:
-    """What bash offers for the last of `words`."""
+def completions(words: list[str], folder: Path, line: str = "") -> set[str]:
+    """What bash offers for the last of `words`, or of a `line` with the cursor at its end."""
+    line = line or " ".join(words)
     quoted = " ".join(f"'{word}'" for word in words)
     script = (
         f"source {ROOT}/completions/clptools.bash; COMP_WORDS=({quoted}); "
+        f"COMP_LINE='{line}'; COMP_POINT={len(line)}; "
         f"COMP_CWORD={len(words) - 1}; _clptools '{words[0]}' '{words[-1]}' '{words[-2]}'; "
         'printf "%s\\n" "${COMPREPLY[@]}"'
     )
@@ -189,6 +193,89 @@ def test_bash_completes_what_the_flag_before_is_about(installed: Path) -> None:
     assert offered("clprexec --notice ") == monitors
     assert offered("clprexec -w 5 --clear ") == monitors
     assert offered(f"clprexec --script {ROOT}/pyproj") == {f"{ROOT}/pyproject.toml"}
+
+
+def as_bash_splits(line: str) -> list[str]:
+    """Its words: `=` and `:` stand alone (COMP_WORDBREAKS)."""
+    return [
+        part for word in line.split(" ") for part in re.split("([=:])", word) if part or not word
+    ]
+
+
+AGENT = """#!/bin/sh
+echo "<resource-agent name='Disk'><parameters>
+<parameter name='label'><content type='string'/></parameter>
+<parameter name='device' required='1'><content type='string'/></parameter>
+<parameter name='force'><content type='boolean' default='false'/></parameter>
+<parameter name='dev' deprecated='1'><content type='string'/></parameter>
+</parameters><actions><action name='start' timeout='20s'/></actions></resource-agent>"
+"""
+
+
+@pytest.fixture
+def with_agents(node: Path, installed: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of commands; the node has two resource agents, a fence agent and a clp.toml."""
+    folder = node / "usr/lib/ocf/resource.d/ours"
+    folder.mkdir(parents=True)
+    (node / "usr/sbin").mkdir()
+    for file in (folder / "Disk", folder / "Other", node / "usr/sbin/fence_ours"):
+        file.write_text(AGENT)
+        file.chmod(0o755)
+    (node / "clp.toml").write_text(
+        '[[server]]\nname = "server1"\n[[group]]\nname = "db"\n[[group.resource]]\nname = "fs1"\n'
+        'type = "ocf"\nagent = "ocf:ours:Disk"\n'
+    )
+    monkeypatch.chdir(node)
+    return installed
+
+
+def test_bash_completes_agents_and_their_parameters(with_agents: Path) -> None:
+    def offered(line: str) -> set[str]:
+        return completions(as_bash_splits(line), with_agents, line)
+
+    add = "clpcfset add resource db ocf fs2 "
+    assert {"ocf:ours:Disk", "ocf:ours:Other"} <= offered(f"{add}agent=")
+    assert {"Disk", "Other"} == offered(f"{add}agent=ocf:ours:"), "bash wants the rest alone"
+    assert {"Disk"} == offered(f"{add}agent=ocf:ours:Di")
+    given = f"{add}agent=ocf:ours:Disk "
+    assert {"agent=", "timeout="} <= offered(add)
+    assert {"parameters.device=", "parameters.label=", "depth="} <= offered(given)
+    assert not {"agent=", "parameters.dev="} & offered(given)
+    assert offered(f"{given}parameters.device=/dev/sda parameters.") == {
+        "parameters.label=",
+        "parameters.force=",
+    }
+    assert offered(f"{given}parameters.force=") == {"true", "false"}
+    assert offered(f"{given}parameters=device=/dev/sda,l") == {"/dev/sda,label="}
+    assert offered(f"{given}role=") == {"started", "promoted"}
+    assert offered("clpcfset add fence apc agent=") == {"fence_ours"}
+    assert "parameters.device=" in offered("clpcfset add fence apc agent=fence_ours ")
+
+
+def test_bash_completes_what_is_there_to_be_set(with_agents: Path) -> None:
+    def offered(line: str) -> set[str]:
+        return completions(as_bash_splits(line), with_agents, line)
+
+    assert offered("clpcfset add resource ") == {"db"}
+    assert "ocf" in offered("clpcfset add resource db ")
+    assert offered("clpcfset set resource.") == {"resource.fs1."}
+    assert "resource.fs1.parameters.device=" in offered("clpcfset set resource.fs1.pa")
+    assert offered("clpcfset unset cluster.na") == {"cluster.name"}
+    assert offered("clpcfset del group ") == {"db"}
+    assert offered("clpcfset -x /nowhere del group ") == set()
+
+
+def test_agents_are_completed_from_what_is_known_of_them(
+    clp: Clp, with_agents: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = ("clpcfset", "--complete", "line", "add", "resource", "db", "ocf", "fs2")
+    line += ("agent=ocf:ours:Disk", "parameters=")
+    told = clp(*line).out
+    assert told.split() == ["parameters=device=", "parameters=label=", "parameters=force="]
+    agent_files._known.clear()
+    monkeypatch.setattr(agent_files, "run", None)  # it would be run anew
+    assert clp(*line).out == told
+    assert clp("clpcfset", "--complete", "line", "set", "--no-such", "x").out == ""
 
 
 def test_without_an_agent_names_come_from_the_file(clp: Clp, node: Path) -> None:

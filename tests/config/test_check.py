@@ -504,6 +504,11 @@ def test_only_what_is_known_not_to_work_is_lacking() -> None:
     softdog = lacks(good(BMCS + userw.replace("METHOD", "softdog")), [facts])
     assert softdog.watchdogs == {"server1": "none is there"}
     assert softdog.unfenced == {"server1", "server2"} and softdog.unread == {"server2"}
+    nothing = FileFault(text="no BMC password there")
+    files = {"/etc/clptools/bmc/server1": nothing, "/etc/clptools/bmc/server2": nothing}
+    without = lacks(good(BMCS), [Facts(server="server1", files=files)])
+    assert without.passwords == {"server2": ("server1",)}, "it does not ask its own from afar"
+    assert without.unread == without.unfenced == {"server2"}
     guard = lacks(good(BMCS + userw.replace("METHOD", "guard")), [facts])
     assert not guard.watchdogs
     by_lan = lacks(good(BMCS + userw.replace("METHOD", "ipmi")), [facts])

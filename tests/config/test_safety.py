@@ -178,6 +178,21 @@ def test_one_server_without_a_watchdog_is_named() -> None:
     assert any("if b freezes" in wait for wait in verdict.waits)
 
 
+def test_a_bmc_whose_password_the_other_server_does_not_have_proves_and_stops_nothing() -> None:
+    text = good(BMCS + FENCED)
+    out = safety(
+        text,
+        Lacks(
+            unfenced=frozenset({"server2"}),
+            unread=frozenset({"server2"}),
+            passwords={"server2": ("server1",)},
+        ),
+    )
+    waiting = {(c.fault, c.servers): c.mend for c in out.cases if c.after_ms is None}
+    mend = waiting[Fault.POWER, ("server2",)]
+    assert mend.startswith("the password of its BMC on server1 (there: clpbmccnf)")
+
+
 def test_a_bmc_that_lets_us_not_in_proves_and_stops_nothing() -> None:
     text = good(BMCS + FENCED)
     out = safety(text, Lacks(unfenced=frozenset({"server2"}), unread=frozenset({"server2"})))

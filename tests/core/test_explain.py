@@ -860,3 +860,20 @@ def test_a_server_that_is_away_says_what_a_person_can_do(
     found = explain("server3", refused, [], NOW, clock)
     assert found is not None
     assert found.then == ("It runs: datagrams are refused. Give it.",)
+
+
+def test_an_edit_that_was_pushed_or_dropped_is_why_of_nothing() -> None:
+    edited = made(1.0, "server1", cluster.FileEdited("clp.toml", "was edited", 1, "Push it."))
+    pushed = made(2.0, "server1", cluster.RevisionInForce(2))
+    dropped = made(2.0, "server1", cluster.FileAsInForce("clp.toml", 1))
+    lost = told(9.0, "server2", ("nm", 80), "server1 is lost.", "server1")
+    here = ServerView(name="server1", status="Online", local=True)
+    assert [s.text for s in story("server1", [edited], servers=(here,)).because] == [edited.text]
+    for settled in (pushed, dropped):
+        assert story("server1", [edited, settled], servers=(here,)).because == ()
+    gone = (
+        ServerView(name="server1", status="Unknown"),
+        ServerView(name="server2", status="Online", local=True),
+    )
+    found = story("server1", [edited, lost], servers=gone)
+    assert [step.text for step in found.because] == [lost.text]

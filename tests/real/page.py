@@ -7,7 +7,8 @@ A block of a page that a reader types begins with three backticks and `console`:
 
 A line with a prompt is a command on that server.  The lines below it come out of it, in this
 order, maybe with others between: `...` on a line of its own says so, and within a line it stands
-for any words.  Blanks are not compared.  What only asks is asked again until it says so.
+for any words.  Blanks are not compared.  What only asks is asked again until it says so, as is
+what answers "Try again in a moment".
 Between blocks, a comment `<!-- here: server1 loses its power -->` names what happens there; the
 test that plays the page does it.
 """
@@ -113,8 +114,8 @@ def _run(name: str, cluster: Cluster, command: Command) -> None:
         # This server's files lie below a folder of the test's.
         output = (done.stdout + done.stderr).replace(str(node.root), "")
         right = command.shown_in(output) and (done.returncode == 0 or bool(command.shows))
-        again = command.line.startswith(_ASKS) and time.monotonic() < deadline
-        if right or not again:
+        again = command.line.startswith(_ASKS) or "Try again in a moment" in output
+        if right or not again or time.monotonic() > deadline:
             break
         time.sleep(0.2)
     shows = "\n".join(command.shows)

@@ -143,6 +143,34 @@ def test_storage_address_and_service_move_with_their_data(cluster: Cluster) -> N
     assert "ocf:heartbeat:Filesystem" in shown and "ip = 192.168.0.77" in shown
 
 
+def test_what_runs_beside_the_cluster_is_told_and_keeps_the_data_where_it_is(
+    cluster: Cluster, device: str
+) -> None:
+    first = cluster.online(timeout_s=60)
+    second = other_of(first)
+    by_hand = cluster.folder / "by hand"
+    inside(second, f"mkdir -p '{by_hand}' && mount {device} '{by_hand}'")
+    (second.root / "run/resource-agents/Dummy-service1.state").touch()
+    config = (first.config / "clp.toml").read_text()
+    first.write_config(config.replace("monitor_interval = 1\n", "monitor_interval = 2\n"))
+    first.ok("clpcfctrl --push", timeout_s=120)
+    runs = (
+        f"CRITICAL, its data is at risk, as {first.name} runs it, too: {{}} runs on {second.name}"
+    )
+    mounted = f"{runs.format('disk1')}, which does not hold failover1 (its device is mounted on "
+    until("the service is told", lambda: runs.format("service1") in second.alerts())
+    until("the disk is told", lambda: f"{mounted}{by_hand})" in second.alerts())
+    assert runs.format("address1") not in second.alerts()
+
+    # It is the same data: where the group stops, the device is nowhere mounted any more.
+    first.ok(f"clpgrp -m failover1 -a {second.name}", timeout_s=120)
+    assert cluster.online(timeout_s=60) is second and has_all(second)
+    assert inside(second, f"grep -c '{device} ' /proc/self/mounts") == "2"
+    second.ok(f"clpgrp -m failover1 -a {first.name}", timeout_s=120)
+    assert cluster.online(timeout_s=60) is first
+    assert inside(second, f"grep -c '{device} ' /proc/self/mounts") == "0"
+
+
 def test_a_service_that_is_gone_is_started_again_in_place(cluster: Cluster) -> None:
     node = cluster.online(timeout_s=60)
     state = node.root / "run/resource-agents/Dummy-service1.state"

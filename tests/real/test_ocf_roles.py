@@ -105,3 +105,7 @@ def test_a_mirror_is_promoted_on_one_server_and_passes_over_one_that_lacks_it(
         return " ".join(second.run("clpcfchk", timeout_s=120).stdout.split())
 
     until("the other server tells of it", lambda: lacks in checked())
+    first.kill()
+    first.start()
+    gone = f'mirror1 cannot be started on {first.name}: "ocf:test:mirror" is not installed'
+    until("its own agent tells of it at its start", lambda: gone in first.alerts())

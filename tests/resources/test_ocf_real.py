@@ -210,6 +210,32 @@ def test_filesystem_on_a_device_that_is_busy(node_root: Path, image: Path) -> No
         subprocess.run(["losetup", "-d", device], check=False)
 
 
+def test_filesystem_that_is_mounted_elsewhere_on_this_server(node_root: Path, image: Path) -> None:
+    device = _loop(image)
+    other = node_root / "by hand"
+    other.mkdir()
+    given = {"device": device, "directory": str(node_root / "mnt"), "fstype": "ext4"}
+    one = resource("ocf:heartbeat:Filesystem", given)
+
+    def work() -> None:
+        # The agent itself would say twice that all is well: its own directory is empty.
+        subprocess.run(["mount", device, other], check=True)
+        found = health(one, probe=True)
+        assert (found.state, found.text) == (State.ACTIVE, f"its device is mounted on {other}")
+        outcome = carry_out("stop", one)
+        assert not outcome.ok
+        assert outcome.text.endswith(f"its device is still mounted on {other}: umount {other}")
+        # Where the group runs, the stop of the agent unmounts both.
+        assert carry_out("start", one).ok
+        assert carry_out("stop", one).ok
+        assert not os.path.ismount(other) and health(one, probe=True).state is State.INACTIVE
+
+    try:
+        privately(work)
+    finally:
+        subprocess.run(["losetup", "-d", device], check=False)
+
+
 def test_filesystem_by_bind(node_root: Path) -> None:
     source, directory = node_root / "from", node_root / "to"
     source.mkdir()

@@ -205,6 +205,36 @@ async def test_a_leftover_is_ended_by_its_name(make_script: MakeScript, tmp_path
     assert start_time(int(mark.read_text())) is None
 
 
+async def test_a_monitor_is_written_down_only_if_it_lasts_and_then_found(
+    make_script: MakeScript, tmp_path: Path
+) -> None:
+    folder, go_on = tmp_path / "run/clptools/scripts", tmp_path / "go on"
+    short = make_script("short.sh", f"ls {folder}\n")
+    script = Script(name="g/r", path=short, timeout_ms=LONG_MS, quiet=True)
+    runner = ScriptRunner(grace_ms=300)
+    assert (await runner.run(script)).tail[-1].endswith("No such file or directory")
+    assert not folder.exists()
+
+    text = f"while ! [ -e '{go_on}' ]; do sleep 0.05; done\n"
+    long = Script(name="g/r", path=make_script("long.sh", text), timeout_ms=LONG_MS, quiet=True)
+    running = asyncio.create_task(runner.run(long))
+    await until(lambda: folder.exists() and [*folder.iterdir()])
+    (left,) = ScriptRunner().leftovers()
+    assert (left.name, left.started) == ("g/r", start_time(left.pid))
+    go_on.touch()
+    assert (await running).ok and not [*folder.iterdir()]
+
+    # An agent that ends while it runs writes it down at once.
+    go_on.unlink()
+    running = asyncio.create_task(runner.run(long))
+    await until(lambda: runner.running)
+    runner.close()
+    (left,) = ScriptRunner().leftovers()
+    assert left.name == "g/r"
+    await ScriptRunner(grace_ms=300).end("g/r", 300)
+    running.cancel()
+
+
 async def test_a_script_whose_process_was_not_written_down_yet_is_found_by_its_token(
     make_script: MakeScript, tmp_path: Path
 ) -> None:

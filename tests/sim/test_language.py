@@ -78,6 +78,8 @@ def test_every_request_is_played(name: str) -> None:
         "stretch": "2 30",
         "confirm-down": "server2 mistaken",
         "force-stop": "server2",
+        "outdate": "exec1 server2",
+        "in-sync": "exec1 server2",
         "service-stop": "* restart",
         "service-start": "server2",
         "notice": "RAID sda",

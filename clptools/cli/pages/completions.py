@@ -22,8 +22,24 @@ BASH_HEAD = f"""\
 {MADE}
 # Source it, or install it as clptools in bash-completion's folder.
 
+_clptools_line() {{
+    # bash splits words at = and : (COMP_WORDBREAKS) and wants back what follows the last of them.
+    local text=${{COMP_LINE:0:COMP_POINT}} whole='' word start
+    local -a typed
+    read -ra typed <<<"$text"
+    if [[ $text != *[[:space:]] ]]; then
+        whole=${{typed[-1]}}
+        unset 'typed[-1]'
+    fi
+    start=${{whole%"${{whole##*[=:]}}"}}
+    while IFS= read -r word; do
+        [[ $word == "$whole"* ]] && printf '%s\\n' "${{word#"$start"}}"
+    done < <("$1" --complete line "${{typed[@]:1}}" "$whole" 2>/dev/null)
+}}
+
 _clptools_values() {{
     case $1 in
+        line) _clptools_line "$2" "$3" ;;
         {"|".join(LIVE)}) compgen -W "$("$2" --complete "$1" 2>/dev/null)" -- "$3" ;;
         file) compgen -f -- "$3" ;;
         directory) compgen -d -- "$3" ;;
@@ -59,6 +75,9 @@ BASH_TAIL = """\
     fi
     while IFS= read -r line; do COMPREPLY+=("$line"); done < <(
         _clptools_values "${value:-${words[place]-$more}}" "$ask" "$current")
+    # A word that goes on.
+    [[ ${#COMPREPLY[@]} -gt 0 && ${COMPREPLY[0]} == *[=.] ]] && compopt -o nospace 2>/dev/null
+    return 0
 }
 
 """
@@ -121,6 +140,17 @@ _clptools_live() {
     compadd "${@[1,-2]}" -a found
 }
 
+_clptools_line() {
+    # Words that go on end with = or a dot, and get no space.
+    local ask=${words[1]%${words[1]:t}}ASK
+    local -a found on before=("${(@Q)words[2,CURRENT-1]}")
+    found=(${(f)"$($ask --complete line "${before[@]}" "${(Q)PREFIX}" 2>/dev/null)"})
+    on=(${(M)found:#*[=.]})
+    found=(${found:#*[=.]})
+    compadd "$@" -S '' -a on
+    compadd "$@" -a found
+}
+
 _clptools_by() {
     # What an argument names without a flag, then each flag and what it names with that.
     local kind=$1 flag with
@@ -169,6 +199,8 @@ def _zsh_option(option: Option) -> str:
 def _zsh_action(kind: str) -> str:
     if kind in LIVE:
         return f"_clptools_live {kind}"
+    if kind == "line":
+        return "_clptools_line"
     return {"file": "_files", "directory": "_files -/", "": " "}.get(kind, f"({kind})")
 
 
@@ -224,7 +256,12 @@ def _fish_arguments(command: Command) -> Iterator[str]:
             continue
         when = ""
         if len(command.arguments) > 1:
-            when = f" -n '{' '.join(['__clptools_place', str(place), *_valued(command)])}'"
+            valued = " ".join(_valued(command))
+            # The last one may stand several times: wherever none of those before does.
+            places = range(place) if argument.many and place else (place,)
+            tests = [f"__clptools_place {each} {valued}".rstrip() for each in places]
+            no = "not " if argument.many and place else ""
+            when = f" -n '{'; and '.join(f'{no}{test}' for test in tests)}'"
         elif by_flag:
             when = f" -n 'not __fish_contains_opt {' '.join(option.name for option in by_flag)}'"
         yield f"complete -c {command.name}{when} -a {_fish_values(argument.complete)}"
@@ -249,6 +286,9 @@ def _fish_option(command: Command, option: Option) -> str:
 def _fish_values(kind: str) -> str:
     if kind in LIVE:
         return f"'({ASK} --complete {kind} 2>/dev/null)'"
+    if kind == "line":
+        words = "(commandline -opc)[2..-1] (commandline -ct)"
+        return f"'({ASK} --complete line {words} 2>/dev/null)'"
     if kind in ("file", "directory"):
         return "'(__fish_complete_path (commandline -ct))'"
     return _fish(kind)

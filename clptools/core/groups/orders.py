@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from clptools.core.cluster.authority import Authority
 from clptools.core.groups.lifecycle import Lifecycle
+from clptools.core.groups.mirrors import Mirrors
 from clptools.core.groups.runs import GroupRuns
 from clptools.core.model.messages import Grant, Order
 from clptools.core.model.monitor_state import Events, Windows, in_window
@@ -23,6 +24,7 @@ class Orders:
         lease: Lease,
         groups: GroupRuns,
         lifecycle: Lifecycle,
+        mirrors: Mirrors,
         events: Events,
         windows: Windows,
     ) -> None:
@@ -31,15 +33,19 @@ class Orders:
         self.lease = lease
         self.groups = groups
         self.lifecycle = lifecycle
+        self.mirrors = mirrors
         self.events = events
         self.windows = windows
 
     def take(self, grant: Grant) -> None:
         """Takes a grant, or ignores it: one that is refused once would be refused again."""
         step = self.step
-        if step.settings.group(grant.group) is None or step.life.phase is not Phase.RUNNING:
+        group = step.settings.group(grant.group)
+        if group is None or step.life.phase is not Phase.RUNNING:
             return
         run = self.groups.run(grant.group)
+        if self.mirrors.behind(group, step.me)[0]:
+            return
         if grant.incarnation != step.life.incarnation or step.life.newcomer or not step.life.noted:
             return
         if grant.epoch.term != self.authority.state.term or grant.epoch <= run.seen or run.held:

@@ -8,6 +8,7 @@ from clptools.core import phrases as say
 from clptools.core.cluster.holdings import newest_complete_beat
 from clptools.core.cluster.peers import Peers
 from clptools.core.groups.exclusion import Exclusion
+from clptools.core.groups.mirrors import Mirrors
 from clptools.core.model.group_state import Runs, failed_starts, purging, unfit
 from clptools.core.model.messages import Intent
 from clptools.core.model.monitor_state import Events, MonitorRun, bars
@@ -27,6 +28,7 @@ class Selection:
         events: Events,
         peers: Peers,
         exclusion: Exclusion,
+        mirrors: Mirrors,
     ) -> None:
         self.step = step
         self.group_runs = group_runs
@@ -34,6 +36,7 @@ class Selection:
         self.events = events
         self.peers = peers
         self.exclusion = exclusion
+        self.mirrors = mirrors
 
     def choose(self, group: Group, intent: Intent) -> tuple[str, str]:
         """The server for the next start and why; or nothing, and why not."""
@@ -122,7 +125,13 @@ class Selection:
     def eligible(self, group: Group, name: str) -> bool:
         """Whether a server could take a grant of the group now."""
         able = name in group.servers and not self.not_eligible(name)
+        able = able and not self.behind(group, name)
         return able and not self.exclusion.bars(group.name, name)
+
+    def behind(self, group: Group, name: str) -> str:
+        """Why the group's data on a server is not to be used; empty: it may be."""
+        resource, newer = self.mirrors.behind(group, name)
+        return say.behind(resource, newer) if resource else ""
 
     def is_unfit(self, group: Group, name: str) -> bool:
         """Whether its start failed there in a way that only a mend on that server ends."""
@@ -198,7 +207,7 @@ class Selection:
         for name in group.servers:
             if name == self.step.me:
                 continue
-            why = self.not_eligible(name)
+            why = self.not_eligible(name) or self.behind(group, name)
             if not why and self.is_barred(name):
                 fatal = self.fatal_event(name)
                 why = f"{say.open_fatal} ({fatal})" if fatal else say.open_fatal
@@ -213,7 +222,8 @@ class Selection:
 
     def _why_not(self, group: Group, intent: Intent, name: str) -> str:
         other = self.exclusion.bars(group.name, name)
-        why = self.not_eligible(name) or (say.kept_apart(other) if other else "")
+        why = self.not_eligible(name) or self.behind(group, name)
+        why = why or (say.kept_apart(other) if other else "")
         if not why and self.is_unfit(group, name):
             why = say.unfit(self.why_failed(group.name, name))
         return why or (say.failed_there if name in intent.avoid else say.free)

@@ -68,6 +68,8 @@ class LedgerFile(msgspec.Struct, frozen=True, kw_only=True):
     """`rm`, `rc` -> final actions of monitors, of resources, in a row that ended the machine."""
     liars: tuple[str, ...] = ()
     """Servers whose BMC read off while they were heard: what it says is no proof."""
+    behind: dict[str, str] = {}
+    """Resource whose copy of mirrored data here is behind -> the server with the newer one."""
 
 
 class Durable(msgspec.Struct, frozen=True, kw_only=True):

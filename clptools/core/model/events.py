@@ -268,6 +268,13 @@ class BootNoted(EventBase, tag="boot-noted", frozen=True, kw_only=True):
     """The disk took the note of this boot that it had not taken when the agent started."""
 
 
+class CopiesKept(EventBase, tag="copies-kept", frozen=True, kw_only=True):
+    """The disk took a ledger with other copies behind than before, or could not."""
+
+    behind: dict[str, str] = {}
+    fault: str = ""
+
+
 class ConditionSeen(EventBase, tag="condition-seen", frozen=True, kw_only=True):
     """Something on this server itself is not well, or is well again (no text)."""
 
@@ -320,6 +327,7 @@ Event = (
     | WatchdogChanged
     | ConditionSeen
     | BootNoted
+    | CopiesKept
     | RequestSeen
     | HostActionDone
 )

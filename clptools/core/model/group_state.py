@@ -147,6 +147,15 @@ class ClearanceState(msgspec.Struct):
     granted_epoch: dict[str, dict[str, Epoch]] = {}
 
 
+class MirrorState(msgspec.Struct):
+    """Copies of mirrored data on this server."""
+
+    behind: dict[str, str] = {}
+    """Resource whose copy here is behind -> the server with the newer one."""
+    kept: dict[str, str] = {}
+    """The same as the disk has it."""
+
+
 class Copies(msgspec.Struct):
     """Several servers say that they run the same group."""
 

@@ -10,6 +10,8 @@ from typing import Annotated
 
 import msgspec
 
+from clptools.core.model.words import CopyFate
+
 # Exit codes that the core itself gives to requests.
 FAILED = 1
 NO_AGENT = 3
@@ -21,6 +23,7 @@ LASTS_MS = 10_000
 """A request that waited longer, for an agent that stood still, is refused as outdated."""
 MAX_RATIO = 10_000
 """The original's limit (`clptoratio`)."""
+MAX_OUTDATE_MS = 3_600_000
 MAX_RATIO_MS = 30 * 86_400_000
 
 
@@ -172,6 +175,20 @@ class ForceStop(RequestBase, tag="force-stop", frozen=True, kw_only=True):
     down: str
 
 
+class OutdateCopy(RequestBase, tag="outdate-copy", frozen=True, kw_only=True):
+    """DRBD lost its peer: the copy of `resource` on `peer` is behind; see
+    `core/requests/mirrors.py`."""
+
+    resource: str
+    peer: str = ""
+    current: bool = False
+    """The copy of the server that asks is known to be current."""
+    lasts_ms: Annotated[int, msgspec.Meta(ge=0, le=MAX_OUTDATE_MS)] = 120_000
+    """How long proof is waited for."""
+    in_sync: bool = False
+    """Instead: the copy of the server that is asked is in sync again."""
+
+
 Request = (
     ServiceStart
     | ServiceStop
@@ -193,6 +210,7 @@ Request = (
     | ClearHalts
     | ConfirmDown
     | ForceStop
+    | OutdateCopy
 )
 
 
@@ -206,3 +224,5 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What would allow it, or what to do next."""
     did: str = ""
     """What was done, where, how many: one sentence, said before `Command succeeded.`"""
+    fate: CopyFate = CopyFate.UNKNOWN
+    """Of `OutdateCopy`: what is proven of the peer's copy."""

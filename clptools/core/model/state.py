@@ -23,6 +23,7 @@ from clptools.core.model.group_state import (
     ClearanceState,
     Copies,
     LifecycleState,
+    MirrorState,
     OfficeState,
     OrderState,
 )
@@ -166,6 +167,7 @@ class WrittenState(msgspec.Struct):
     open_events: int = 0
     halts: dict[str, int] = {}
     liars: tuple[str, ...] = ()
+    behind: dict[str, str] = {}
 
 
 class NodeState(msgspec.Struct):
@@ -185,6 +187,7 @@ class NodeState(msgspec.Struct):
     office: OfficeState = msgspec.field(default_factory=OfficeState)
     order: OrderState = msgspec.field(default_factory=OrderState)
     copies: dict[str, Copies] = {}
+    mirrors: MirrorState = msgspec.field(default_factory=MirrorState)
     monitors: dict[str, MonitorRun] = {}
     conditions: dict[str, Condition] = {}
     ledger: LedgerState = msgspec.field(default_factory=LedgerState)

@@ -149,6 +149,8 @@ class ServerView(View, frozen=True, kw_only=True):
     """Group -> why its last start here failed: resource and last line."""
     unfit: tuple[str, ...] = ()
     """Those of them that are not tried here for a while, if another server can take them."""
+    behind: dict[str, str] = {}
+    """Resource whose copy of mirrored data is behind there -> the server with the newer one."""
     halts: dict[str, int] = {}
     """`rm`, `rc` -> final actions in a row that ended the machine (`clpregctrl --get`)."""
     quiet: dict[str, str] = {}

@@ -209,3 +209,19 @@ class Stage(StrEnum):
     """Others and the BMC are asked whether the server is down."""
     STOPPING = "stopping"
     """A forced stop that a person asked for is under way."""
+    OUTDATING = "outdating"
+    """It is not proven yet that the peer's copy will not be used."""
+    NOTING = "noting"
+    """The disk is to take what was asked for."""
+
+
+class CopyFate(StrEnum):
+    """What is proven of the copy of mirrored data on a server."""
+
+    UNKNOWN = ""
+    OUTDATED = "outdated"
+    """The server has noted that its copy is behind."""
+    PRIMARY = "primary"
+    """The server runs the group: its copy is in use."""
+    OFF = "off"
+    """The server is off."""

@@ -76,6 +76,49 @@ class OneCopy(Notice, frozen=True):
     servers: Names
 
 
+# ---------------------------------------------------------------------- mirrored data
+
+
+class CopyBehind(Notice, frozen=True):
+    """DRBD on another server has lost this one and goes on writing: the copy here is old, and the
+    group does not start on it."""
+
+    entry = Entry("rc", 946, WARN)
+    about = ("group", "me")
+    says = "The copy of {resource} on {me} is behind that of {newer}: {group} does not start here."
+    hint = "It ends once the copies are in sync; by hand: clpfencepeer --clear -r {resource}"
+
+    group: str
+    resource: str
+    newer: str
+
+
+class CopyInSync(Notice, frozen=True):
+    """A copy that was behind is in sync again, as DRBD or a person says."""
+
+    entry = Entry("rc", 947, INFO)
+    about = ("group", "me")
+    says = "The copy of {resource} on {me} is no longer behind: {group} may start here ({user})."
+
+    group: str
+    resource: str
+    user: str
+
+
+class CopyGivenUp(Notice, frozen=True):
+    """DRBD has lost its peer, and was told that the copy there will not be used: it goes on
+    writing, to one copy."""
+
+    entry = Entry("rc", 948, WARN)
+    about = ("group", "peer", "me")
+    says = "{resource} is written on {me} alone: of {peer}, {why}."
+
+    group: str
+    resource: str
+    peer: str
+    why: str
+
+
 # ---------------------------------------------------------------------- order of groups
 
 

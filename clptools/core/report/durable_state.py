@@ -10,6 +10,7 @@ from clptools.core.cluster.revision import Revision
 from clptools.core.cluster.shared_policy import SharedPolicy
 from clptools.core.cluster.timeout_ratio import TimeoutRatio
 from clptools.core.groups.lifecycle import Lifecycle
+from clptools.core.groups.mirrors import Mirrors
 from clptools.core.groups.runs import GroupRuns
 from clptools.core.model.actions import Action, KeepLedger, Persist
 from clptools.core.model.durable import Durable, HeldGroup, LedgerFile, MonitorMemory, OpenEntry
@@ -44,6 +45,7 @@ class DurableState:
         lease: Lease,
         groups: GroupRuns,
         lifecycle: Lifecycle,
+        mirrors: Mirrors,
         runs: MonitorRuns,
         final: FinalActions,
         ledger: EventLedger,
@@ -58,6 +60,7 @@ class DurableState:
         self.lease = lease
         self.groups = groups
         self.lifecycle = lifecycle
+        self.mirrors = mirrors
         self.runs = runs
         self.final = final
         self.ledger = ledger
@@ -250,14 +253,16 @@ class DurableState:
             if name in self.peers:
                 self.peers[name].bmc.lies = True
         self.ledger.restore(ledger)
+        self.mirrors.restore(ledger)
         self._kept(self._entries_of())
 
     def ledger_due(self) -> LedgerFile | None:
         """The ledger, if it is to be written: something opened or closed since."""
         state, ledger = self.state, self.ledger.state
         # Each opening takes a number, each closing an entry: counts alone are not worth a write.
-        known = (state.next_event, state.open_events, state.halts, state.liars)
-        if known == (ledger.next_event, len(ledger.events), self.final.state.halts, self._liars()):
+        known = (state.next_event, state.open_events, state.halts, state.liars, state.behind)
+        now = (ledger.next_event, len(ledger.events), self.final.state.halts, self._liars())
+        if known == (*now, self.mirrors.state.behind):
             return None
         entries = self._entries_of()
         self._kept(entries)
@@ -265,6 +270,7 @@ class DurableState:
             next_event=ledger.next_event,
             halts=dict(self.final.state.halts),
             liars=self._liars(),
+            behind=dict(self.mirrors.state.behind),
             entries=tuple(entries.values()),
         )
 
@@ -273,6 +279,7 @@ class DurableState:
         self._entries = entries
         state.next_event, state.open_events = ledger.next_event, len(ledger.events)
         state.halts, state.liars = dict(self.final.state.halts), self._liars()
+        state.behind = dict(self.mirrors.state.behind)
 
     def _liars(self) -> tuple[str, ...]:
         return tuple(n for n, p in self.peers.items() if p.bmc.lies)

@@ -26,7 +26,14 @@ from clptools.core.model.view import (
 from clptools.core.model.words import EventClass, PlanStage, PowerState
 from clptools.core.notices import cluster, groups, monitors, requests, safety
 from clptools.core.notices.form import Kinds
-from clptools.core.phrases import any_other, listed, no_window, stops_of, with_reasons
+from clptools.core.phrases import (
+    any_other,
+    behind,
+    listed,
+    no_window,
+    stops_of,
+    with_reasons,
+)
 from clptools.core.report.explain_parts import of_arbiter, of_heartbeat, of_resource
 from clptools.core.report.facts import facts
 from clptools.core.report.story import Recorded, Story, Teller, ago
@@ -49,6 +56,8 @@ STAYS = Kinds(monitors.GroupStays)
 PURGES = Kinds(groups.StopScriptsRun)
 COMES = Kinds(cluster.TakesPart, cluster.HeardAgain)
 WELL = Kinds(monitors.MonitorWell, monitors.MonitorRecovered)
+_EDITED = Kinds(cluster.FileEdited)
+_AS_IN_FORCE = Kinds(cluster.FileAsInForce, cluster.RevisionInForce)
 _RESUMED = Kinds(monitors.MonitorResumed)
 _SUSPENSION = Kinds(
     monitors.MonitorSuspended, monitors.MonitorStillSuspended, monitors.MonitorResumed
@@ -96,7 +105,6 @@ OF_SERVER = Kinds(
     cluster.BmcLacks,
     cluster.BmcSuffices,
     cluster.FileEdited,
-    cluster.FileAsInForce,
     cluster.PathSilent,
     cluster.PathHeard,
 )
@@ -314,6 +322,7 @@ def _group_then(
     if server is not None:
         lines += _barred(teller.status, server)
     lines += _unfit(teller.status, group)
+    lines += _behind(teller.status, group)
     if group.planned_move is not None:
         lines += _planned(group.name, group.planned_move)
     if group.copies:
@@ -374,6 +383,18 @@ def _unfit(status: StatusView, group: GroupView) -> list[str]:
         f"clpgrp -m {group.name} -a {server.name}"
         for server in status.servers
         if group.name in server.unfit and server.name != group.current
+    ]
+
+
+def _behind(status: StatusView, group: GroupView) -> list[str]:
+    """Servers whose copy of the group's data is not to be used, and how that ends."""
+    resources = {one.name for one in group.resources}
+    return [
+        f"{server.name} does not take {group.name}: {behind(resource, newer)}. It does once they "
+        f"are in sync; by hand, there: clpfencepeer --clear -r {resource}"
+        for server in status.servers
+        for resource, newer in server.behind.items()
+        if resource in resources
     ]
 
 
@@ -494,11 +515,19 @@ _TAKES_PART = ("Online", "Caution")
 
 
 def _server(teller: Teller, server: ServerView) -> Story:
-    own = [r for r in teller.about(server.name) if r in OF_SERVER]
+    about = teller.about(server.name)
+    settled = max((i for i, r in enumerate(about) if r in _AS_IN_FORCE), default=-1)
+    away = server.status not in _TAKES_PART
+    own = [
+        r
+        for i, r in enumerate(about)
+        # An edit that was pushed or dropped is over, and none is why a server is away.
+        if r in OF_SERVER and not (r in _EDITED and (away or i < settled))
+    ]
     # From when it last came, or, if it is away, from what began that.
     comings = [i for i, r in enumerate(own) if r in COMES]
     first = comings[-1] if comings else 0
-    if server.status in _TAKES_PART:
+    if not away:
         story = own[first:] if comings else own[-RECENT:]
     else:
         story = own[first + 1 :] if comings else own

@@ -8,6 +8,7 @@ from clptools.core.cluster.authority import Authority
 from clptools.core.cluster.heartbeats import OwnWord
 from clptools.core.cluster.peers import Peers
 from clptools.core.cluster.shared_policy import SharedPolicy
+from clptools.core.groups.mirrors import Mirrors
 from clptools.core.groups.placement import Placement
 from clptools.core.groups.runs import GroupRuns
 from clptools.core.model.group_state import failed_starts, purging, unfit
@@ -65,6 +66,7 @@ class OwnStatus:
         authority: Authority,
         lease: Lease,
         groups: GroupRuns,
+        mirrors: Mirrors,
         placement: Placement,
         runs: MonitorRuns,
         final: FinalActions,
@@ -78,6 +80,7 @@ class OwnStatus:
         self.authority = authority
         self.lease = lease
         self.groups = groups
+        self.mirrors = mirrors
         self.placement = placement
         self.runs = runs
         self.final = final
@@ -144,6 +147,7 @@ class OwnStatus:
             bmc_faults=tuple(self._bmc_faults()),
             failed_starts=failed_starts(self.groups.runs),
             unfit=unfit(self.groups.runs, now),
+            behind=dict(self.mirrors.state.behind),
             halts=dict(self.final.state.halts),
             quiet={
                 name: str(window.stage(now))

@@ -226,7 +226,7 @@ class GroupRequests:
         if server not in group.servers:
             text = replies.cannot_take(group.name, server, "it is not among the group's servers")
             return Outcome(code=REFUSED, text=text)
-        why = self.selection.not_eligible(server)
+        why = self.selection.not_eligible(server) or self.selection.behind(group, server)
         if why:
             return Outcome(code=REFUSED, text=replies.cannot_take(group.name, server, why))
         if self.selection.is_barred(server) and not force:
@@ -234,6 +234,13 @@ class GroupRequests:
                 code=REFUSED,
                 text=replies.barred(group.name, server, self.selection.fatal_event(server)),
                 hint="Move it all the same: -f",
+            )
+        if self.selection.is_purging(group, server) and not force:
+            # Accepted, it would be given up at once: such a server is no first choice.
+            return Outcome(
+                code=REFUSED,
+                text=replies.cannot_take(group.name, server, say.purges),
+                hint="Try again in a moment, or do it all the same: -f",
             )
         other = self.exclusion.bars(group.name, server)
         if other:

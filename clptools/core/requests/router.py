@@ -36,6 +36,7 @@ from clptools.core.model.requests import (
     MonitorResume,
     MonitorSuspend,
     Outcome,
+    OutdateCopy,
     Request,
     ResourceStart,
     ResourceStop,
@@ -50,6 +51,7 @@ from clptools.core.model.words import Stage
 from clptools.core.requests.cluster import ClusterRequests
 from clptools.core.requests.forwarding import Forwarding
 from clptools.core.requests.groups import GroupRequests
+from clptools.core.requests.mirrors import MirrorRequests
 from clptools.core.requests.monitors import MonitorRequests
 from clptools.core.requests.resources import ResourceRequests
 from clptools.core.requests.service import Service
@@ -88,6 +90,7 @@ class Router:
         monitor_requests: MonitorRequests,
         service: Service,
         vouching: Vouching,
+        mirror_requests: MirrorRequests,
     ) -> None:
         self.step = step
         self.peers = peers
@@ -100,6 +103,7 @@ class Router:
         self.monitor_requests = monitor_requests
         self.service = service
         self.vouching = vouching
+        self.mirror_requests = mirror_requests
         groups, monitors = group_requests, monitor_requests
         self._handlers: dict[type[Request], Callable[[Pending], Outcome | None]] = {
             ServiceStart: service.start,
@@ -122,6 +126,7 @@ class Router:
             ClearHalts: monitors.clear_halts,
             ConfirmDown: vouching.confirm,
             ForceStop: vouching.force_stop,
+            OutdateCopy: mirror_requests.request,
         }
 
     # ------------------------------------------------------------------ in and out
@@ -155,8 +160,9 @@ class Router:
         if waited_ms > LASTS_MS:
             self.forwarding.finish(pending, self.forwarding.late(pending, waited_ms))
             return
-        service = isinstance(message.request, ServiceStart | ServiceStop)
-        if self.step.life.phase is Phase.STOPPED and not service:
+        # A copy of the data is there whether or not the service runs.
+        answered = isinstance(message.request, ServiceStart | ServiceStop | OutdateCopy)
+        if self.step.life.phase is Phase.STOPPED and not answered:
             self._stopped(pending)
             return
         self._decide(pending)
@@ -192,7 +198,9 @@ class Router:
         """The outcome of a request that we forwarded."""
         pending = self.forwarding.state.pending.pop(message.id, None)
         if pending is not None and pending.asks_for:
-            self.vouching.answered(pending, message.outcome)
+            of_mirror = isinstance(pending.request, OutdateCopy)
+            asker = self.mirror_requests if of_mirror else self.vouching
+            asker.answered(pending, message.outcome)
         elif pending is not None:
             self.step.do(Reply(id=message.id, outcome=message.outcome))
 
@@ -212,7 +220,8 @@ class Router:
         step = self.step
         request = pending.request
         of_service = isinstance(request, ServiceStart | ServiceStop)
-        stopped = step.life.phase is Phase.STOPPED and not of_service
+        answered = of_service or isinstance(request, OutdateCopy)
+        stopped = step.life.phase is Phase.STOPPED and not answered
         if stopped and request.server in ("", step.me):
             self._stopped(pending)
             return
@@ -296,6 +305,7 @@ class Router:
             or self.resource_requests.through(pending)
             or self.cluster_requests.through(pending)
             or self.vouching.through(pending)
+            or self.mirror_requests.through(pending)
         )
 
     def _left(self, pending: Pending) -> Outcome | None:
