@@ -100,6 +100,36 @@ def test_a_fatal_trap_fails_over(cluster: Cluster, program: str, options: str) -
     acknowledged(first, "mrw1")
 
 
+def test_a_recorded_trap_stays_a_replay_after_a_restart_and_the_named_command_mends_it(
+    cluster: Cluster,
+) -> None:
+    standby = cluster.other(cluster.online())
+    engine = V3.replace("11234", "55678")
+    cluster.trap(standby, PREDICTIVE, options=f"{engine} -Z 9,9000")
+    until("mrw1 stalls", lambda: status(standby, "mrw1") == "Stall")
+    acknowledged(standby, "mrw1")
+    kept = standby.root / "var/lib/clptools/snmp-engines"
+    until("its clock is kept", kept.exists)
+    standby.kill()
+    standby.start()
+    until("it is back", lambda: status(standby, "mrw1") == "Normal")
+
+    def forgot() -> None:
+        cluster.trap(standby, PREDICTIVE, options=f"{engine} -Z 1,5", sequence=99)
+
+    forgot()
+    until("it is refused", lambda: f"its boots, then: rm {kept}" in standby.alerts())
+    assert status(standby, "mrw1") == "Normal"
+    kept.unlink()
+
+    def taken() -> bool:
+        forgot()
+        return status(standby, "mrw1") == "Stall"
+
+    until("it is learned anew", taken)
+    acknowledged(standby, "mrw1")
+
+
 def test_a_predictive_failure_stalls_and_its_end_clears_it(cluster: Cluster) -> None:
     first = cluster.online()
     cluster.trap(first, PREDICTIVE)
