@@ -89,6 +89,7 @@ class Node(Parts):
         self.context.settings = settings
         self.revision.retime()
         self.peers.configure(settings.names)
+        self.context.look_again()
 
     # ------------------------------------------------------------------ the door
 
@@ -98,6 +99,7 @@ class Node(Parts):
         step.advance(now)
         self.election.lapse()
         self._handlers[type(event)](event)
+        step.look_again()
         self._pass_on_wishes()
         # A heartbeat that calls for no settling can only have lengthened the lease.
         quiet = type(event) is events.BeatSeen and not step.settling_due
@@ -116,6 +118,7 @@ class Node(Parts):
         step = self.context
         was = step.now
         step.now = max(was, now)
+        step.look_again()
         try:
             return self.status.view()
         finally:
