@@ -15,7 +15,8 @@ from clptools.sim.clusters import TURNS, sample
 from clptools.sim.explore import Plan, run_seed
 from clptools.sim.scenario import run
 
-FILES = sorted((Path(__file__).parent.parent / "scenarios").glob("*.txt"))
+FILES = sorted((Path(__file__).parent.parent / "scenarios").glob("*.txt"))[::8]
+"""Some of them: all take as long as playing them does."""
 
 
 class Watch:
@@ -54,7 +55,7 @@ def _made_anew(holders: Holders) -> dict[str, list[Held]]:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
-def test_in_every_scenario(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_scenarios(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     watch = Watch(monkeypatch)
     run(path.read_text(), Node, Node.restore)
     assert watch.stale == []

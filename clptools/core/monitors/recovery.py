@@ -352,7 +352,6 @@ class Recovery:
         """Starts and stops active monitors, and goes on with recoveries."""
         step = self.step
         self.final.settle()
-        serving = step.life.phase is Phase.RUNNING and not self.policy.shared.suspended
         for monitor in self.runs.here():
             run = self.runs.run(monitor.name)
             if run.step == RecoveryStage.AFTER:
@@ -362,7 +361,8 @@ class Recovery:
                     self._recover(monitor, run, run.text)
                 continue
             wanted = (
-                serving
+                step.life.phase is Phase.RUNNING
+                and not self.policy.shared.suspended
                 and not run.suspended
                 and (monitor.timing != "active" or bool(self.groups.online(monitor.target)))
             )
