@@ -17,7 +17,7 @@ from clptools.config.load import LEASE_BEATS, Loaded, lease_that_fits
 from clptools.config.monitors import BMCNOTICE, CATEGORIES
 from clptools.core.model.options import WatchdogOptions, read
 from clptools.core.model.settings import Monitor, Settings
-from clptools.core.model.words import BmcAction
+from clptools.core.model.words import BmcAction, Startup
 from clptools.core.phrases import listed
 from clptools.reports import Report, legible
 
@@ -222,11 +222,11 @@ def _watchdogs(settings: Settings, places: Places) -> Iterator[Report]:
 
 def _waits(settings: Settings, places: Places) -> Iterator[Report]:
     """A group that starts by itself waits for ever for one that nobody starts."""
-    manual = {group.name for group in settings.groups if group.startup == "manual"}
+    manual = {group.name for group in settings.groups if group.startup == Startup.MANUAL}
     for group in settings.groups:
         for key in ("start_after", "start_after_same_server"):
             named = [name for name in getattr(group, key) if name in manual]
-            if named and group.startup != "manual":
+            if named and group.startup != Startup.MANUAL:
                 verb = "has" if len(named) == 1 else "have"
                 yield places.warn(
                     f"group {group.name}",

@@ -32,7 +32,16 @@ from clptools.config.field import (
     text,
 )
 from clptools.config.variants import Registries
-from clptools.core.model.words import HOST_ACTIONS, BmcAction, Exclusive, FinalAction, StopKind
+from clptools.core.model.words import (
+    HOST_ACTIONS,
+    BmcAction,
+    Exclusive,
+    Failback,
+    Failover,
+    FinalAction,
+    Startup,
+    StopKind,
+)
 
 _cluster = partial(Field, section="cluster")
 
@@ -282,19 +291,19 @@ GROUP = (
     ),
     _group(
         name="startup",
-        parse=choice("auto", "manual"),
+        parse=choice(*Startup),
         default="auto",
         help="Whether it starts with the cluster.",
     ),
     _group(
         name="failover",
-        parse=choice("auto", "dynamic", "manual"),
+        parse=choice(*Failover),
         default="auto",
         help="Next server in order, the healthiest one, or none without an operator.",
     ),
     _group(
         name="failback",
-        parse=choice("auto", "manual"),
+        parse=choice(*Failback),
         default="manual",
         help="Whether it moves back when a better server is there again.",
     ),

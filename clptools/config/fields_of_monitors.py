@@ -22,7 +22,7 @@ from clptools.config.field import (
 )
 from clptools.config.fields_of_traps import CLASSES
 from clptools.config.quiet_window import windows
-from clptools.core.model.words import BmcAction, FinalAction, Level, RecoveryStep
+from clptools.core.model.words import BmcAction, FinalAction, Level, RecoveryStep, Timing
 
 MAX_CATEGORY_BYTES = 32
 MAX_KEYWORD_BYTES = 1023
@@ -67,7 +67,7 @@ MONITOR = (
     ),
     _monitor(
         name="timing",
-        parse=choice("always", "active"),
+        parse=choice(*Timing),
         default="always",
         help="Whether it runs always, or only while its target is online on this server; of fipw "
         "and pidw with a target the default is active.",

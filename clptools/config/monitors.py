@@ -30,7 +30,7 @@ from clptools.core.model.settings import (
     ServerGroup,
     SnmpUser,
 )
-from clptools.core.model.words import BmcAction, FinalAction, RecoveryStep
+from clptools.core.model.words import BmcAction, FinalAction, RecoveryStep, Timing
 
 MONITOR_SCRIPTS = "monitor.s"
 """Folder under `scripts/` for the scripts of monitors, as in the original."""
@@ -320,7 +320,7 @@ def _of_resource(resource: Resource, group: Group) -> Monitor:
         servers=group.servers,
         interval_ms=int(str(options["monitor_interval_ms"])),
         timeout_ms=int(str(options["monitor_timeout_ms"])),
-        timing="active",
+        timing=Timing.ACTIVE,
         target=resource.name,
         recovery=Recovery(action=RecoveryStep.RESTART, target=resource.name),
     )

@@ -40,6 +40,7 @@ from clptools.core.model.words import (
     FinalAction,
     RecoveryStep,
     StopKind,
+    Timing,
 )
 
 NAMED = (
@@ -291,7 +292,7 @@ def _monitors(
         type="genw",
         servers=names,
         interval_ms=5_000,
-        timing="active",
+        timing=Timing.ACTIVE,
         target="failover1",
         recovery=Recovery(
             action=RecoveryStep.SCRIPT if script else RecoveryStep.RESTART,

@@ -14,7 +14,7 @@ from clptools.core.model.settings import Arbiter, Group
 from clptools.core.model.state import Phase
 from clptools.core.model.states import GroupState
 from clptools.core.model.timing import times
-from clptools.core.model.words import Exclusive
+from clptools.core.model.words import Exclusive, Failover, Startup
 from clptools.sim.bmc_model import Bmc
 
 if TYPE_CHECKING:
@@ -251,7 +251,9 @@ class Evidence:
         shared = max((h.node.state.policy.shared for h in clique), key=lambda x: x.version)
         # A push may have changed its servers, or be under way: what all of the clique know counts.
         known = [_group(h, group.name) for h in clique]
-        if any(g is None or g.startup != "auto" or g.failover != "auto" for g in known):
+        if any(
+            g is None or g.startup != Startup.AUTO or g.failover != Failover.AUTO for g in known
+        ):
             return False
         # One that cannot note its boot takes no group, and keeps none from the others.
         fit = [h for h in clique if h.disk.noted == h.boots]

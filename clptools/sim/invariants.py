@@ -16,7 +16,7 @@ from clptools.core.model import actions as a
 from clptools.core.model import events as e
 from clptools.core.model.messages import NO_EPOCH, Beat, Epoch
 from clptools.core.model.timing import times, turn_ms
-from clptools.core.model.words import Operation
+from clptools.core.model.words import Failback, Operation
 from clptools.sim.evidence import LOOK_US, Evidence, Situation
 from clptools.sim.order import Order
 from clptools.sim.promises import Service, Violation
@@ -288,7 +288,7 @@ class Checker:
         better = group.servers[: group.servers.index(host.name)] if group is not None else ()
         return (
             group is not None
-            and group.failback == "auto"
+            and group.failback == Failback.AUTO
             and any(self.world.hosts[name].node is not None for name in better)
         )
 

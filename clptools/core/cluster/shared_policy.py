@@ -15,6 +15,7 @@ from clptools.core.model.actions import SendControl
 from clptools.core.model.cluster_state import PeerState, PolicyState
 from clptools.core.model.messages import Epoch, Intent, Shared
 from clptools.core.model.timing import NEVER
+from clptools.core.model.words import Startup
 from clptools.core.notices import cluster as notices
 from clptools.core.step import Change, Step
 
@@ -54,7 +55,7 @@ class SharedPolicy:
         if group in intents:
             return intents[group]
         configured = self.step.settings.group(group)
-        return Intent(group=group, wanted=configured is None or configured.startup == "auto")
+        return Intent(group=group, wanted=configured is None or configured.startup == Startup.AUTO)
 
     def _intents(self) -> dict[str, Intent]:
         """Group -> the intent in force."""

@@ -31,7 +31,7 @@ from clptools.core.model.state import Phase
 from clptools.core.model.states import GroupState, GroupWhy, group_why
 from clptools.core.model.timing import NEVER
 from clptools.core.model.transitions import GrantChange
-from clptools.core.model.words import StopKind
+from clptools.core.model.words import Failback, Failover, StopKind
 from clptools.core.notices import groups as notices
 from clptools.core.safety.clearance import Clearance
 from clptools.core.safety.fencing import Stake
@@ -297,7 +297,7 @@ class Placement:
 
     def _failback(self, group: Group, current: str) -> str:
         """The server that the group should go back to by itself; empty: none."""
-        if group.failback != "auto" or group.servers[0] == current:
+        if group.failback != Failback.AUTO or group.servers[0] == current:
             return ""
         best = group.servers[0]
         intent = self.policy.intent_of(group.name)
@@ -404,7 +404,7 @@ class Placement:
         elif step.now >= at:
             del self.state.retry_at[group.name]
             # Manual is about lost servers: a group that was started is tried to the end.
-            event = "START" if group.failover == "manual" else intent.event
+            event = "START" if group.failover == Failover.MANUAL else intent.event
             again = msgspec.structs.replace(
                 intent, avoid=(), failures=0, fatal=False, rounds=intent.rounds + 1, event=event
             )

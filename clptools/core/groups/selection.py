@@ -13,7 +13,7 @@ from clptools.core.model.group_state import Runs, failed_starts, purging, unfit
 from clptools.core.model.messages import Intent
 from clptools.core.model.monitor_state import Events, MonitorRun, bars
 from clptools.core.model.settings import Group
-from clptools.core.model.words import EventClass
+from clptools.core.model.words import EventClass, Failover
 from clptools.core.step import Step
 
 
@@ -42,7 +42,7 @@ class Selection:
         """The server for the next start and why; or nothing, and why not."""
         # Manual is about lost servers: a monitor's recovery and a failed start go on all the same.
         moved = intent.preferred or intent.avoid
-        if intent.event == "FAILOVER" and group.failover == "manual" and not moved:
+        if intent.event == "FAILOVER" and group.failover == Failover.MANUAL and not moved:
             return "", say.failover_manual(group.name)
         if self.would_take(group, intent):
             return intent.preferred, say.asked_for(intent.reason)
@@ -99,7 +99,7 @@ class Selection:
 
     def _ranked(self, group: Group, intent: Intent, names: list[str]) -> list[str]:
         """In configured order; dynamic: the same server group first, then by bad monitors."""
-        if group.failover != "dynamic":
+        if group.failover != Failover.DYNAMIC:
             return names
         home = {
             s

@@ -16,9 +16,13 @@ from clptools.core.model.words import (
     BmcAction,
     EventClass,
     Exclusive,
+    Failback,
+    Failover,
     FinalAction,
     RecoveryStep,
+    Startup,
     StopKind,
+    Timing,
 )
 
 Option = str | int | float | bool | tuple[str, ...] | dict[str, str] | None
@@ -210,10 +214,9 @@ class Group(Frozen, frozen=True, kw_only=True):
     name: str
     servers: tuple[str, ...]
     """Servers that may run it, best first."""
-    startup: str = "auto"
-    failover: str = "auto"
-    """`auto` (order), `dynamic` (healthiest server first), `manual` (never by itself)."""
-    failback: str = "manual"
+    startup: Startup = Startup.AUTO
+    failover: Failover = Failover.AUTO
+    failback: Failback = Failback.MANUAL
     server_groups: tuple[str, ...] = ()
     start_after: tuple[str, ...] = ()
     """Groups that must be online, on any server, before it is started."""
@@ -312,7 +315,7 @@ class Monitor(Frozen, frozen=True, kw_only=True):
     timeout_ms: int = 120_000
     retries: int = 0
     start_wait_ms: int = 0
-    timing: str = "always"
+    timing: Timing = Timing.ALWAYS
     """`always`, or `active`: only while `target` is online on this server."""
     target: str = ""
     comment: str = ""

@@ -55,6 +55,39 @@ class RefusedFor(StrEnum):
     """In a form that only a newer clptools reads."""
 
 
+class Startup(StrEnum):
+    """Whether a group starts with the cluster."""
+
+    AUTO = "auto"
+    MANUAL = "manual"
+
+
+class Failover(StrEnum):
+    """Where a group goes when its server fails."""
+
+    AUTO = "auto"
+    """The next server in its order."""
+    DYNAMIC = "dynamic"
+    """The healthiest server."""
+    MANUAL = "manual"
+    """Nowhere without an operator."""
+
+
+class Failback(StrEnum):
+    """Whether a group goes back by itself when a better server is there again."""
+
+    AUTO = "auto"
+    MANUAL = "manual"
+
+
+class Timing(StrEnum):
+    """When a monitor checks."""
+
+    ALWAYS = "always"
+    ACTIVE = "active"
+    """While its target is online here."""
+
+
 class StopKind(StrEnum):
     """What a group is stopped with, to stay so."""
 

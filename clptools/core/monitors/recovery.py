@@ -23,7 +23,7 @@ from clptools.core.model.requests import GroupMove, Request
 from clptools.core.model.settings import Group, Monitor
 from clptools.core.model.state import Phase
 from clptools.core.model.states import GroupWhy, MonitorStatus
-from clptools.core.model.words import BmcAction, FinalAction, RecoveryStage, RecoveryStep
+from clptools.core.model.words import BmcAction, FinalAction, RecoveryStage, RecoveryStep, Timing
 from clptools.core.monitors.final_action import FinalActions
 from clptools.core.monitors.status import MonitorRuns, is_linked
 from clptools.core.notices import monitors as notices
@@ -364,7 +364,7 @@ class Recovery:
                 step.life.phase is Phase.RUNNING
                 and not self.policy.shared.suspended
                 and not run.suspended
-                and (monitor.timing != "active" or bool(self.groups.online(monitor.target)))
+                and (monitor.timing != Timing.ACTIVE or bool(self.groups.online(monitor.target)))
             )
             if wanted is not run.running:
                 run.running = wanted

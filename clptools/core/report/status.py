@@ -33,7 +33,7 @@ from clptools.core.model.view import (
     StatusView,
     WaitingView,
 )
-from clptools.core.model.words import PowerState
+from clptools.core.model.words import Failback, PowerState
 from clptools.core.monitors.hindrances import Hindrances
 from clptools.core.monitors.planned_moves import PlannedMoves
 from clptools.core.report.own_status import OwnStatus, group_word
@@ -283,7 +283,7 @@ class Status:
     def _failback(self, group: Group, current: str, stays: bool) -> str:
         """Why a group that is to go back to the best in its order does not; as `Placement` does."""
         best = next(iter(group.servers), current)
-        if group.failback != "auto" or current == best:
+        if group.failback != Failback.AUTO or current == best:
             return ""
         if stays:
             return say.stays_moved(group.name, best)
