@@ -90,6 +90,7 @@ class Node(Parts):
         self.context.settings = settings
         self.revision.retime()
         self.peers.configure(settings.names)
+        self.context.look_again()
 
     # ------------------------------------------------------------------ the door
 
@@ -99,6 +100,7 @@ class Node(Parts):
         step.advance(now)
         self.election.lapse()
         self._handlers[type(event)](event)
+        step.look_again()
         self._pass_on_wishes()
         # A heartbeat that calls for no settling can only have lengthened the lease.
         quiet = type(event) is events.BeatSeen and not step.settling_due
@@ -117,6 +119,7 @@ class Node(Parts):
         step = self.context
         was = step.now
         step.now = max(was, now)
+        step.look_again()
         try:
             return self.status.view()
         finally:

@@ -51,11 +51,14 @@ class Step:
         self.actions: list[Action] = []
         self.listener: Callable[[str, tuple[str, ...]], None] = lambda text, subjects: None
         """Receives the text and subjects of each record: a request may wait for them."""
+        self.moment = 0
+        """Grows wherever what other servers said may have changed (`look_again`)."""
         self._urgent = False
         self._requests_due = False
 
     def advance(self, now: int) -> None:
         """An event is taken at `now`; after a long gap this server has stood still."""
+        self.look_again()
         if now > self.now:
             if now - self.now > self.times.hear_ms:
                 self.woke_at = now
@@ -131,8 +134,13 @@ class Step:
         """Whether anything is to be settled."""
         return self.state.decisions_due or self._requests_due
 
+    def look_again(self) -> None:
+        """What other servers said may have changed: what was made of it is checked."""
+        self.moment += 1
+
     def settling(self) -> None:
         """A round of settling begins: a change from here on needs another round."""
+        self.look_again()
         self.state.decisions_due = False
         self._requests_due = False
 

@@ -26,6 +26,7 @@ NAMES = (
     "cfset",
     "beats",
     "simulator",
+    "coordinator",
     "seeds",
     "systematic",
     "house",

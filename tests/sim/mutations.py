@@ -933,7 +933,7 @@ def unaware(node: Node) -> None:
 @mutation
 def unprovenmoves(node: Node) -> None:
     """A group is given up though nothing proves that it could start elsewhere."""
-    put(node.placement, "unproven", lambda: ())
+    put(node.placement, "_is_unproven", lambda group, dark: False)
 
 
 # --- fencing ---------------------------------------------------------------------------------

@@ -106,6 +106,8 @@ class Authority:
     def _answers(self, electorate: tuple[str, ...]) -> list[int]:
         """For each other elector, the newest of our requests that it answered with its vote."""
         peers = self.peers
+        if electorate is self.step.settings.names:
+            return [p.vote_at for p in peers.values()]
         return [
             peers[name].vote_at if name in peers else NEVER
             for name in electorate

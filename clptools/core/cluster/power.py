@@ -23,6 +23,8 @@ minute, and ask as those two do while its server is not heard.
 
 from __future__ import annotations
 
+from itertools import islice
+
 from clptools.core import phrases as say
 from clptools.core.cluster.peers import Peers
 from clptools.core.model.actions import ReadPower
@@ -285,7 +287,8 @@ class Power:
         """
         listed = self.step.settings.names
         first = (coordinator, *(name for name in listed if name != coordinator))
-        return tuple(n for n in first if n and n != server and self._present(n))[:_KEEPERS]
+        present = (n for n in first if n and n != server and self._present(n))
+        return tuple(islice(present, _KEEPERS))
 
     def _present(self, name: str) -> bool:
         p = self.peers.get(name)

@@ -38,6 +38,8 @@ class SharedPolicy:
         self.peers = peers
         self.ratio = ratio
         self.authority = authority
+        self._table: tuple[tuple[Intent, ...], dict[str, Intent]] = (), {}
+        """The intents and what `_intents` made of them: a tuple never changes."""
 
     @property
     def shared(self) -> Shared:
@@ -48,11 +50,20 @@ class SharedPolicy:
 
     def intent_of(self, group: str) -> Intent:
         """What is wanted of a group; by default what its `startup` says."""
-        for intent in self.shared.intents:
-            if intent.group == group:
-                return intent
+        intents = self._intents()
+        if group in intents:
+            return intents[group]
         configured = self.step.settings.group(group)
         return Intent(group=group, wanted=configured is None or configured.startup == "auto")
+
+    def _intents(self) -> dict[str, Intent]:
+        """Group -> the intent in force."""
+        source, found = self._table
+        if source is not self.shared.intents:
+            source = self.shared.intents
+            found = {intent.group: intent for intent in reversed(source)}
+            self._table = source, found
+        return found
 
     def amend(self, intent: Intent) -> None:
         """Replaces the intent for one group."""

@@ -77,6 +77,9 @@ class Placement:
         self.lifecycle = lifecycle
         self.waits = waits
         self.grants = grants
+        self._calm: dict[str, tuple[str, Intent]] = {}
+        """Group -> server and intent that `_settled` found calm, or made so: values, so they stay
+        true, and as a rule the next ones are the same."""
 
     def office_begins(self) -> None:
         """Carries nothing over from an earlier office but the shared policy."""
@@ -109,8 +112,9 @@ class Placement:
             # It is left over from a stop of all servers that is over.
             self.policy.stop_is_over()
             self.policy.share(msgspec.structs.replace(self.policy.shared, closing=False))
+        dark = self._dark()
         for group in step.settings.groups:
-            self._place(group)
+            self._place(group, dark)
 
     def _stop_is_over(self) -> bool:
         """Whether no server still obeys it: all that are heard, and we, have started since."""
@@ -128,17 +132,21 @@ class Placement:
 
     def unproven(self) -> tuple[str, ...]:
         """Groups that could not start elsewhere, were they stopped where they run."""
-        step = self.step
-        dark = [s for s in self.peers if not self.peers.is_online(s)]
-        if not dark:
-            return ()
-        return tuple(g.name for g in step.settings.groups if self._is_unproven(g.name, dark))
+        dark = self._dark()
+        groups = self.step.settings.groups if dark else ()
+        return tuple(g.name for g in groups if self._is_unproven(g.name, dark))
+
+    def _dark(self) -> list[str]:
+        """Servers that do not take part now; nothing that placement does changes it."""
+        return [s for s in self.peers if not self.peers.is_online(s)]
 
     def _is_unproven(self, group: str, dark: list[str]) -> bool:
+        if not dark:
+            return False
         holders = {h.server for h in self.holders.of(group)}
         return any(s not in holders and not self.clearance.cleared(group, s).ok for s in dark)
 
-    def _place(self, group: Group) -> None:
+    def _place(self, group: Group, dark: list[str]) -> None:
         reports = self.holders.reports(group.name)
         self._react(group, reports)
         holders = [
@@ -154,14 +162,14 @@ class Placement:
             grant = self.state.grants.get(group.name)
         intent = self.policy.intent_of(group.name)
         if holders:
-            dark = [h.server for h in holders if not self.peers.is_online(h.server)]
-            if intent.wanted and len(dark) == len(holders):
-                self.waits.note(group.name, say.waits_for_proof(dark), tuple(dark))
+            silent = [h.server for h in holders if not self.peers.is_online(h.server)]
+            if intent.wanted and len(silent) == len(holders):
+                self.waits.note(group.name, say.waits_for_proof(silent), tuple(silent))
             elif intent.wanted and all(_is_stuck_purge(h) for h in holders):
                 self.waits.note(group.name, say.waits_for_stop([h.server for h in holders]))
             else:
                 self.state.waiting.pop(group.name, None)
-            self._keep(group, intent, holders)
+            self._keep(group, intent, holders, dark)
             return
         if grant is not None:
             return
@@ -210,6 +218,8 @@ class Placement:
     def _settled(self, group: Group, server: str) -> None:
         """The group runs: its intent is only that it goes on."""
         intent = self.policy.intent_of(group.name)
+        if self._calm.get(group.name) == (server, intent):
+            return
         calm = Intent(
             group=group.name,
             wanted=True,
@@ -220,6 +230,7 @@ class Placement:
         )
         if calm != intent:
             self.policy.amend(calm)
+        self._calm[group.name] = server, calm
 
     def _not_taken(self, group: Group, server: str) -> None:
         """A server that is heard did not take the group: another one is tried first."""
@@ -227,7 +238,7 @@ class Placement:
         avoid = _with(intent.avoid, server)
         self.policy.amend(msgspec.structs.replace(intent, avoid=avoid, preferred=""))
 
-    def _keep(self, group: Group, intent: Intent, holders: list[Held]) -> None:
+    def _keep(self, group: Group, intent: Intent, holders: list[Held], dark: list[str]) -> None:
         """Stops or moves a group that is held, where that is wanted."""
         step = self.step
         newest = max(holders, key=lambda h: h.seen)
@@ -248,7 +259,7 @@ class Placement:
         if newest.state != GroupState.ONLINE:
             return
         preferred = intent.preferred
-        may_move = group.name not in self.unproven()
+        may_move = not self._is_unproven(group.name, dark)
         wrong = self._wrong_server(group, newest.server)
         if wrong and may_move:
             target, _ = self.selection.choose(group, intent)

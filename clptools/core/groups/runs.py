@@ -63,12 +63,14 @@ class GroupRuns:
 
     def online(self, target: str) -> list[str]:
         """Held and running groups that `target` names: a group, a resource, or `All Groups`."""
-        runs = self.runs
-        running = [n for n in self.held() if runs[n].state is GroupState.ONLINE]
         if target == "All Groups":
-            return running
+            return [name for name in self.held() if self._is_online(name)]
         group = self.step.settings.group_of(target)
-        return [n for n in running if group is not None and n == group.name]
+        return [group.name] if group is not None and self._is_online(group.name) else []
+
+    def _is_online(self, name: str) -> bool:
+        run = self.runs.get(name)
+        return run is not None and run.held and run.state is GroupState.ONLINE
 
     def resource(self, group: str, resource: str) -> Resource | None:
         """A resource as configured; None: it is not configured any more."""

@@ -59,7 +59,8 @@ class StartOrder:
 
     def held_up(self, group: Group, target: str) -> tuple[str, ...]:
         """Those of them that nothing starts now: if it were stopped, it might stay so for long."""
-        return tuple(name for name in self.awaited(group, target) if self._is_held_up(name))
+        awaited = self.awaited(group, target)
+        return tuple(name for name in awaited if self._is_held_up(name)) if awaited else ()
 
     def is_over(self, group: str) -> tuple[str, ...]:
         """For what it has waited as long as configured; empty: it has not."""

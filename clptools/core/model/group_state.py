@@ -178,8 +178,11 @@ def holds_any(runs: Runs) -> bool:
 
 def held(runs: Runs, settings: Settings) -> list[str]:
     """Names of what is held here, in configured order."""
-    names = [g.name for g in settings.groups if g.name in runs and runs[g.name].held]
-    return names + [n for n, r in runs.items() if r.held and n not in names]
+    names = [name for name, run in runs.items() if run.held]
+    if len(names) > 1:
+        ranks = settings.ranks
+        names.sort(key=lambda name: ranks.get(name, len(ranks)))
+    return names
 
 
 def failed_starts(runs: Runs) -> dict[str, str]:

@@ -437,7 +437,7 @@ class Settings(Frozen, frozen=True, kw_only=True, dict=True):
 
     def server(self, name: str) -> Server | None:
         """The server of that name, or None."""
-        return next((s for s in self.servers if s.name == name), None)
+        return self._servers.get(name)
 
     def addresses_of(self, name: str) -> tuple[str, ...]:
         """That server's addresses on the interconnects, by priority, each once."""
@@ -459,18 +459,52 @@ class Settings(Frozen, frozen=True, kw_only=True, dict=True):
 
     def group(self, name: str) -> Group | None:
         """The group of that name, or None."""
-        return next((g for g in self.groups if g.name == name), None)
+        return self._groups.get(name)
 
     def group_of(self, target: str) -> Group | None:
         """The group that is, or holds the resource, called `target`."""
-        found = self.group(target)
-        if found is not None:
-            return found
-        return next((g for g in self.groups if g.resource(target) is not None), None)
+        return self._groups.get(target) or self._groups_by_resource.get(target)
 
     def monitor(self, name: str) -> Monitor | None:
         """The monitor of that name, or None."""
-        return next((m for m in self.monitors if m.name == name), None)
+        return self._monitors.get(name)
+
+    def monitors_on(self, server: str) -> tuple[Monitor, ...]:
+        """The monitors that run on a server."""
+        return self._monitors_by_server.get(server, ())
+
+    # Of two of one name, which only a faulty file has, the first counts: hence from the end.
+
+    @cached_property
+    def _servers(self) -> dict[str, Server]:
+        return {s.name: s for s in reversed(self.servers)}
+
+    @cached_property
+    def _groups(self) -> dict[str, Group]:
+        return {g.name: g for g in reversed(self.groups)}
+
+    @cached_property
+    def _groups_by_resource(self) -> dict[str, Group]:
+        return {r.name: g for g in reversed(self.groups) for r in g.resources}
+
+    @cached_property
+    def _monitors(self) -> dict[str, Monitor]:
+        return {m.name: m for m in reversed(self.monitors)}
+
+    @cached_property
+    def _monitors_by_server(self) -> dict[str, tuple[Monitor, ...]]:
+        found: dict[str, list[Monitor]] = {}
+        for monitor in self.monitors:
+            for server in dict.fromkeys(monitor.servers):
+                found.setdefault(server, []).append(monitor)
+        return {server: tuple(there) for server, there in found.items()}
+
+    @cached_property
+    def ranks(self) -> dict[str, int]:
+        """Group -> its place in the configuration, from 0."""
+        return {
+            name: place for place, name in enumerate(dict.fromkeys(g.name for g in self.groups))
+        }
 
     @cached_property
     def apart(self) -> dict[str, dict[str, Exclusive]]:

@@ -74,6 +74,6 @@ class MonitorRuns:
             found = runs[name] = MonitorRun()
         return found
 
-    def here(self) -> list[Monitor]:
+    def here(self) -> tuple[Monitor, ...]:
         """The monitors that run on this server."""
-        return [m for m in self.step.settings.monitors if self.step.me in m.servers]
+        return self.step.settings.monitors_on(self.step.me)

@@ -30,6 +30,11 @@ class Cleared(msgspec.Struct, frozen=True, kw_only=True):
     """`released`, `left`, `power off`, `lease`, `operator`, `no proof`."""
 
 
+_RELEASED = Cleared(ok=True, proof="released")
+_BY_LEASE = Cleared(ok=True, proof="lease")
+_NOT_CLEARED = Cleared(ok=False)
+
+
 class Clearance:
     """Clears servers, for a coordinator with authority."""
 
@@ -84,12 +89,12 @@ class Clearance:
             return Cleared(ok=True, proof=self.peers.out_reason(server))
         since = self.since(group, server)
         if self._released(p, group, server, since):
-            return Cleared(ok=True, proof="released")
+            return _RELEASED
         if self.lease_clears_at(p, since) <= step.now:
-            return Cleared(ok=True, proof="lease")
+            return _BY_LEASE
         if step.settings.cluster.takeover_without_proof and p.lost:
             return Cleared(ok=True, proof="no proof")
-        return Cleared(ok=False)
+        return _NOT_CLEARED
 
     def _released(self, p: PeerState, group: str, server: str, since: int) -> bool:
         """Whether it answered this office, holds nothing, and no grant is under way to it.
