@@ -116,12 +116,12 @@ class EngineClocks:
         """The clock of one engine, if it is known."""
         return self._clocks.get(key)
 
-    def learn(self, key: EngineKey, clock: EngineClock) -> None:
+    def learn(self, key: EngineKey, boots: int, time: int, now_ms: int) -> None:
         """The clock went on, or is new: kept in a moment."""
         if key not in self._clocks and len(self._clocks) >= ENGINES:
             oldest = min(self._clocks, key=lambda known: self._clocks[known].at_ms)
             del self._clocks[oldest]
-        self._clocks[key] = clock
+        self._clocks[key] = EngineClock(boots, time, now_ms)
         if self.file and self._timer is None:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(WRITE_AFTER_S, self._write)

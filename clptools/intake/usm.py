@@ -19,7 +19,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -28,8 +28,10 @@ from clptools.core.model.settings import SnmpUser
 from clptools.faults import ClpError, ExitCode
 from clptools.intake import ber, snmp
 from clptools.intake.ber import DecodeError
-from clptools.intake.engine_clocks import EngineClock, EngineClocks, EngineKey
 from clptools.intake.snmp import Trap, V3Message
+
+if TYPE_CHECKING:  # it loads asyncio, which who only decodes has no use for
+    from clptools.intake.engine_clocks import EngineClocks, EngineKey
 
 TIME_WINDOW = 150
 """Seconds (RFC 3414, section 2.2.3)."""
@@ -190,7 +192,11 @@ class Usm:
     ) -> None:
         self.engine = engine
         self._users = {user.user.encode(): _User(user, keys) for user, keys in users}
-        self._clocks = clocks or EngineClocks()
+        if clocks is None:
+            from clptools.intake.engine_clocks import EngineClocks
+
+            clocks = EngineClocks()
+        self._clocks = clocks
 
     def receive(self, message: V3Message, source: str, now_ms: int) -> Trap:
         """The notification in a message that proved its user, and that is no replay.
@@ -302,7 +308,7 @@ class Usm:
                 )
             if (message.boots, message.time) <= (known.boots, known.time):
                 return
-        self._clocks.learn(key, EngineClock(message.boots, message.time, now_ms))
+        self._clocks.learn(key, message.boots, message.time, now_ms)
 
     def _report(self, message: V3Message, counter: str, now_ms: int) -> bytes:
         """An unauthenticated Report, if the sender asked for one."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from clptools.intake import engine_clocks
-from clptools.intake.engine_clocks import ENGINES, EngineClock, EngineClocks
+from clptools.intake.engine_clocks import ENGINES, EngineClocks
 from clptools.intake.usm import Engine, Refused, UserKeys, Usm, engine_id
 from tests.conftest import LIMIT_S, free_port, until
 from tests.intake.conftest import Heard, settings_for
@@ -189,7 +189,7 @@ async def test_a_disk_that_hangs_holds_up_neither_traps_nor_the_end(
 async def test_most_engines_remembered_are_the_newest(tmp_path: Path) -> None:
     clocks = EngineClocks()
     for number in range(ENGINES + 1):
-        clocks.learn((b"key", BMC, bytes([number])), EngineClock(1, 1, number))
+        clocks.learn((b"key", BMC, bytes([number])), 1, 1, number)
     assert clocks.get((b"key", BMC, b"\0")) is None
     assert clocks.get((b"key", BMC, bytes([ENGINES]))) is not None
 
