@@ -94,6 +94,7 @@ class Loop:
         self.lag_ms = 0
         """How late the last due timer was."""
         self.worst_lag_ms = 0
+        self._untold_lag_ms = 0
         self.steps = 0
         self.grave = frozenset({"FATAL"})
         """Classes of traps that never give way (`grave_classes`)."""
@@ -125,6 +126,11 @@ class Loop:
             self._heap = [(at, n, name) for name, (at, n) in self._timers.items()]
             heapq.heapify(self._heap)
         self._arrange_wake()
+
+    def take_lag_ms(self) -> int:
+        """How late the latest timer was since this was asked last."""
+        found, self._untold_lag_ms = self._untold_lag_ms, 0
+        return found
 
     def clear_timer(self, name: str) -> None:
         """Forget the timer of that name, if there is one."""
@@ -299,6 +305,7 @@ class Loop:
                 del self._timers[name]
                 self.lag_ms = now - at
                 self.worst_lag_ms = max(self.worst_lag_ms, self.lag_ms)
+                self._untold_lag_ms = max(self._untold_lag_ms, self.lag_ms)
                 self.put(TimerFired(name=name))
         self._arrange_wake()
 

@@ -403,6 +403,21 @@ class ConfigurationInForce(Notice, frozen=True):
 # ---------------------------------------------------------------------- host and hardware
 
 
+class AgentStoodStill(Notice, frozen=True):
+    """The agent did nothing for a good part of the heartbeat time-out: the machine is overloaded,
+    stood still, or something in the agent took too long."""
+
+    entry = Entry("pm", 917, WARN)
+    about = ("me",)
+    says = (
+        "The agent of {me} stood still for {lag_ms:s}; after {timeout_ms:s} the other servers take "
+        "{me} for lost."
+    )
+
+    lag_ms: int
+    timeout_ms: int
+
+
 class HostActed(Notice, frozen=True):
     """What was done to end this host, or restart it, and how that went."""
 

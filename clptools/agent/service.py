@@ -60,7 +60,9 @@ logger = logging.getLogger(__name__)
 _LOOK_S = 5.0
 """How often the configuration on the disk is compared with the one in force."""
 _CLOCK_S = 1.0
-"""How often the wall clock is checked for steps."""
+"""How often the wall clock is checked for steps, and the lag of the loop."""
+_LAG_TOLD_MS = 60_000
+"""A lag is told this often at most: what slows a machine down does so again and again."""
 
 
 class Owner(Protocol):
@@ -162,6 +164,7 @@ class Service:
         self._worker = worker
         self._quiet = QuietWindows()
         self._edit = ""
+        self._lag_told_at = -_LAG_TOLD_MS
         """How the `clp.toml` on the disk was last found to differ from what is in force."""
         self.taken_out = ""
         """How this server was taken out of the cluster by a push; empty: it was not."""
@@ -368,16 +371,29 @@ class Service:
         await self._quiet.watch(self.settings_in_force, tell)
 
     async def watch_clock(self) -> None:
-        """Report that the wall clock was set: people compare the times of records."""
+        """Report that the wall clock was set, as people compare the times of records, and that
+        this agent stood still."""
         steps = clock.WallSteps()
         while True:
             await asyncio.sleep(_CLOCK_S)
+            self._look_at_lag()
             by_s = steps.newest_s()
             if by_s:
                 now_s = clock.wall_s()
                 which = "forward" if by_s > 0 else "back"
                 was, became = (clock.dated(at) for at in (now_s - by_s, now_s))
                 self._owner.note(ClockSet(which, round(abs(by_s) * 1000), was, became))
+
+    def _look_at_lag(self) -> None:
+        """Report a lag of half the heartbeat time-out: at all of it the others take us for lost."""
+        if self.core is None:
+            return
+        lag_ms = self.core.loop.take_lag_ms()
+        timeout_ms = self.core.stretched.cluster.heartbeat_timeout_ms
+        now = clock.boot_ms()
+        if lag_ms >= timeout_ms // 2 and now - self._lag_told_at >= _LAG_TOLD_MS:
+            self._lag_told_at = now
+            self._owner.note(notices.AgentStoodStill(lag_ms, timeout_ms))
 
     def found_edit(self, edit: str, when: str = "") -> None:
         """Report once that `clp.toml` differs from what is in force.

@@ -276,3 +276,15 @@ async def test_traps_that_give_way_are_refused_when_the_loop_stops() -> None:
     with pytest.raises(OSError):
         await waiting
     assert bench.journal == []
+
+
+async def test_the_worst_lag_is_kept_and_told_once() -> None:
+    bench = Bench(lambda event: [])
+    bench.loop.set_timer("beat", bench.now + 1)
+    bench.now += 701
+    while not bench.seen:
+        await asyncio.sleep(0)
+    assert (bench.loop.lag_ms, bench.loop.worst_lag_ms) == (700, 700)
+    assert bench.loop.take_lag_ms() == 700
+    assert bench.loop.take_lag_ms() == 0
+    assert bench.loop.worst_lag_ms == 700

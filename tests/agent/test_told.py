@@ -124,6 +124,22 @@ async def test_a_clock_that_is_set_is_told_both_ways(monkeypatch: pytest.MonkeyP
         assert agent._service.core is not None, "nothing else follows"
 
 
+async def test_an_agent_that_stood_still_says_so_once_a_minute(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(service, "_CLOCK_S", 0.01)
+    async with running() as agent:
+        core = agent._service.core
+        assert core is not None
+        timeout_ms = core.stretched.cluster.heartbeat_timeout_ms
+        lags = [timeout_ms // 2, timeout_ms // 2, timeout_ms // 2 - 1]
+        monkeypatch.setattr(core.loop, "take_lag_ms", lambda: lags.pop() if lags else 0)
+        await until(lambda: not lags)
+        (record,) = told(agent, notices.AgentStoodStill)
+        assert record.text.startswith("The agent of server1 stood still for ")
+        assert (record.module, record.event_id, record.level) == ("pm", 917, "WARN")
+
+
 async def test_a_lock_that_was_removed_is_made_again() -> None:
     async with running() as agent:
         lock = Path(paths.data_dir(), "lock")
