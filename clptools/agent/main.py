@@ -138,7 +138,7 @@ def _authkey() -> bytes:
     path = paths.authkey_file()
     mend = "Make it once with clpcfctrl --keygen, then copy that file to every server."
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
         raise ClpError(ExitCode.FAILED, f"{path}: the shared secret is not there", mend) from None
     except PermissionError as error:
@@ -147,7 +147,16 @@ def _authkey() -> bytes:
     except OSError as error:
         raise ClpError(ExitCode.FAILED, f"{path}: {error.strerror}", mend) from None
     with open(fd, "rb") as file:
-        mode = stat.S_IMODE(os.fstat(fd).st_mode)
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            raise ClpError(ExitCode.FAILED, f"{path}: not a regular file", mend)
+        if found.st_uid not in (0, os.geteuid()):
+            raise ClpError(
+                ExitCode.FAILED,
+                f"{path}: belongs to user {found.st_uid}, who can read and replace it",
+                f"chown root {path}; and make a new one (clpcfctrl --keygen) if others used it",
+            )
+        mode = stat.S_IMODE(found.st_mode)
         if mode & 0o077:
             raise ClpError(
                 ExitCode.FAILED,
@@ -160,6 +169,12 @@ def _authkey() -> bytes:
             ExitCode.FAILED,
             f"{path}: {len(key)} bytes: a shared secret has {_MIN_KEY_BYTES} to {_MAX_KEY_BYTES}",
             mend,
+        )
+    if key.startswith(b'{"for":'):  # `links.credentials.is_derived`, which is yet to be imported
+        raise ClpError(
+            ExitCode.FAILED,
+            f"{path}: was made for a program outside the cluster (clpcfctrl --keygen --for)",
+            "Copy authkey from another server; the agent does not start with less.",
         )
     return key
 

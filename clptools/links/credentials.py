@@ -41,6 +41,11 @@ _SALT = b"clptools 1"
 OUTSIDE = "outside the cluster"
 """Common name of a caller that has the key but is no server; no server's name has spaces."""
 
+DERIVED_FIELD = "for"
+"""Of a derived secret: who it was made for; it stands first in the file."""
+_DERIVED_HEAD = b'{"for":'
+REMAKE = "clpcfctrl --keygen --for"
+
 _AUTHORITY = "cluster authority"
 """Common name of the certificate authority."""
 _COMMON = "commonName"
@@ -75,6 +80,34 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     authority: str
     certificate: str
     key: str
+
+
+class OutsideKey(
+    msgspec.Struct, frozen=True, kw_only=True, tag_field=DERIVED_FIELD, tag="clprexec"
+):
+    """The file of `clpcfctrl --keygen --for clprexec`, JSON: a caller's identity and no more."""
+
+    identity: Identity
+
+
+def outside_key(authkey: bytes) -> bytes:
+    """What a caller outside needs instead of the authkey.  Raises ValueError, as `mint`."""
+    return msgspec.json.encode(OutsideKey(identity=mint(authkey, OUTSIDE)))
+
+
+def outside_identity(key: bytes) -> Identity:
+    """Of a caller with `key`: the authkey or what was derived from it.  Raises ValueError."""
+    if not is_derived(key):
+        return mint(key, OUTSIDE)
+    try:
+        return msgspec.json.decode(key, type=OutsideKey).identity
+    except msgspec.MsgspecError:
+        raise ValueError(f"it was made for another purpose ({REMAKE} clprexec)") from None
+
+
+def is_derived(key: bytes) -> bool:
+    """Whether `key` was made for one purpose; 32 random bytes begin so once in 2**56 keys."""
+    return key.startswith(_DERIVED_HEAD)
 
 
 class _Order(msgspec.Struct, frozen=True, kw_only=True):

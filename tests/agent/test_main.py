@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -18,6 +20,7 @@ from clptools.agent import main as agent_main
 from clptools.api import client
 from clptools.api.client import Client, Silent
 from clptools.api.local_socket import boot_ms
+from clptools.arbiters.witness import witness_key
 from clptools.core.model.requests import ConfirmDown
 from clptools.faults import ClpError
 from tests.api.fake import Agent, socket_path
@@ -125,6 +128,51 @@ def test_a_secret_that_is_none_is_refused(place: Place, mode: int, size: int) ->
     assert done.returncode == 1
     assert "authkey" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a file away")
+def test_a_secret_of_another_user_is_refused(place: Place) -> None:
+    place.key()
+    os.chown(place.config / "authkey", 65534, 0)
+    done = place.run()
+    assert done.returncode == 1
+    assert "belongs to user 65534" in done.stderr
+
+
+def test_a_fifo_in_the_place_of_the_secret_does_not_hang(place: Place) -> None:
+    os.mkfifo(place.config / "authkey", 0o400)
+    done = place.run()
+    assert done.returncode == 1
+    assert "not a regular file" in done.stderr
+
+
+def test_a_secret_that_an_access_list_opens_is_refused(place: Place) -> None:
+    """The mask of a list is what `stat` shows as the group's rights."""
+    place.key()
+    # acl(5) as the kernel stores it: version, then tag, rights, id: owner r, user 65534 r,
+    # group -, mask r, others -.
+    none = 0xFFFFFFFF
+    entries = ((1, 4, none), (2, 4, 65534), (4, 0, none), (16, 4, none), (32, 0, none))
+    listed = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+    try:
+        os.setxattr(place.config / "authkey", "system.posix_acl_access", listed)
+    except OSError as error:
+        if error.errno != errno.EOPNOTSUPP:
+            raise
+        pytest.skip("no access lists on this file system")
+    done = place.run()
+    assert done.returncode == 1
+    assert "mode 0440 lets others read" in done.stderr
+
+
+def test_a_secret_made_for_a_program_outside_starts_no_agent(place: Place) -> None:
+    place.key()
+    (place.config / "authkey").unlink()
+    (place.config / "authkey").write_bytes(witness_key(bytes(32)))
+    (place.config / "authkey").chmod(0o400)
+    done = place.run()
+    assert done.returncode == 1
+    assert "was made for a program outside the cluster" in done.stderr
 
 
 def test_all_errors_of_the_configuration_are_told_at_once(place: Place) -> None:
