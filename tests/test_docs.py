@@ -27,7 +27,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = (
     "README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/rules.md",
     "docs/scenarios.md", "docs/events.md", "docs/bmc.md", "docs/fencing.md",
-    "docs/storage.md", "docs/from-expresscluster.md",
+    "docs/storage.md", "docs/from-expresscluster.md", "docs/security.md",
     "lab/README.md", "examples/monitoring/README.md",
 )  # fmt: skip
 NOT_PARSED = {"clpnode", "clpwitnessd"}
@@ -126,6 +126,13 @@ def test_files_that_a_page_or_a_module_names_exist(path: Path) -> None:
     prose = re.sub(r"https?://\S+", "", path.read_text())
     named = {name for name in FILE.findall(prose) if "NAME" not in name} - OF_OTHERS
     assert {name for name in named if not name.startswith("_")} <= files()
+
+
+def test_every_test_that_the_page_on_security_names_exists() -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text("docs/security.md"))
+    assert len(named) > 20
+    for file, name in named:
+        assert re.search(rf"^ *(async )?def {name}\(", text(file), re.M), f"{file}::{name}"
 
 
 def test_every_layer_is_described_as_the_imports_allow() -> None:

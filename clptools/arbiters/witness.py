@@ -31,12 +31,12 @@ from typing import TypeVar
 import msgspec
 
 from clptools.arbiters.base import ArbiterContext, Held
+from clptools.common.derived_keys import DERIVED_FIELD, REMAKE, is_derived
 from clptools.common.http import HttpError, client_tls
 from clptools.common.http_client import Site
 from clptools.core.model.options import VariantOptions, read
 from clptools.core.model.settings import Arbiter
 from clptools.faults import ClpError, ExitCode
-from clptools.links.credentials import DERIVED_FIELD, REMAKE, is_derived
 
 PATH = "/v1/lease"
 MAIL_PATH = "/v1/beats"

@@ -232,8 +232,9 @@ def keygen(force: bool) -> Answer:
 def keygen_for(program: str) -> Answer:
     """The secret of a program outside, made from the authkey: made again it is the same."""
     from clptools.arbiters.witness import witness_key
+    from clptools.common.derived_keys import is_derived
     from clptools.config.files import read_authkey, write_secret
-    from clptools.links.credentials import is_derived, outside_key
+    from clptools.links.credentials import outside_key
 
     makers = {"clprexec": (outside_key, "--key"), "witness": (witness_key, "--authkey")}
     if program not in makers:

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from clptools.common.derived_keys import DERIVED_FIELD, REMAKE, is_derived
 from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:
@@ -40,11 +41,6 @@ _SALT = b"clptools 1"
 
 OUTSIDE = "outside the cluster"
 """Common name of a caller that has the key but is no server; no server's name has spaces."""
-
-DERIVED_FIELD = "for"
-"""Of a derived secret: who it was made for; it stands first in the file."""
-_DERIVED_HEAD = b'{"for":'
-REMAKE = "clpcfctrl --keygen --for"
 
 _AUTHORITY = "cluster authority"
 """Common name of the certificate authority."""
@@ -103,11 +99,6 @@ def outside_identity(key: bytes) -> Identity:
         return msgspec.json.decode(key, type=OutsideKey).identity
     except msgspec.MsgspecError:
         raise ValueError(f"it was made for another purpose ({REMAKE} clprexec)") from None
-
-
-def is_derived(key: bytes) -> bool:
-    """Whether `key` was made for one purpose; 32 random bytes begin so once in 2**56 keys."""
-    return key.startswith(_DERIVED_HEAD)
 
 
 class _Order(msgspec.Struct, frozen=True, kw_only=True):
