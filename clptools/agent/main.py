@@ -167,6 +167,12 @@ def _authkey() -> bytes:
             f"{path}: {len(key)} bytes: a shared secret has {_MIN_KEY_BYTES} to {_MAX_KEY_BYTES}",
             mend,
         )
+    if key.startswith(b'{"for":'):  # `common.derived_keys.is_derived`, which is yet to be imported
+        raise ClpError(
+            ExitCode.FAILED,
+            f"{path}: was made for a program outside the cluster (clpcfctrl --keygen --for)",
+            "Copy authkey from another server; the agent does not start with less.",
+        )
     return key
 
 

@@ -31,6 +31,7 @@ from typing import TypeVar
 import msgspec
 
 from clptools.arbiters.base import ArbiterContext, Held
+from clptools.common.derived_keys import DERIVED_FIELD, REMAKE, is_derived
 from clptools.common.http import HttpError, client_tls
 from clptools.common.http_client import Site
 from clptools.core.model.options import VariantOptions, read
@@ -93,13 +94,49 @@ class Mail(msgspec.Struct, frozen=True, kw_only=True):
     """Sender -> its newest datagram."""
 
 
+class WitnessKey(msgspec.Struct, frozen=True, kw_only=True, tag_field=DERIVED_FIELD, tag="witness"):
+    """The file of `clpcfctrl --keygen --for witness`, JSON: what a witness signs and checks with.
+
+    These are the keys that servers make from the authkey, so they need not know of the file.
+    """
+
+    name: str
+    pairs: dict[str, tuple[bytes, bytes]]
+    """Path -> the keys of requests and of answers."""
+
+
+def witness_key(authkey: bytes) -> bytes:
+    """What a witness needs instead of the authkey."""
+    return msgspec.json.encode(_witness_key(authkey))
+
+
+def _witness_key(authkey: bytes) -> WitnessKey:
+    if is_derived(authkey):
+        try:
+            key = msgspec.json.decode(authkey, type=WitnessKey)
+        except msgspec.MsgspecError:
+            raise ValueError(f"it was made for another purpose ({REMAKE} witness)") from None
+        if not {PATH, MAIL_PATH} <= key.pairs.keys():
+            raise ValueError(f"it is of another version ({REMAKE} witness)")
+        return key
+    pairs = {
+        path: (
+            _derived(authkey, f"clptools witness ask {path}".encode()),
+            _derived(authkey, f"clptools witness answer {path}".encode()),
+        )
+        for path in (PATH, MAIL_PATH)
+    }
+    return WitnessKey(name=_derived(authkey, b"clptools witness name 1").hex()[:16], pairs=pairs)
+
+
 class Signer:
     """Signs and checks with keys made from one authkey, for one purpose (a path)."""
 
     def __init__(self, authkey: bytes, purpose: str = PATH) -> None:
-        self._ask = _derived(authkey, f"clptools witness ask {purpose}".encode())
-        self._answer = _derived(authkey, f"clptools witness answer {purpose}".encode())
-        self.name = _derived(authkey, b"clptools witness name 1").hex()[:16]
+        """`authkey`: the cluster's, or a `WitnessKey`.  Raises ValueError: for someone else."""
+        key = _witness_key(authkey)
+        self._ask, self._answer = key.pairs[purpose]
+        self.name = key.name
         """Tells clusters of the same name apart; says nothing of the key."""
 
     def sign_ask(self, body: bytes) -> str:

@@ -220,7 +220,8 @@ def _arguments() -> argparse.ArgumentParser:
         "--authkey",
         metavar="FILE",
         action="append",
-        help=f"authkey of a cluster, mode 0400; may be repeated (default: {paths.authkey_file()})",
+        help=f"key of a cluster (clpcfctrl --keygen --for witness, or its authkey), mode 0400; "
+        f"may be repeated (default: {paths.authkey_file()})",
     )
     parser.add_argument("--cert", metavar="FILE", help="certificate (PEM): answer https only")
     parser.add_argument("--key", metavar="FILE", help="its key (PEM)")
@@ -248,7 +249,11 @@ async def _serve(arguments: argparse.Namespace) -> None:
     except ValueError as error:
         raise ClpError(ExitCode.USAGE, f"--listen {arguments.listen}: {error}") from None
     keys = tuple(read_authkey(file) for file in files)
-    server = Server(Witness(keys, round(arguments.longest_lease * 1000)))
+    try:
+        witness = Witness(keys, round(arguments.longest_lease * 1000))
+    except ValueError as error:
+        raise ClpError(ExitCode.FAILED, f"--authkey {', '.join(files)}: {error}") from None
+    server = Server(witness)
     try:
         tls = _tls(arguments.cert, arguments.key)
         port = await server.start(listen.host, listen.port, tls)

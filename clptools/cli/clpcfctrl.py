@@ -34,6 +34,7 @@ COMMAND = Command(
         "--import CLP.CONF [-x DIR] [--force | --merge]",
         "--export CLP.CONF [-x DIR] [--force]",
         "--keygen [--force]",
+        "--keygen --for clprexec|witness",
     ),
     description=(
         (
@@ -123,6 +124,13 @@ COMMAND = Command(
             complete="file",
         ),
         Option("--keygen", help="Make the authkey, the secret that all servers share."),
+        Option(
+            "--for",
+            metavar="PROGRAM",
+            help="With --keygen: make from the authkey, as authkey.PROGRAM beside it, the secret "
+            "of a program on another machine: clprexec (requests, scripts and notices) or witness "
+            "(clpwitnessd). It opens nothing else, and is good for as long as the authkey is.",
+        ),
         Option("-x", "--dir", metavar="DIR", help="The folder.", complete="directory"),
         host(
             "Accepted for old scripts: --push gives the configuration to all its servers, and "
@@ -156,6 +164,8 @@ def run(args: Args) -> Answer:
         "keygen",
     )
     what = one_of(COMMAND, args, *actions)
+    if args.given("for") and what != "keygen":
+        raise ClpError(ExitCode.USAGE, "--for goes with --keygen.")
     numbers = _numbers(what, args.words)
     folder = args.text("dir")
     if args.given("host") and what not in ("push", "pull"):
@@ -187,6 +197,8 @@ def run(args: Args) -> Answer:
             _must_be_named(what, args)
             return export(args.text("export"), folder or config_dir(), force=force)
         case _:
+            if args.given("for"):
+                return keygen_for(args.text("for"))
             return keygen(args.given("force"))
 
 
@@ -215,3 +227,25 @@ def keygen(force: bool) -> Answer:
 
     path = make(authkey_file(), force=force)
     return done(f"{path} made. Copy it to every server (mode 0400).\n{SUCCEEDED}", file=path)
+
+
+def keygen_for(program: str) -> Answer:
+    """The secret of a program outside, made from the authkey: made again it is the same."""
+    from clptools.arbiters.witness import witness_key
+    from clptools.common.derived_keys import is_derived
+    from clptools.config.files import read_authkey, write_secret
+    from clptools.links.credentials import outside_key
+
+    makers = {"clprexec": (outside_key, "--key"), "witness": (witness_key, "--authkey")}
+    if program not in makers:
+        raise ClpError(ExitCode.USAGE, f"--for {program}: clprexec or witness.")
+    make, option = makers[program]
+    authkey = read_authkey()
+    if is_derived(authkey):
+        text = f"{authkey_file()}: was itself made for a program outside the cluster"
+        raise ClpError(ExitCode.REFUSED, text, "Run it on a server of the cluster.")
+    path = f"{authkey_file()}.{program}"
+    write_secret(path, make(authkey))
+    daemon = "clpwitnessd" if program == "witness" else "clprexec"
+    told = f"{path} made. Move it to the other machine (mode 0400), for {daemon} {option} FILE."
+    return done(f"{told}\n{SUCCEEDED}", file=path)

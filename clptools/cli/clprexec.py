@@ -50,7 +50,8 @@ COMMAND = Command(
             "On a server of the cluster, without -h, it asks the local node agent. With -h it "
             "asks the servers at these addresses in turn, over TLS, until one answers; the "
             "cluster's authkey (the local one, or the file given with --key) identifies the "
-            "client."
+            "client. On a machine that is no server a file of clpcfctrl --keygen --for clprexec "
+            "does: with the authkey one could pose as any server."
         ),
         "--script runs a script that lies below scripts/trnreq on the server that is asked.",
         (
@@ -91,7 +92,8 @@ COMMAND = Command(
         Option(
             "--key",
             metavar="FILE",
-            help="The cluster's authkey, mode 0400 or 0600.",
+            help="A file of clpcfctrl --keygen --for clprexec, or the cluster's authkey; mode 0400 "
+            "or 0600.",
             complete="file",
         ),
         wait("Wait this long for an answer (30)."),

@@ -63,8 +63,9 @@ CLPWITNESSD = Command(
         (
             "Grants a lease to one server of a cluster at a time, so that the half of a divided "
             "cluster that gets it goes on ([[np]] type witness). It runs in the foreground, on a "
-            "machine that is none of the cluster's servers, and needs no rights but to read the "
-            "authkey."
+            "machine that is none of the cluster's servers, and needs no rights but to read its "
+            "key: the file that clpcfctrl --keygen --for witness makes on a server. The authkey "
+            "itself does as well, but opens the whole cluster."
         ),
         (
             "It also carries heartbeats between servers whose networks are cut ([[interconnect]] "

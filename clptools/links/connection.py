@@ -20,7 +20,7 @@ from typing import TypeVar
 import msgspec
 
 from clptools.faults import ClpError, ExitCode
-from clptools.links.credentials import OUTSIDE, common_name, context, mint
+from clptools.links.credentials import OUTSIDE, common_name, context, outside_identity
 
 MAX_FRAME_BYTES = 8 << 20
 """From a server: a configuration with its scripts."""
@@ -259,8 +259,8 @@ def call_from_outside(
     where = f"{address} port {port}"
     deadline = time.monotonic() + timeout_s
     try:
-        tls = context(mint(key, OUTSIDE), serving=False)
-    except ValueError as error:
+        tls = context(outside_identity(key), serving=False)
+    except (ValueError, ssl.SSLError) as error:
         raise ClpError(ExitCode.NOT_PERMITTED, f"the key cannot be used: {error}") from None
     try:
         with (

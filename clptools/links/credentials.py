@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from clptools.common.child_process import dump_nothing
+from clptools.common.derived_keys import DERIVED_FIELD, REMAKE, is_derived
 from clptools.faults import ClpError, ExitCode
 
 if TYPE_CHECKING:
@@ -76,6 +77,29 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     authority: str
     certificate: str
     key: str
+
+
+class OutsideKey(
+    msgspec.Struct, frozen=True, kw_only=True, tag_field=DERIVED_FIELD, tag="clprexec"
+):
+    """The file of `clpcfctrl --keygen --for clprexec`, JSON: a caller's identity and no more."""
+
+    identity: Identity
+
+
+def outside_key(authkey: bytes) -> bytes:
+    """What a caller outside needs instead of the authkey.  Raises ValueError, as `mint`."""
+    return msgspec.json.encode(OutsideKey(identity=mint(authkey, OUTSIDE)))
+
+
+def outside_identity(key: bytes) -> Identity:
+    """Of a caller with `key`: the authkey or what was derived from it.  Raises ValueError."""
+    if not is_derived(key):
+        return mint(key, OUTSIDE)
+    try:
+        return msgspec.json.decode(key, type=OutsideKey).identity
+    except msgspec.MsgspecError:
+        raise ValueError(f"it was made for another purpose ({REMAKE} clprexec)") from None
 
 
 class _Order(msgspec.Struct, frozen=True, kw_only=True):

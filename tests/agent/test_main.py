@@ -18,6 +18,7 @@ from clptools.agent import main as agent_main
 from clptools.api import client
 from clptools.api.client import Client, Silent
 from clptools.api.local_socket import boot_ms
+from clptools.arbiters.witness import witness_key
 from clptools.core.model.requests import ConfirmDown
 from clptools.faults import ClpError
 from tests.api.fake import Agent, socket_path
@@ -141,6 +142,16 @@ def test_a_fifo_in_the_place_of_the_secret_does_not_hang(place: Place) -> None:
     done = place.run()
     assert done.returncode == 1
     assert "authkey: 0 bytes" in done.stderr
+
+
+def test_a_secret_made_for_a_program_outside_starts_no_agent(place: Place) -> None:
+    place.key()
+    (place.config / "authkey").unlink()
+    (place.config / "authkey").write_bytes(witness_key(bytes(32)))
+    (place.config / "authkey").chmod(0o400)
+    done = place.run()
+    assert done.returncode == 1
+    assert "was made for a program outside the cluster" in done.stderr
 
 
 def test_all_errors_of_the_configuration_are_told_at_once(place: Place) -> None:

@@ -20,11 +20,12 @@ import pytest
 
 from clptools.arbiters import witness_server
 from clptools.arbiters.base import Held
-from clptools.arbiters.witness import MAC_HEADER, PATH, Ask, Signer, WitnessArbiter
+from clptools.arbiters.witness import MAC_HEADER, PATH, Ask, Signer, WitnessArbiter, witness_key
 from clptools.arbiters.witness_server import MAX_SERVERS, Leases
 from clptools.common.http import Response, Server
 from clptools.common.http_client import Site
 from clptools.core.model.settings import Arbiter, Option
+from clptools.links.credentials import outside_key
 from tests.arbiters.parts import AUTHKEY, Certificates, Program, Witness, context, held_by, until
 from tests.conftest import LIMIT_S, free_port
 
@@ -58,6 +59,40 @@ def test_who_does_not_have_the_key_gets_nothing(witness: Witness) -> None:
     stranger = opened("server2", witness.url, authkey=bytes(32))
     said = hold(stranger).error
     assert said == f"witness1: {witness.url}: it does not know this cluster's authkey"
+
+
+def test_a_witness_serves_with_the_key_made_for_it(tmp_path: Path) -> None:
+    """Servers have the authkey and know nothing of it; leases by either are the same."""
+    key = witness_key(AUTHKEY)
+    assert AUTHKEY not in key
+    assert Signer(key).name == Signer(AUTHKEY).name
+    (tmp_path / "witness-authkey").write_bytes(key)
+    (tmp_path / "witness-authkey").chmod(0o400)
+    program = Witness(tmp_path, longest=0.2)
+    program.start()
+    try:
+        first = opened("server1", program.url)
+        hold_at_last(first)
+        assert not hold(opened("server2", program.url, authkey=bytes(32))).held
+    finally:
+        program.kill()
+
+
+@pytest.mark.parametrize(
+    "key",
+    [outside_key(AUTHKEY), witness_key(AUTHKEY)[:-9], b'{"for":"witness","name":"","pairs":{}}'],
+)
+def test_a_witness_does_not_start_with_a_key_for_something_else(tmp_path: Path, key: bytes) -> None:
+    file = tmp_path / "key"
+    file.write_bytes(key)
+    file.chmod(0o400)
+    words = [sys.executable, "-m", "clptools.arbiters.witness_server", "--authkey", str(file)]
+    words += ["--listen", f"127.0.0.1:{free_port()}"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=LIMIT_S)
+    assert done.returncode == 1
+    assert str(file) in done.stderr
+    assert "clpcfctrl --keygen --for witness" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 async def test_a_false_witness_is_not_believed() -> None:

@@ -57,6 +57,28 @@ def started(node: Path) -> Iterator[Path]:
         os.kill(pid, signal.SIGKILL)
 
 
+@pytest.mark.parametrize("program", ["clprexec", "witness"])
+def test_the_secret_of_a_program_outside_is_made_beside_the_authkey(
+    started: Path, clp: Clp, program: str
+) -> None:
+    none = clp("clpcfctrl", "--keygen", "--for", program)
+    assert none.code == 1 and "authkey: not there" in none.err
+    assert clp("clpcfctrl", "--keygen").code == 0
+    etc = started / "etc/clptools"
+    made = clp("clpcfctrl", "--keygen", "--for", program)
+    assert made.code == 0 and f"authkey.{program} made" in made.out
+    file = etc / f"authkey.{program}"
+    assert file.stat().st_mode & 0o7777 == 0o400
+    assert (etc / "authkey").read_bytes() not in (held := file.read_bytes())
+    assert clp("clpcfctrl", "--keygen", "--for", program).code == 0
+    assert file.read_bytes() == held  # the same again: nobody is locked out
+    (etc / "authkey").unlink()
+    file.rename(etc / "authkey")
+    assert clp("clpcfctrl", "--keygen", "--for", program).code == 6
+    assert clp("clpcfctrl", "--keygen", "--for", "nobody").code == 2
+    assert clp("clpcfctrl", "--push", "--for", program).code == 2
+
+
 def test_a_local_start_brings_the_agent_up_once(started: Path, clp: Clp) -> None:
     etc = started / "etc/clptools"
     etc.mkdir(parents=True)

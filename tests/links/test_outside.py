@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import functools
+import re
 import socket
 import threading
 from collections.abc import Callable
@@ -12,10 +14,11 @@ from typing import Any
 import pytest
 
 from clptools.api.messages import AskConfig, Transaction
+from clptools.arbiters.witness import witness_key
 from clptools.core.model.requests import ExternalNotice, Outcome
 from clptools.faults import ClpError, ExitCode
 from clptools.links.connection import call_from_outside as call
-from clptools.links.credentials import OUTSIDE
+from clptools.links.credentials import OUTSIDE, derive, outside_key
 from tests.conftest import LIMIT_S, free_port, until
 from tests.links.test_peer import KEY, Agent, agents, cluster
 
@@ -105,3 +108,43 @@ async def test_an_agent_that_does_not_answer_in_time() -> None:
     )
     assert seen.code == ExitCode.TIMED_OUT
     await two.channel.close()
+
+
+async def test_a_derived_key_asks_what_a_caller_outside_may_ask_and_no_more() -> None:
+    key = outside_key(KEY)
+    outcome, agent = await with_agent(
+        lambda port: call("127.78.1.2", port, key, NOTICE, Outcome, LIMIT_S)
+    )
+    assert outcome == Outcome(text=f"done for {OUTSIDE}")
+    assert agent.asked == [(OUTSIDE, NOTICE)]
+    seen, agent = await with_agent(
+        lambda port: fault(lambda: call("127.78.1.2", port, key, AskConfig(), Outcome, LIMIT_S))
+    )
+    assert seen.code == ExitCode.NOT_PERMITTED
+    assert agent.denied == [("127.0.0.1", "only a server of the cluster may ask this")]
+
+
+def test_a_derived_key_holds_neither_the_authkey_nor_that_of_the_authority() -> None:
+    held = outside_key(KEY)
+    (private,) = re.findall(b"-----BEGIN PRIVATE KEY-----.*?-----END", held)
+    secret = base64.b64decode(private.split(b"-----")[2].replace(rb"\n", b""))[-32:]
+    assert secret == derive(KEY, f"identity {OUTSIDE}")
+    for foreign in (KEY, derive(KEY, "authority"), derive(KEY, "identity server1")):
+        assert foreign not in held
+        assert base64.b64encode(foreign)[:-4] not in held
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        witness_key(KEY),
+        outside_key(KEY)[:-9],
+        outside_key(KEY).replace(b"BEGIN CERTIFICATE", b"BEGIN CERTAINTY"),
+        b'{"for":',
+    ],
+)
+def test_a_key_for_another_purpose_or_cut_short_is_no_key(key: bytes) -> None:
+    seen = fault(lambda: call("127.78.1.2", free_port(), key, NOTICE, Outcome, LIMIT_S))
+    assert seen.code == ExitCode.NOT_PERMITTED
+    assert seen.message.startswith("the key cannot be used: ")
+    assert "PRIVATE" not in seen.message
