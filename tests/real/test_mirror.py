@@ -134,7 +134,9 @@ def test_an_old_copy_is_not_used_until_it_is_in_sync(cluster: Cluster) -> None:
     assert cleared.returncode == 0, cleared.stderr
     until("it is told", lambda: reason not in " ".join(first.ok("clpstat --explain").split()))
     holder = cluster.online(timeout_s=60)
-    holder.ok(f"clpgrp -m failover1 -a {cluster.other(holder).name}", timeout_s=60)
+    move = f"clpgrp -m failover1 -a {cluster.other(holder).name}"
+    # The server that comes back does not take part at once, or still runs its stop scripts.
+    until("it moves", lambda: holder.run(move, timeout_s=60).returncode == 0)
 
 
 def test_drbd_is_told_that_its_peer_is_off_once_that_is_read(machines: Cluster) -> None:
