@@ -22,6 +22,7 @@ from clptools.api import messages as said
 from clptools.api.messages import ConfigFiles
 from clptools.config import history
 from clptools.core.cluster.revision import OFFER_MS
+from clptools.core.model.change import Refusal
 from clptools.core.model.requests import Outcome
 from clptools.core.model.settings import Pushed, Settings
 from clptools.core.notices.form import Notice
@@ -50,7 +51,7 @@ class Here(Protocol):
     def online(self) -> set[str]:
         """Other servers that run now."""
 
-    def refuses(self, settings: Settings) -> str:
+    def refuses(self, settings: Settings) -> Refusal | None:
         """Why these cannot take effect now; empty: they can."""
 
     def unready(self, settings: Settings, server: str, vouched: bool) -> str:
@@ -115,8 +116,8 @@ class PushReceiver:
             await self.disk.drop(message.push)
             return Outcome(
                 code=ExitCode.REFUSED,
-                text=refusal,
-                hint="stop it first (clpgrp -t), or leave its resources as they are",
+                text=refusal.text,
+                hint=refusal.hint,
             )
         for other in self._staged.values():
             # Prepared while this one was written aside.
@@ -160,11 +161,12 @@ class PushReceiver:
         number = found.files.revision
         refusal = self._here.refuses(found.settings)
         if history.revision() >= number:
-            refusal = f"revision {history.revision()} came into force meanwhile; push it again"
+            meanwhile = f"revision {history.revision()} came into force meanwhile"
+            refusal = Refusal(meanwhile, "Push it again.")
         if refusal:
             # A group began to run since it was prepared.
             staging.drop(push)
-            return Outcome(code=ExitCode.REFUSED, text=refusal)
+            return Outcome(code=ExitCode.REFUSED, text=refusal.text, hint=refusal.hint)
         try:
             kept = configuration.put_in_force(push, found.files)
         except OSError as error:

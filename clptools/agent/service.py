@@ -33,7 +33,7 @@ from clptools.common import ocf
 from clptools.config import history
 from clptools.core import replies
 from clptools.core.cluster.timeout_ratio import stretched
-from clptools.core.model.change import in_the_way
+from clptools.core.model.change import Refusal, in_the_way
 from clptools.core.model.events import (
     AgentStarted,
     Event,
@@ -278,11 +278,11 @@ class Service:
         """The configuration, if there is one."""
         return self.core.settings if self.core else None
 
-    def refuses(self, settings: Settings) -> str:
-        """Why these settings cannot take effect now; empty: they can."""
+    def refuses(self, settings: Settings) -> Refusal | None:
+        """Why these settings cannot take effect now; None: they can."""
         core = self.core
         if core is None:
-            return ""
+            return None
         # The core's own settings lack the secrets: a change of one is seen here alone.
         return core.node.refuses(without_secrets(settings)) or in_the_way(
             core.settings, settings, core.node.groups.held()

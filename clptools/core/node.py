@@ -24,6 +24,7 @@ import msgspec
 
 from clptools.core.model import events
 from clptools.core.model.actions import Action, ClearTimer
+from clptools.core.model.change import Refusal
 from clptools.core.model.events import Event
 from clptools.core.model.messages import Answer, Forward, Grant, Order, Report, Shared
 from clptools.core.model.settings import Settings
@@ -126,8 +127,8 @@ class Node(Parts):
             # Replay feeds events alone: looking must not move the time that they are taken at.
             step.now = was
 
-    def refuses(self, settings: Settings) -> str:
-        """Why `settings` cannot take effect now; empty: they can."""
+    def refuses(self, settings: Settings) -> Refusal | None:
+        """Why `settings` cannot take effect now; None: they can."""
         return self.revision.refuses(settings) or self.groups.in_the_way(settings)
 
     def snapshot(self) -> bytes:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from clptools.core.model.change import Refusal
 from clptools.core.phrases import listed, span
 
 # ---------------------------------------------------------------------- any request
@@ -266,8 +267,8 @@ def linkage_owned(monitor: str, category: str) -> str:
 # ---------------------------------------------------------------------- configurations
 
 
-def may_not_be_removed(server: str) -> str:
-    return (
+def may_not_be_removed(server: str) -> Refusal:
+    return Refusal(
         f"{server} would be removed, and has not left: stop its cluster service first "
         f"(clpcl -t -h {server}), or vouch that it is down and stays down until it has no "
         f"configuration of this cluster any more (clpnode confirm-down {server} --yes)"
@@ -284,10 +285,13 @@ def votes_by_the_one_before(server: str) -> str:
     )
 
 
-def change_under_way(behind: Sequence[str]) -> str:
+def change_under_way(behind: Sequence[str]) -> Refusal:
     if not behind:
-        return "the last change of servers, arbiters or leases is not through yet: a few seconds"
-    return (
+        return Refusal(
+            "the last change of servers, arbiters or leases is not through yet",
+            "Try again in a moment.",
+        )
+    return Refusal(
         f"the last change of servers, arbiters or leases has not reached {listed(behind)}: push "
         f"that one again when {'it answers' if len(behind) == 1 else 'they answer'}"
     )

@@ -267,7 +267,7 @@ def push(world: World, by: Host, words: list[str]) -> str:
         return f"{running[0]} still runs"
     refused = [r for h in hosts if h.node is not None and (r := h.node.refuses(new))]
     if refused:
-        return str(refused[0])
+        return str(refused[0].text)
     number = max(h.settings.revision for h in world.hosts.values()) + 1
     new = msgspec.structs.replace(new, revision=number)
     for host in hosts:
@@ -309,7 +309,7 @@ def fetch(world: World, host: Host) -> str:
         return ""
     new = max(newer, key=lambda h: h.settings.revision).settings
     if refused := host.node.refuses(new):
-        return str(refused)
+        return str(refused.text)
     world.step(host, e.SettingsOffered(settings=new))
     _commit(world, host, host.boots, host.incarnation, new, [])
     return ""

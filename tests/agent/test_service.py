@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from clptools.agent.service import Core, Service, without_secrets
+from clptools.core.model.change import Refusal
 from clptools.core.model.group_state import GroupRun
 from clptools.core.model.settings import Group, Monitor, Option, Resource, Server, Settings
 from clptools.core.node import Node
@@ -72,9 +73,16 @@ def test_only_what_changes_a_running_resource_is_refused_and_secrets_are_compare
     service = Service("server1", *[nothing] * 8)
     node = Node(without_secrets(_with(before)), "server1", "incarnation", 1)
     service.core = Core(node, nothing, nothing, _with(before))
-    assert service.refuses(_with(before | changed)) == ""
+    assert service.refuses(_with(before | changed)) is None
     node.state.lifecycle.runs["failover1"] = GroupRun(held=True)
-    expected = "failover1 runs, and its resources would change" if changed else ""
+    expected = (
+        Refusal(
+            "failover1 runs, and its resources would change",
+            "Stop it first (clpgrp -t failover1), or leave its resources as they are.",
+        )
+        if changed
+        else None
+    )
     assert service.refuses(_with(before | changed)) == expected
     # Neither its start nor its stop depends on how it is monitored.
     monitored = _with(before | changed, monitor_interval_ms=5_000, depth=10)

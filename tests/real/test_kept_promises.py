@@ -80,7 +80,7 @@ def test_a_trap_port_that_is_taken_is_caution_everywhere_until_it_is_free(
         holder.communicate()
     until("it is well again", lambda: not _server(first, "server2")["conditions"])
     assert _server(first, "server2")["status"] == "Online"
-    assert "traps are received now" in second.alerts()
+    until("it is told", lambda: "traps are received now" in second.alerts())
 
 
 def test_a_full_disk_is_caution_until_it_has_room(cluster: Cluster) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 
 from clptools.core.model import actions, datagram, events
+from clptools.core.model.change import Refusal
 from clptools.core.model.settings import Settings
 from clptools.core.model.state import NodeState
 from clptools.core.node import Node
@@ -120,9 +121,10 @@ class Released:
             self._state = _present_state.decode(_pack(self._core.state))
         return self._state
 
-    def refuses(self, settings: Settings) -> str:
+    def refuses(self, settings: Settings) -> Refusal | None:
         """As `Node.refuses`."""
-        return str(self._core.refuses(self._release.settings(settings)))
+        why = str(self._core.refuses(self._release.settings(settings)))
+        return Refusal(why) if why else None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._core, name)

@@ -20,6 +20,7 @@ import msgspec
 from clptools.core import replies
 from clptools.core.cluster.peers import Peers
 from clptools.core.model.actions import SetMember
+from clptools.core.model.change import Refusal
 from clptools.core.model.cluster_state import RevisionState
 from clptools.core.model.events import SettingsOffered
 from clptools.core.model.messages import Beat
@@ -57,17 +58,17 @@ class Revision:
         self.state = state
         self.peers = peers
 
-    def refuses(self, settings: Settings) -> str:
-        """Why the voters of `settings` cannot take effect now; empty: they can."""
+    def refuses(self, settings: Settings) -> Refusal | None:
+        """Why the voters of `settings` cannot take effect now; None: they can."""
         step = self.step
         if step.life.phase is not Phase.RUNNING or step.me not in step.settings.names:
-            return ""
+            return None
         for name in (step.me, *self.peers):
             if name not in settings.names and not self.has_gone(name):
                 return replies.may_not_be_removed(name)
         if self.state.names and settings.voters != step.settings.voters:
             return replies.change_under_way(self.behind())
-        return ""
+        return None
 
     def is_pushed(self) -> bool:
         """Whether a configuration is being pushed, or not all servers that count have ours yet."""

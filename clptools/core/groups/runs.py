@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from clptools.core.cluster.peers import Peers
 from clptools.core.model.actions import RunResource
-from clptools.core.model.change import in_the_way
+from clptools.core.model.change import Refusal, in_the_way
 from clptools.core.model.group_state import GroupRun, LifecycleState, held
 from clptools.core.model.settings import Group, Resource, Settings, dependencies, dependents
 from clptools.core.model.states import GroupState, ResourceState
@@ -88,8 +88,8 @@ class GroupRuns:
         needs = dependencies(group, resource)
         return [r for r in needs if state.get(r) is not ResourceState.ONLINE]
 
-    def in_the_way(self, new: Settings) -> str:
-        """Why a held group keeps `new` from taking effect; empty: none does."""
+    def in_the_way(self, new: Settings) -> Refusal | None:
+        """Why a held group keeps `new` from taking effect."""
         return in_the_way(self.step.settings, new, self.held())
 
     # ------------------------------------------------------------------ changes

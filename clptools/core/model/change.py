@@ -4,26 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
+
 from clptools.core.model.options import BESIDES
 from clptools.core.model.settings import Group, Option, Resource, Settings
 
 
-def in_the_way(old: Settings, new: Settings, held: Iterable[str]) -> str:
-    """The first held group that the new configuration would pull from under itself.
+class Refusal(msgspec.Struct, frozen=True):
+    """Why a new configuration cannot take effect now, and what helps."""
+
+    text: str
+    hint: str = ""
+
+
+def in_the_way(old: Settings, new: Settings, held: Iterable[str]) -> Refusal | None:
+    """Names the first held group that the new configuration would pull from under itself.
 
     A running group keeps its resources, their types, options and order, because they must be
     stopped as they were started; time-outs, policies, monitors and comments may change.
-    Empty: nothing is in the way.
     """
     for name in held:
         before, after = old.group(name), new.group(name)
         if before is None:
             continue
         if after is None:
-            return f"{name} runs and is no longer configured"
+            return Refusal(
+                f"{name} runs and is no longer configured",
+                f"Stop it first (clpgrp -t {name}), or leave it in the configuration.",
+            )
         if _shape(before) != _shape(after):
-            return f"{name} runs, and its resources would change"
-    return ""
+            return Refusal(
+                f"{name} runs, and its resources would change",
+                f"Stop it first (clpgrp -t {name}), or leave its resources as they are.",
+            )
+    return None
 
 
 def _shape(group: Group) -> tuple[object, ...]:
