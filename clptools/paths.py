@@ -50,6 +50,16 @@ def authkey_file() -> str:
     return config_dir() + "/authkey"
 
 
+def next_authkey_file() -> str:
+    """The key that a key roll brings: accepted already, not used yet."""
+    return authkey_file() + ".next"
+
+
+def last_authkey_file() -> str:
+    """The key before the one in use, in a key roll: still accepted."""
+    return authkey_file() + ".last"
+
+
 def bmc_password_file(server: str) -> str:
     """The BMC password of `server`, mode 0400."""
     return f"{config_dir()}/bmc/{server}"

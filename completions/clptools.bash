@@ -69,7 +69,7 @@ _clptools() {
             esac
             ;;
         clpcfctrl)
-            flags='--push --pull --compcheck --history --diff --rollback --without --import --merge --export --keygen --for -x --dir -h --host -p --port -l --linux -w --windows --nocheck -f --force --json --help --version'
+            flags='--push --pull --compcheck --history --diff --rollback --without --import --merge --export --keygen --for --keyroll --cancel -x --dir -h --host -p --port -l --linux -w --windows --nocheck -f --force --json --help --version'
             case " ${before[*]} " in
                 *' --diff '*) words=('revision') ;;
                 *' --rollback '*) words=('revision') ;;

@@ -90,6 +90,10 @@ CARRIED_OUT = {
     "::test_a_missing_agent_is_told_at_the_start_and_once_it_is_there",
     "RunsUnheld": "tests/agent/test_resource_agents.py"
     "::test_what_runs_where_no_group_is_held_is_told",
+    "KeyAccepted": "tests/real/test_key_roll.py"
+    "::test_the_key_is_rolled_while_agents_die_between_the_steps",
+    "KeyUsed": "tests/real/test_key_roll.py"
+    "::test_the_key_is_rolled_while_agents_die_between_the_steps",
     "CopyBehind": "tests/real/test_mirror.py::test_an_old_copy_is_not_used_until_it_is_in_sync",
 }
 """Code of a notice -> `file::test`, or a scenario."""

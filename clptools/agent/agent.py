@@ -23,6 +23,7 @@ from clptools.agent.backend import AgentBackend
 from clptools.agent.conditions import Conditions
 from clptools.agent.disk_watch import DiskWatch, FilesKept
 from clptools.agent.executor import Executor
+from clptools.agent.key_roll import KeyRoll, rolling
 from clptools.agent.lock import check_alone
 from clptools.agent.peer_answers import PeerAnswers
 from clptools.agent.push import Pushes
@@ -46,6 +47,7 @@ from clptools.core.notices.form import Notice
 from clptools.faults import ClpError
 from clptools.links.credentials import Minting
 from clptools.links.delivery import Handlers
+from clptools.links.keyring import Keyring
 from clptools.links.peer import PeerChannel
 
 logger = logging.getLogger(__name__)
@@ -62,8 +64,8 @@ _ROOM_S = 0.5
 class Agent:
     """One incarnation."""
 
-    def __init__(self, authkey: bytes, minting: Minting) -> None:
-        """`minting`: of this server's certificate, from the authkey."""
+    def __init__(self, keys: Keyring, minting: Minting) -> None:
+        """`minting`: of this server's certificates, one from each of the keys that count."""
         self.server = paths.server_name()
         self.incarnation = secrets.token_hex(8)
         self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -80,7 +82,7 @@ class Agent:
         """What is not well on this server itself."""
         self._replies = Replies()
         self._peers = self._channel(minting)
-        self._around = Surroundings(self.server, authkey, self._peers, self)
+        self._around = Surroundings(self.server, keys, self._peers, self)
         self._alerts = Alerts(self._around.scripts, self.note)
         self._executor = Executor(
             self.server,
@@ -105,10 +107,21 @@ class Agent:
             self._worker,
         )
         self._pushes = pushes = Pushes(self._service, self._peers)
-        self._backend = AgentBackend(
-            self, self._around, self._peers, self._records, self._replies, pushes
+        self._key_roll = KeyRoll(
+            self.server,
+            keys,
+            self._peers,
+            take_effect=self._use_keys,
+            settings=self._service.settings_in_force,
+            tell=self.note,
         )
-        self._answers = PeerAnswers(self.server, self._backend, self._records, pushes.received)
+        self._backend = AgentBackend(
+            *(self, self._around, self._peers, self._records, self._replies, pushes),
+            self._key_roll,
+        )
+        self._answers = PeerAnswers(
+            self.server, self._backend, self._records, pushes.received, self._key_roll
+        )
         self._socket = Server(self._backend)
         self._opening = False
         """Between the files and the core, which alone knows what is to be stopped."""
@@ -119,7 +132,7 @@ class Agent:
     def _channel(self, minting: Minting) -> PeerChannel:
         return PeerChannel(
             self.server,
-            minting.identity,
+            minting.identities,
             Handlers(
                 notices=said.PeerNotice,
                 requests=said.PeerRequest,
@@ -131,6 +144,11 @@ class Agent:
             on_connected=self._connected,
             on_change=self.note,
         )
+
+    async def _use_keys(self, keys: Keyring) -> None:
+        """From now on these keys count, for all that is heard and sent.  Raises ClpError."""
+        self._peers.use(await Minting(keys.accepted, self.server).identities())
+        self._around.use(keys)
 
     # Life
 
@@ -151,6 +169,9 @@ class Agent:
         if mended:
             self.note(notices.PushMended(mended))
         await self._peers.start(settings)
+        between_steps = rolling(self._key_roll.keys)
+        if between_steps is not None:
+            self.conditions.noticed(between_steps)
         await self._socket.start()
         if settings is not None:
             self._alerts.apply(settings.cluster.name, configuration.alert())

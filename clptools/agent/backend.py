@@ -19,6 +19,7 @@ from clptools import paths, queries
 from clptools.agent import clock, configuration
 from clptools.agent.conditions import Conditions
 from clptools.agent.facts import MachineFacts
+from clptools.agent.key_roll import KeyRoll
 from clptools.agent.log_archives import PACKED_WITHIN_S, Collector, parts
 from clptools.agent.metrics import Metrics
 from clptools.agent.notices import ChassisIdentified
@@ -132,6 +133,7 @@ class AgentBackend:
         records: Records,
         replies: Replies,
         pushes: Pushes,
+        key_roll: KeyRoll,
     ) -> None:
         self._agent = agent
         self._around = around
@@ -141,6 +143,7 @@ class AgentBackend:
         self._records = records
         self._replies = replies
         self._pushes = pushes
+        self._key_roll = key_roll
         self._collector = Collector(server)
         self._machine = MachineFacts(server, self._settings_in_force, calls)
         self._metrics = Metrics(
@@ -401,6 +404,10 @@ class AgentBackend:
     async def config(self) -> ConfigFiles:
         """The configuration in force.  Raises ClpError."""
         return await self._pushes.received.files()
+
+    async def roll_key(self, cancel: bool, user: str) -> Outcome:
+        """A step of the key roll."""
+        return await self._key_roll.go_on(cancel, user)
 
     async def push_config(self, files: ConfigFiles, pushed: Pushed, dry_run: bool) -> Outcome:
         """Distribute, or only compare."""

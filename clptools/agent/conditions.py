@@ -26,6 +26,8 @@ _BEGINS: dict[type[Notice], str] = {
     notices.LockNotMade: "lock",
     notices.DiskHangs: "disk",
     notices.DiskFull: "room",
+    notices.KeyAccepted: "key roll",
+    notices.KeyUsed: "key roll",
     NoMessageSocket: "files",
 }
 """Notice -> name of the condition that begins with it."""
@@ -38,6 +40,8 @@ _ENDS: dict[type[Notice], str] = {
     notices.LockMadeAgain: "lock",
     notices.DiskAnswers: "disk",
     notices.DiskHasRoom: "room",
+    notices.KeyDropped: "key roll",
+    notices.KeyForgotten: "key roll",
 }
 _TEXT_CHARACTERS = 300
 

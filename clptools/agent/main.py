@@ -127,20 +127,25 @@ def _run() -> int:
     # Only our own loggers at INFO: libraries log their internals there.
     logging.getLogger().setLevel(logging.WARNING)
     logging.getLogger("clptools").setLevel(logging.INFO)
-    authkey = _authkey()
+    authkey = _key(paths.authkey_file())
+    new = _key(paths.next_authkey_file(), needed=False)
+    old = _key(paths.last_authkey_file(), needed=False)
     come_first()
     # Begins now: it takes about as long as the imports that are still to come.
-    minting = Minting(authkey, paths.server_name())
-    return asyncio.run(_life(authkey, minting, log))
+    keys = (authkey, new, old)
+    minting = Minting(tuple(dict.fromkeys(key for key in keys if key)), paths.server_name())
+    return asyncio.run(_life(keys, minting, log))
 
 
-def _authkey() -> bytes:
-    path = paths.authkey_file()
+def _key(path: str, *, needed: bool = True) -> bytes:
+    """The key in a file; empty where there is none, if it is not needed.  Raises ClpError."""
     mend = "Make it once with clpcfctrl --keygen, then copy that file to every server."
     try:
         # A FIFO would hold the agent up for ever.
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
+        if not needed:
+            return b""
         raise ClpError(ExitCode.FAILED, f"{path}: the shared secret is not there", mend) from None
     except PermissionError as error:
         text = f"{path}: {error.strerror}: the node agent is root's"
@@ -176,7 +181,8 @@ def _authkey() -> bytes:
     return key
 
 
-async def _life(authkey: bytes, minting: Minting, log: Stderr) -> int:
+async def _life(keys: tuple[bytes, bytes, bytes], minting: Minting, log: Stderr) -> int:
+    """`keys`: in use, the next and the last one of a key roll."""
     # Set before libraries and files are read, which takes a while: a stop that is requested in the
     # meantime is handled when the agent first waits.
     loop = asyncio.get_running_loop()
@@ -197,6 +203,7 @@ async def _life(authkey: bytes, minting: Minting, log: Stderr) -> int:
 
     from clptools.agent import configuration
     from clptools.agent.agent import Agent
+    from clptools.links.keyring import Keyring
 
     found = configuration.found()
     if found is not None:
@@ -214,7 +221,10 @@ async def _life(authkey: bytes, minting: Minting, log: Stderr) -> int:
                 f"{loaded.file}: no [[server]] is called {paths.server_name()}",
                 f"Known: {', '.join(loaded.settings.names)}.  The host name counts, or CLP_SERVER.",
             )
-    agent = Agent(authkey, minting)
+    own, new, old = keys
+    # An agent that ended in the middle of a step left one key twice.
+    keyring = Keyring(own=own, next=b"" if new == own else new, last=b"" if old == own else old)
+    agent = Agent(keyring, minting)
     try:
         await agent.start(found)
         gc.collect()

@@ -595,3 +595,74 @@ class MetricsServed(Notice, frozen=True):
     says = "Metrics are served at {at} now."
 
     at: str
+
+
+# ---------------------------------------------------------------------- the authkey
+
+
+class KeyRollAsked(Notice, frozen=True):
+    """Somebody asked for a step of a key roll."""
+
+    entry = Entry("pm", 918, INFO)
+    about = ("me",)
+    says = "{user} asked {me} for the next step of the key roll."
+
+    user: str
+
+
+class KeyRollGivenUp(Notice, frozen=True):
+    """Somebody asked to undo the first step of a key roll."""
+
+    entry = Entry("pm", 918, INFO)
+    about = ("me",)
+    says = "{user} asked {me} to give the key roll up."
+
+    user: str
+
+
+class KeyAccepted(Notice, frozen=True):
+    """The first step of a key roll: the new authkey counts beside the old one."""
+
+    entry = Entry("pm", 918, INFO)
+    about = ("me",)
+    says = "A key roll is under way: {me} accepts authkey {new} beside {own}, which it uses."
+    hint = "The next step: clpcfctrl --keyroll. Give it up: clpcfctrl --keyroll --cancel"
+
+    new: str
+    """Fingerprint, as `own`."""
+    own: str
+
+
+class KeyUsed(Notice, frozen=True):
+    """The second step of a key roll: the new authkey signs, and the old one still counts."""
+
+    entry = Entry("pm", 918, INFO)
+    about = ("me",)
+    says = "A key roll is under way: {me} uses authkey {own}, and still accepts {last}."
+    hint = "Once no machine outside needs the old one any more: clpcfctrl --keyroll"
+
+    own: str
+    """Fingerprint, as `last`."""
+    last: str
+
+
+class KeyDropped(Notice, frozen=True):
+    """The last step of a key roll: the old authkey does not count any more."""
+
+    entry = Entry("pm", 918, INFO)
+    about = ("me",)
+    says = "{me} accepts authkey {own} alone: the key roll is through here."
+
+    own: str
+    """Fingerprint."""
+
+
+class KeyForgotten(Notice, frozen=True):
+    """A key roll was given up before the new authkey was used."""
+
+    entry = Entry("pm", 918, INFO)
+    about = ("me",)
+    says = "{me} has forgotten the new authkey {new}: the key roll was given up."
+
+    new: str
+    """Fingerprint."""

@@ -14,6 +14,7 @@ import msgspec
 
 from clptools.agent import clock
 from clptools.agent.backend import AgentBackend
+from clptools.agent.key_roll import KeyRoll
 from clptools.agent.notices import KnockDenied, OutsideDenied, OutsideDone, OutsideFailed
 from clptools.agent.push_receiver import PushReceiver
 from clptools.agent.records import Records, one_line
@@ -35,11 +36,17 @@ class PeerAnswers:
     """The answers of this agent to its peers, and to callers outside the cluster with the key."""
 
     def __init__(
-        self, server: str, backend: AgentBackend, records: Records, received: PushReceiver
+        self,
+        server: str,
+        backend: AgentBackend,
+        records: Records,
+        received: PushReceiver,
+        key_roll: KeyRoll,
     ) -> None:
         self._backend = backend
         self._records = records
         self._received = received
+        self._key_roll = key_roll
         self.outside = Outside(server, records)
         """What was asked from outside the cluster."""
 
@@ -89,6 +96,9 @@ class PeerAnswers:
     async def _ask_logs(self, _: str, asked: said.AskLogs) -> LogsPart:
         return await self._backend.logs_part(asked)
 
+    async def _key(self, _: str, asked: said.KeyMessage) -> msgspec.Struct:
+        return await self._key_roll.answer(asked)
+
     async def _transaction(self, sender: str, asked: said.Transaction) -> msgspec.Struct:
         who = _on_behalf(asked.user, sender)
         asking = self.outside.asking(asked, who)
@@ -136,6 +146,12 @@ class PeerAnswers:
         said.AskCounters: _ask_counters,
         said.AskFacts: _ask_facts,
         said.AskLogs: _ask_logs,
+        said.AskKeys: _key,
+        said.AskNewKey: _key,
+        said.AcceptKey: _key,
+        said.UseKey: _key,
+        said.DropKey: _key,
+        said.ForgetKey: _key,
         said.Transaction: _transaction,
         said.TransactionScript: _script,
     }

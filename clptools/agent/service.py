@@ -22,6 +22,7 @@ from clptools.agent.alerts import Alerts
 from clptools.agent.conditions import Conditions, other_revision
 from clptools.agent.executor import Executor
 from clptools.agent.journal import Journal
+from clptools.agent.key_roll import signs_at_a_witness
 from clptools.agent.lock import check_alone
 from clptools.agent.loop import Loop
 from clptools.agent.push import Pushes
@@ -283,6 +284,12 @@ class Service:
         core = self.core
         if core is None:
             return None
+        if (witness := signs_at_a_witness(settings)) and self._around.rolls_key:
+            return Refusal(
+                f"{witness} would be of a witness, which knows one authkey, and a key roll is "
+                "under way",
+                "Finish that first: clpcfctrl --keyroll",
+            )
         # The core's own settings lack the secrets: a change of one is seen here alone.
         return core.node.refuses(without_secrets(settings)) or in_the_way(
             core.settings, settings, core.node.groups.held()

@@ -32,6 +32,7 @@ from clptools.intake.trap_notes import Note
 from clptools.intake.trap_receiver import TrapReceiver
 from clptools.intake.usm import read_keys
 from clptools.links.bmc import BmcHeartbeat
+from clptools.links.keyring import Keyring
 from clptools.links.lan import LanHeartbeats
 from clptools.links.peer import PeerChannel
 from clptools.links.witness import WitnessLink
@@ -71,9 +72,9 @@ class EventSink(Protocol):
 class Surroundings:
     """The rooms' objects of one agent."""
 
-    def __init__(self, server: str, authkey: bytes, peers: PeerChannel, ears: EventSink) -> None:
+    def __init__(self, server: str, keys: Keyring, peers: PeerChannel, ears: EventSink) -> None:
         self._server = server
-        self._authkey = authkey
+        self._keys = keys
         self._ears = ears
         self._peers = peers
         self._scopes = Scopes(log=logger.info)
@@ -81,7 +82,7 @@ class Surroundings:
             log=lambda name, line: logger.info("%s: %s", name, line), place=self._scopes.place
         )
         self._heartbeats = LanHeartbeats(
-            *(server, authkey, self._beat, ears.note), on_refused=ears.tell
+            *(server, keys.accepted, self._beat, ears.note), on_refused=ears.tell
         )
         self._host = Host(server, log=lambda line: ears.note(notices.HostActed(line)))
         self._bmcs = Bmcs(server, clock.boot_ms, ears.note)
@@ -101,8 +102,24 @@ class Surroundings:
         self.devices.bmcs = self._power
         self.devices.watchdog = self._watchdog
         self._witnesses: list[WitnessLink] = []
-        self._arbiters = Arbiters(server, authkey, ears.note)
+        self._arbiters = Arbiters(server, keys.own, ears.note)
         self.devices.arbiters = self._arbiters
+
+    @property
+    def rolls_key(self) -> bool:
+        """Whether more than one authkey counts."""
+        return len(self._keys.accepted) > 1
+
+    def use(self, keys: Keyring) -> None:
+        """From now on these keys count."""
+        signs_anew = keys.own != self._keys.own
+        self._keys = keys
+        self._heartbeats.use(keys.accepted)
+        self._arbiters.authkey = keys.own
+        if self._traps is not None:
+            self._traps.use(keys.accepted)
+        if self._redfish is not None and signs_anew:
+            self._redfish.use(keys.own)
 
     def apply(self, settings: Settings, starts: int) -> None:
         """Adapts everything to `settings` except what `apply_times` does.
@@ -220,7 +237,7 @@ class Surroundings:
             context = ArbiterContext(
                 cluster=settings.cluster.name,
                 server=self._server,
-                authkey=self._authkey,
+                authkey=self._keys.own,
                 timeout_ms=settings.cluster.heartbeat_timeout_ms // 2,
             )
             witness = WitnessLink(
@@ -302,7 +319,7 @@ class Surroundings:
             on_note=self._trap_note,
             on_condition=self._trap_condition,
             wall=clock.wall_s,
-            authkey=self._authkey,
+            keys=self._keys.accepted,
             boots=starts,
             engine_clocks=EngineClocks(
                 paths.engine_clocks_file(), clock.boot_id(), clock.boot_ms, self._clocks_fault
@@ -320,7 +337,7 @@ class Surroundings:
             from clptools.intake.redfish import RedfishEvents
 
             self._redfish = RedfishEvents(
-                self._server, self._authkey, self._ears.tell_durably, self._ears.note
+                self._server, self._keys.own, self._ears.tell_durably, self._ears.note
             )
         if self._redfish is not None:
             self._redfish.apply(settings)

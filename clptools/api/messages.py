@@ -215,6 +215,9 @@ class Backend(Protocol):
         `pushed.without`: servers that need not be reached, on the word of `pushed.user`.
         """
 
+    async def roll_key(self, cancel: bool, user: str) -> Outcome:
+        """The next step of a key roll on every server; `cancel`: the first one undone."""
+
     async def run_script(self, script: str, user: str, timeout_s: float) -> Outcome:
         """`clprexec --script`: a script below `scripts/trnreq/` on this server."""
 
@@ -362,6 +365,60 @@ class AskLogs(PeerMessage, tag="ask-logs", frozen=True, kw_only=True):
     """In bytes."""
 
 
+class AskKeys(PeerMessage, tag="ask-keys", frozen=True, kw_only=True):
+    """Which authkeys count there?  Reply: `KeysHeld`."""
+
+
+class KeysHeld(PeerMessage, tag="keys-held", frozen=True, kw_only=True):
+    """The authkeys of a server, by fingerprint; empty: there is none."""
+
+    own: str
+    """It signs with this one."""
+    next: str = ""
+    """Accepted, not used yet."""
+    last: str = ""
+    """Used before, still accepted."""
+
+
+class AskNewKey(PeerMessage, tag="ask-new-key", frozen=True, kw_only=True):
+    """The key that a roll brings, for a server that goes on with it.  Reply: `NewKey`."""
+
+
+class NewKey(PeerMessage, tag="new-key", frozen=True, kw_only=True):
+    """The key that a roll brings."""
+
+    key: bytes
+
+
+class AcceptKey(PeerMessage, tag="accept-key", frozen=True, kw_only=True):
+    """Key roll, step 1: this key counts beside yours.  Reply: `Outcome`."""
+
+    key: bytes
+
+
+class UseKey(PeerMessage, tag="use-key", frozen=True, kw_only=True):
+    """Step 2: sign with the new key.  Reply: `Outcome`."""
+
+    new: str
+    """Its fingerprint."""
+
+
+class DropKey(PeerMessage, tag="drop-key", frozen=True, kw_only=True):
+    """Step 3: the old key does not count any more.  Reply: `Outcome`."""
+
+    new: str
+    """Fingerprint of the key that alone counts from now on."""
+
+
+class ForgetKey(PeerMessage, tag="forget-key", frozen=True, kw_only=True):
+    """Step 1 undone: the new key does not count.  Reply: `Outcome`."""
+
+
+KeyOrder = AcceptKey | UseKey | DropKey | ForgetKey
+"""The steps of a key roll."""
+KeyMessage = AskKeys | AskNewKey | KeyOrder
+
+
 class Transaction(PeerMessage, tag="transaction", frozen=True, kw_only=True):
     """`clprexec --failover`, `--notice`, `--clear`.  Reply: `Outcome`."""
 
@@ -394,6 +451,12 @@ PeerRequest = (
     | AskCounters
     | AskFacts
     | AskLogs
+    | AskKeys
+    | AskNewKey
+    | AcceptKey
+    | UseKey
+    | DropKey
+    | ForgetKey
     | Transaction
     | TransactionScript
 )

@@ -127,6 +127,17 @@ class PushConfig(Parameters, frozen=True, kw_only=True):
         return "" if self.dry_run else "a push of the configuration"
 
 
+class RollKey(Parameters, frozen=True, kw_only=True):
+    """Parameters of `RollKey`."""
+
+    cancel: bool | None = None
+    user: str | None = None
+
+    def changes(self) -> str:
+        """As the journal has it."""
+        return "a step of the key roll"
+
+
 class RunScript(Parameters, frozen=True, kw_only=True):
     """Parameters of `RunScript`."""
 
@@ -404,6 +415,12 @@ async def push_config(backend: Backend, asked: PushConfig, caller: Caller, _more
     yield False, OutcomeReply(outcome=outcome)
 
 
+async def roll_key(backend: Backend, asked: RollKey, caller: Caller, _more: bool) -> Replies:
+    """`RollKey`."""
+    user = caller.on_behalf_of(asked.user or "")
+    yield False, OutcomeReply(outcome=await backend.roll_key(bool(asked.cancel), user))
+
+
 async def run_script(backend: Backend, asked: RunScript, caller: Caller, _more: bool) -> Replies:
     """`RunScript`."""
     user = caller.on_behalf_of(asked.user or "")
@@ -456,6 +473,7 @@ METHODS: dict[str, Method] = {
     "Request": Method(RequestCall, request, writes=True),
     "GetConfig": Method(NoParameters, get_config, writes=True),
     "PushConfig": Method(PushConfig, push_config, writes=True),
+    "RollKey": Method(RollKey, roll_key, writes=True),
     "CollectLogs": Method(CollectLogs, collect_logs, writes=True),
     "WriteLog": Method(WriteLog, write_log, writes=True),
     "Identify": Method(Identify, identify, writes=True),

@@ -50,6 +50,10 @@ class _Line:
             await self._arbiter.close()
 
 
+_WITNESS = "witness"
+"""The one type that needs the authkey."""
+
+
 class Arbiters:
     """All NP resolution resources of the configuration."""
 
@@ -57,7 +61,7 @@ class Arbiters:
         """`on_change` is told when one fails, or answers again."""
         self._server = server
         self._on_change = on_change
-        self._authkey = authkey
+        self.authkey = authkey
         self._token = secrets.token_hex(8)
         self._lines: dict[str, _Line] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -73,7 +77,8 @@ class Arbiters:
                     ArbiterContext(
                         cluster=settings.cluster.name,
                         server=self._server,
-                        authkey=self._authkey,
+                        # What the others hold must outlive a new authkey.
+                        authkey=self.authkey if arbiter.type == _WITNESS else b"",
                         timeout_ms=arbiter.timeout_ms,
                         lease_ms=settings.cluster.lease_ms,
                         place=names.index(self._server) if self._server in names else len(names),

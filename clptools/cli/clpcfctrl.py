@@ -5,21 +5,20 @@ from __future__ import annotations
 import os
 
 from clptools.cli.cfctrl_distribution import distribute, pull, push, read
+from clptools.cli.cfctrl_keys import keygen, keygen_for, keyroll
 from clptools.cli.cfctrl_revisions import diff, history, rollback
 from clptools.cli.command import (
     FORCE,
-    SUCCEEDED,
     Answer,
     Args,
     Argument,
     Command,
     Option,
-    done,
     host,
 )
 from clptools.cli.requests import one_of
 from clptools.faults import ClpError, ExitCode
-from clptools.paths import authkey_file, config_dir
+from clptools.paths import config_dir
 
 COMMAND = Command(
     "clpcfctrl",
@@ -35,6 +34,7 @@ COMMAND = Command(
         "--export CLP.CONF [-x DIR] [--force]",
         "--keygen [--force]",
         "--keygen --for clprexec|witness",
+        "--keyroll [--cancel]",
     ),
     description=(
         (
@@ -84,6 +84,13 @@ COMMAND = Command(
             "--export, edit, --import with --merge, which changes in the clp.toml that is there "
             "only what the file now says otherwise, and then --push."
         ),
+        (
+            "--keyroll replaces the authkey without a gap, in three steps, each typed by you on "
+            "any server: every server accepts the new key beside the old one; every server uses "
+            "it; no server accepts the old one any more. Each step needs every server and is safe "
+            "to stop at or to repeat; clpstat -s shows where a roll stands. Machines outside with "
+            "a secret of the old key need a new one between the last two steps."
+        ),
         "Exit code 8: the configuration is invalid; 9: --diff or --compcheck found a difference.",
     ),
     options=(
@@ -131,6 +138,12 @@ COMMAND = Command(
             "of a program on another machine: clprexec (requests, scripts and notices) or witness "
             "(clpwitnessd). It opens nothing else, and is good for as long as the authkey is.",
         ),
+        Option(
+            "--keyroll",
+            help="The next step to a new authkey: every server accepts it beside the old one; "
+            "every server uses it; no server accepts the old one any more.",
+        ),
+        Option("--cancel", help="With --keyroll: undo the first step."),
         Option("-x", "--dir", metavar="DIR", help="The folder.", complete="directory"),
         host(
             "Accepted for old scripts: --push gives the configuration to all its servers, and "
@@ -162,10 +175,13 @@ def run(args: Args) -> Answer:
         "import",
         "export",
         "keygen",
+        "keyroll",
     )
     what = one_of(COMMAND, args, *actions)
     if args.given("for") and what != "keygen":
         raise ClpError(ExitCode.USAGE, "--for goes with --keygen.")
+    if args.given("cancel") and what != "keyroll":
+        raise ClpError(ExitCode.USAGE, "--cancel goes with --keyroll.")
     numbers = _numbers(what, args.words)
     folder = args.text("dir")
     if args.given("host") and what not in ("push", "pull"):
@@ -196,6 +212,8 @@ def run(args: Args) -> Answer:
             force = args.given("force")
             _must_be_named(what, args)
             return export(args.text("export"), folder or config_dir(), force=force)
+        case "keyroll":
+            return keyroll(cancel=args.given("cancel"))
         case _:
             if args.given("for"):
                 return keygen_for(args.text("for"))
@@ -219,33 +237,3 @@ def _numbers(what: str, words: tuple[str, ...]) -> tuple[int, ...]:
                 hint = f"Compare that folder with what is in force: clpcfctrl --diff -x {word}"
             raise ClpError(ExitCode.USAGE, f"{word}: not a number.", hint)
     return tuple(int(word) for word in words)
-
-
-def keygen(force: bool) -> Answer:
-    """The authkey.  An existing one is not replaced without `--force`."""
-    from clptools.config.files import keygen as make
-
-    path = make(authkey_file(), force=force)
-    return done(f"{path} made. Copy it to every server (mode 0400).\n{SUCCEEDED}", file=path)
-
-
-def keygen_for(program: str) -> Answer:
-    """The secret of a program outside, made from the authkey: made again it is the same."""
-    from clptools.arbiters.witness import witness_key
-    from clptools.common.derived_keys import is_derived
-    from clptools.config.files import read_authkey, write_secret
-    from clptools.links.credentials import outside_key
-
-    makers = {"clprexec": (outside_key, "--key"), "witness": (witness_key, "--authkey")}
-    if program not in makers:
-        raise ClpError(ExitCode.USAGE, f"--for {program}: clprexec or witness.")
-    make, option = makers[program]
-    authkey = read_authkey()
-    if is_derived(authkey):
-        text = f"{authkey_file()}: was itself made for a program outside the cluster"
-        raise ClpError(ExitCode.REFUSED, text, "Run it on a server of the cluster.")
-    path = f"{authkey_file()}.{program}"
-    write_secret(path, make(authkey))
-    daemon = "clpwitnessd" if program == "witness" else "clprexec"
-    told = f"{path} made. Move it to the other machine (mode 0400), for {daemon} {option} FILE."
-    return done(f"{told}\n{SUCCEEDED}", file=path)

@@ -22,6 +22,12 @@ from clptools.intake.redfish_watch import BmcWatch
 OnEvent = Callable[[HardwareSeen], Awaitable[None]]
 
 
+def _secret(authkey: bytes, server: str) -> str:
+    """The path that the BMC sends to."""
+    word = hmac.digest(authkey, f"redfish push {server}".encode(), hashlib.sha256).hex()
+    return f"/redfish/{word[:40]}"
+
+
 class RedfishEvents:
     """The events of one agent's own BMC, while that speaks Redfish.
 
@@ -39,14 +45,15 @@ class RedfishEvents:
         self._server = server
         self._on_event = on_event
         self._note = note
-        word = hmac.digest(authkey, f"redfish push {server}".encode(), hashlib.sha256).hex()
-        self._secret = f"/redfish/{word[:40]}"
+        self._secret = _secret(authkey, server)
+        self._settings: Settings | None = None
         self._bmc: Bmc | None = None
         self._watch: BmcWatch | None = None
         self._closing: set[asyncio.Task[None]] = set()
 
     def apply(self, settings: Settings) -> None:
         """Begins, ends or begins anew what the configuration changes."""
+        self._settings = settings
         heard = admissions(settings, self._server)
         own = settings.server(self._server)
         bmc = own.bmc if own is not None and own.bmc is not None and own.bmc.is_redfish else None
@@ -64,6 +71,13 @@ class RedfishEvents:
         self._bmc = bmc
         self._watch = BmcWatch(self, bmc, address, self._secret, monitors, table)
         self._watch.start()
+
+    def use(self, authkey: bytes) -> None:
+        """Has the BMC send to a place that only this key tells."""
+        self._secret = _secret(authkey, self._server)
+        self._end()
+        if self._settings is not None:
+            self.apply(self._settings)
 
     def _end(self) -> None:
         watch, self._watch = self._watch, None

@@ -220,8 +220,9 @@ class RehearsalGate:
     Traps from before this gate opened are refused: nonces of an earlier run are forgotten.
     """
 
-    def __init__(self, authkey: bytes, server: str, opened_ms: int) -> None:
-        self._authkey = authkey
+    def __init__(self, keys: tuple[bytes, ...], server: str, opened_ms: int) -> None:
+        """`keys`: the authkeys that count."""
+        self.keys = keys
         self._server = server
         self._opened_ms = opened_ms
         self._nonces: dict[bytes, int] = {}
@@ -230,11 +231,12 @@ class RehearsalGate:
         """Why the trap is refused; empty: admitted, and its nonce is spent."""
         token = next((b.value for b in trap.varbinds if b.oid == REHEARSAL_OID), b"")
         pet = next((b.value for b in trap.varbinds if b.oid == VARBIND), b"")
-        if len(token) != TOKEN or token[0] != 1 or not self._authkey:
+        if len(token) != TOKEN or token[0] != 1 or not self.keys:
             return "unreadable proof"
         head, mac = token[:25], token[25:]
-        expected = _mac(self._authkey, self._server, head, trap.specific or 0, pet)
-        if not hmac.compare_digest(mac, expected):
+        specific = trap.specific or 0
+        macs = (_mac(key, self._server, head, specific, pet) for key in self.keys)
+        if not any(hmac.compare_digest(mac, expected) for expected in macs):
             return "wrong authkey, or meant for another server"
         issued = int.from_bytes(head[1:9], "big")
         if abs(wall_ms - issued) > VALID_MS:

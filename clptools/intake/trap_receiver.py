@@ -71,7 +71,7 @@ class TrapReceiver:
         on_event: OnEvent,
         on_note: OnNote,
         wall: Callable[[], float],
-        authkey: bytes = b"",
+        keys: tuple[bytes, ...] = (),
         boots: int = 1,
         engine_clocks: EngineClocks | None = None,
         read_user_keys: ReadUserKeys | None = None,
@@ -87,7 +87,7 @@ class TrapReceiver:
         self._settings = settings
         self._notes = TrapNotes(on_note, self._counters)
         self._wall = wall
-        self._gate = RehearsalGate(authkey, server, int(wall() * 1000))
+        self._gate = RehearsalGate(keys, server, int(wall() * 1000))
         self._boots = boots
         self._engine_clocks = engine_clocks or EngineClocks()
         self._read_user_keys = read_user_keys
@@ -128,6 +128,10 @@ class TrapReceiver:
                 self._read_keys_again,
             )
         self.apply(self._settings)
+
+    def use(self, keys: tuple[bytes, ...]) -> None:
+        """From now on rehearsals prove themselves by one of these authkeys."""
+        self._gate.keys = keys
 
     def apply(self, settings: Settings) -> None:
         """Takes a changed configuration; addresses that stay keep their sockets and queues."""

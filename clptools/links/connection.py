@@ -20,7 +20,13 @@ from typing import TypeVar
 import msgspec
 
 from clptools.faults import ClpError, ExitCode
-from clptools.links.credentials import OUTSIDE, common_name, context, outside_identity
+from clptools.links.credentials import (
+    OUTSIDE,
+    authority_name,
+    common_name,
+    context,
+    outside_identity,
+)
 
 MAX_FRAME_BYTES = 8 << 20
 """From a server: a configuration with its scripts."""
@@ -259,13 +265,14 @@ def call_from_outside(
     where = f"{address} port {port}"
     deadline = time.monotonic() + timeout_s
     try:
-        tls = context(outside_identity(key), serving=False)
+        identity = outside_identity(key)
+        tls = context(identity, serving=False)
     except (ValueError, ssl.SSLError) as error:
         raise ClpError(ExitCode.NOT_PERMITTED, f"the key cannot be used: {error}") from None
     try:
         with (
             socket.create_connection((address, port), timeout_s) as plain,
-            tls.wrap_socket(plain) as secure,
+            tls.wrap_socket(plain, server_hostname=authority_name(identity)) as secure,
         ):
             if common_name(secure) in ("", OUTSIDE):
                 raise ClpError(ExitCode.FAILED, f"{where}: no server of the cluster answers there")

@@ -106,7 +106,7 @@ class _Order(msgspec.Struct, frozen=True, kw_only=True):
     """What the child reads on its standard input."""
 
     name: str
-    authkey: bytes
+    authkeys: tuple[bytes, ...]
 
 
 def mint(authkey: bytes, name: str) -> Identity:
@@ -179,9 +179,9 @@ def _unsigned(
 
 
 class Minting:
-    """An identity in the making: the child begins at once, beside what is yet to be imported."""
+    """Identities in the making: the child begins at once, beside what is yet to be imported."""
 
-    def __init__(self, authkey: bytes, name: str) -> None:
+    def __init__(self, authkeys: tuple[bytes, ...], name: str) -> None:
         self._name = name
         self._child = subprocess.Popen(
             [sys.executable, "-P", "-m", "clptools.links.credentials"],
@@ -189,19 +189,19 @@ class Minting:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
-        order = msgspec.msgpack.encode(_Order(name=name, authkey=authkey))
+        order = msgspec.msgpack.encode(_Order(name=name, authkeys=authkeys))
         assert self._child.stdin is not None
         with contextlib.suppress(BrokenPipeError), self._child.stdin as stdin:
             stdin.write(order)
 
-    async def identity(self) -> Identity:
-        """As `mint`.  Raises ClpError if the child fails."""
+    async def identities(self) -> tuple[Identity, ...]:
+        """As `mint`, one for each key, in their order.  Raises ClpError if the child fails."""
         child = self._child
         assert child.stdout is not None and child.stderr is not None
         try:
             async with asyncio.timeout(_MINT_TIMEOUT_S):
                 out = await _read(child.stdout.fileno())
-            return msgspec.msgpack.decode(out, type=Identity)
+            return msgspec.msgpack.decode(out, type=tuple[Identity, ...])
         except TimeoutError:
             fault = f"no answer in {_MINT_TIMEOUT_S:.0f} s"
         except msgspec.MsgspecError:
@@ -234,16 +234,37 @@ async def _read(fd: int) -> bytes:
     return bytes(said)
 
 
-def context(identity: Identity, *, serving: bool) -> ssl.SSLContext:
+def context(*identities: Identity, serving: bool) -> ssl.SSLContext:
     """TLS 1.3 only, both sides verified by the cluster's authority.
 
-    The key passes through anonymous memory, never through a file system.
+    The first identity is shown, the authorities of all are trusted.  A caller that trusts one of
+    the others alone names it by `authority_name` (RFC 6066, 3), and is shown that one.
     """
+    made = [_context(identity, identities, serving=serving) for identity in identities]
+    if serving and len(made) > 1:
+        named = {
+            authority_name(identity): each for identity, each in zip(identities, made, strict=True)
+        }
+
+        def choose(tls: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
+            tls.context = named.get(name or "", made[0])
+
+        made[0].sni_callback = choose
+    return made[0]
+
+
+def authority_name(identity: Identity) -> str:
+    """What a caller asks for as the server's name: whose certificate it would trust."""
+    return hashlib.sha256(identity.authority.encode()).hexdigest()[:32]
+
+
+def _context(identity: Identity, trusted: tuple[Identity, ...], *, serving: bool) -> ssl.SSLContext:
+    """Shows `identity`; its key passes through anonymous memory, never through a file system."""
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if serving else ssl.PROTOCOL_TLS_CLIENT)
     made.minimum_version = ssl.TLSVersion.TLSv1_3
     made.check_hostname = False  # the common name is compared by `common_name`'s caller
     made.verify_mode = ssl.CERT_REQUIRED
-    made.load_verify_locations(cadata=identity.authority)
+    made.load_verify_locations(cadata="".join(each.authority for each in trusted))
     if serving:
         made.num_tickets = 0
     memory = os.memfd_create("clptools-identity", os.MFD_CLOEXEC)
@@ -265,7 +286,8 @@ def common_name(tls: ssl.SSLObject | ssl.SSLSocket) -> str:
 def _main() -> None:
     dump_nothing()
     order = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=_Order)
-    sys.stdout.buffer.write(msgspec.msgpack.encode(mint(order.authkey, order.name)))
+    minted = [mint(authkey, order.name) for authkey in order.authkeys]
+    sys.stdout.buffer.write(msgspec.msgpack.encode(minted))
 
 
 if __name__ == "__main__":

@@ -183,22 +183,26 @@ class LanHeartbeats:
     def __init__(
         self,
         server: str,
-        authkey: bytes,
+        keys: tuple[bytes, ...],
         on_beat: Callable[[str, Beat], None],
         on_change: Callable[[Notice], None],
         on_refused: Callable[[HeartbeatRefused], None],
     ) -> None:
-        """`on_beat(link, beat)`: authenticated and fresh; link is `RELAY` for one that a third
+        """`keys`: as of `Wire`.
+
+        `on_beat(link, beat)`: authenticated and fresh; link is `RELAY` for one that a third
         server passed on, or that is to be passed on.  `on_change(notice)`: a line for the log.
-        `on_refused`: from a server's address come datagrams that are none of this cluster."""
+        `on_refused`: from a server's address come datagrams that are none of this cluster.
+        """
         self._server = server
-        self._authkey = authkey
+        self._keys = keys
         self._on_beat = on_beat
         self._on_change = on_change
         self._on_refused = on_refused
         self._refused_at: dict[str, float] = {}
         """Server -> when it was last told of (the loop's clock)."""
         self._wire: Wire | None = None
+        self._settings: Settings | None = None
         self._replays = Replays()
         self._names: frozenset[str] = frozenset()
         self._links: dict[str, LanLink] = {}
@@ -208,7 +212,8 @@ class LanHeartbeats:
 
     def apply(self, settings: Settings) -> None:
         """Opens, keeps and closes links so that they are those of `settings`."""
-        self._wire = Wire(settings.cluster.name, self._authkey, settings.names)
+        self._settings = settings
+        self._wire = Wire(settings.cluster.name, self._keys, settings.names)
         self._names = frozenset(settings.names)
         wanted: dict[str, tuple[str, int, dict[str, str]]] = {}
         for path in settings.interconnects:
@@ -228,6 +233,12 @@ class LanHeartbeats:
                 kept.start()
             ordered[name] = kept
         self._links = ordered
+
+    def use(self, keys: tuple[bytes, ...]) -> None:
+        """From now on these keys count; the first one signs."""
+        self._keys = keys
+        if self._settings is not None:
+            self._wire = Wire(self._settings.cluster.name, keys, self._settings.names)
 
     def close(self) -> None:
         """Closes every link."""

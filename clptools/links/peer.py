@@ -57,19 +57,19 @@ class PeerChannel:
     def __init__(
         self,
         server: str,
-        identity: Callable[[], Awaitable[Identity]],
+        identities: Callable[[], Awaitable[tuple[Identity, ...]]],
         handlers: Handlers,
         *,
         on_connected: Callable[[str], None],
         on_change: Callable[[Notice], None],
     ) -> None:
-        """`identity` waits for this server's certificate.
+        """`identities` waits for this server's certificates, first the one that it shows.
 
         `on_connected(peer)`: the first path to a peer opened; `on_change(notice)`: a line for the
         alert log.
         """
         self._server = server
-        self._identity = identity
+        self._identities = identities
         self._on_denied = handlers.on_denied
         self._on_connected = on_connected
         self._on_change = on_change
@@ -94,15 +94,24 @@ class PeerChannel:
     # life
 
     async def start(self, settings: Settings | None) -> None:
-        """Listens and dials, once this server's certificate is minted.  Raises ClpError.
+        """Listens and dials, once this server's certificates are minted.  Raises ClpError.
 
         Without settings it listens on every address at `DEFAULT_PORT`, for a first push.
         """
-        identity = await self._identity()
-        self._server_tls = context(identity, serving=True)
-        self._client_tls = context(identity, serving=False)
+        self.use(await self._identities())
         self.apply(settings)
         await asyncio.sleep(0)  # the listeners bind in their first step
+
+    def use(self, identities: tuple[Identity, ...]) -> None:
+        """Shows the first identity, and trusts all, in connections that are opened from now on."""
+        self._server_tls = context(*identities, serving=True)
+        self._client_tls = context(*identities, serving=False)
+
+    def open_anew(self) -> None:
+        """Ends every connection: they open again at once, and lose nothing."""
+        for connections in self._open.values():
+            for connection in connections:
+                connection.close()
 
     def apply(self, settings: Settings | None) -> None:
         """Listens and dials as `settings` say; connections that they keep stay open."""

@@ -64,23 +64,21 @@ class DecodeError(Exception):
 class Wire:
     """Encodes and decodes the heartbeats of one cluster."""
 
-    def __init__(self, cluster: str, authkey: bytes, names: Iterable[str] = ()) -> None:
-        """`names`: of the servers.  Raises ValueError for an authkey that is too short."""
+    def __init__(self, cluster: str, keys: Iterable[bytes], names: Iterable[str] = ()) -> None:
+        """`keys`: the authkeys that count, first the one that signs; `names`: of the servers.
+
+        Raises ValueError for an authkey that is too short.
+        """
         self._cluster = cluster_id(cluster)
         self._names = datagram.digests(names)
-        self._mac = hmac.new(derive(authkey, "heartbeat"), digestmod="sha256")
-
-    def _code(self, data: bytes) -> bytes:
-        mac = self._mac.copy()
-        mac.update(data)
-        return mac.digest()
+        self._macs = [hmac.new(derive(key, "heartbeat"), digestmod="sha256") for key in keys]
 
     def encode(self, beat: Beat) -> bytes:
         """The datagram of `beat`.  Raises DecodeError (oversized) if it would not fit."""
         data = bytes([datagram.form(beat)]) + self._cluster + datagram.pack(beat)
         if len(data) + MAC_BYTES > MAX_FRAME_BYTES:
             raise DecodeError(Reason.OVERSIZED)
-        return data + self._code(data)
+        return data + _code(self._macs[0], data)
 
     def decode(self, frame: bytes) -> Beat:
         """The beat in `frame`, authenticated.  Raises DecodeError; anything else is a bug."""
@@ -93,7 +91,8 @@ class Wire:
         if frame[1:HEADER_BYTES] != self._cluster:
             raise DecodeError(Reason.OTHER_CLUSTER)
         data = frame[:-MAC_BYTES]
-        if not hmac.compare_digest(self._code(data), frame[-MAC_BYTES:]):
+        code = frame[-MAC_BYTES:]
+        if not any(hmac.compare_digest(_code(mac, data), code) for mac in self._macs):
             raise DecodeError(Reason.BAD_MAC)
         try:
             beat = datagram.unpack(data[HEADER_BYTES:], frame[0], self._names)
@@ -102,6 +101,13 @@ class Wire:
         if beat.seq < 0:
             raise DecodeError(Reason.MALFORMED)
         return beat
+
+
+def _code(mac: hmac.HMAC, data: bytes) -> bytes:
+    """The code of `data`; `mac` is keyed and took nothing yet."""
+    taken = mac.copy()
+    taken.update(data)
+    return taken.digest()
 
 
 class ReplayWindow:

@@ -18,6 +18,7 @@ from clptools.agent.loop import Loop
 from clptools.core.model.events import AgentStarted, AgentStopping, Event, MessageSeen
 from clptools.core.model.settings import Settings
 from clptools.links.credentials import Minting
+from clptools.links.keyring import Keyring
 from clptools.links.peer import PeerChannel
 from tests.agent.test_main import PORT, TOML
 from tests.conftest import LIMIT_S, free_port, until
@@ -39,7 +40,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 async def started(agents: list[Agent] | None = None) -> Agent:
     """An agent of the configuration; it is in `agents` before it starts."""
     key = b"k" * 32
-    agent = Agent(key, Minting(key, paths.server_name()))
+    agent = Agent(Keyring(own=key), Minting((key,), paths.server_name()))
     if agents is not None:
         agents.append(agent)
     found = configuration.found()

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from clptools import paths
 from clptools.agent import main as agent_main
 from clptools.api import client
 from clptools.api.client import Client, Silent
@@ -115,7 +116,7 @@ def test_who_may_not_read_the_secret_is_not_permitted(
     place.key()
     monkeypatch.setattr(os, "open", refused)
     with pytest.raises(ClpError, match="the node agent is root's") as told:
-        agent_main._authkey()
+        agent_main._key(paths.authkey_file())
     assert told.value.code == 4
 
 

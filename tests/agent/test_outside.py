@@ -69,8 +69,8 @@ class Bench:
         self.conditions = Conditions("server1", lambda _: None)
         self.taken_out = ""
         around: Any = self
-        backend = AgentBackend(self, around, unused, self.records, replies, unused)
-        self.answers = PeerAnswers("server1", backend, self.records, unused)
+        backend = AgentBackend(*(self, around, unused, self.records, replies, unused), unused)
+        self.answers = PeerAnswers("server1", backend, self.records, unused, unused)
 
     def core_now(self) -> Any:
         return self.core

@@ -63,7 +63,7 @@ class Heard:
             on_note=self.notes.append,
             on_condition=self._condition,
             wall=time.time,
-            authkey=AUTHKEY,
+            keys=(AUTHKEY,),
             boots=7,
             read_user_keys=keys,
         )

@@ -10,15 +10,22 @@ from pathlib import Path
 import pytest
 
 from clptools.faults import ClpError
-from clptools.links.credentials import OUTSIDE, Minting, common_name, context, mint
+from clptools.links.credentials import (
+    OUTSIDE,
+    Minting,
+    authority_name,
+    common_name,
+    context,
+    mint,
+)
 
 KEY = b"k" * 32
 
 
-def shake(client: ssl.SSLContext, server: ssl.SSLContext) -> tuple[str, str]:
+def shake(client: ssl.SSLContext, server: ssl.SSLContext, asks_for: str = "") -> tuple[str, str]:
     """A handshake in memory: the name each end sees of the other."""
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
-    one = client.wrap_bio(to_client, to_server)
+    one = client.wrap_bio(to_client, to_server, server_hostname=asks_for or None)
     two = server.wrap_bio(to_server, to_client, server_side=True)
     done = [False, False]
     for _ in range(8):
@@ -44,6 +51,29 @@ def test_another_authkey_is_refused_by_both_ends() -> None:
     ours, theirs = mint(KEY, "server1"), mint(b"x" * 32, "server2")
     with pytest.raises(ssl.SSLCertVerificationError):
         shake(context(ours, serving=False), context(theirs, serving=True))
+
+
+def test_in_a_key_roll_every_two_servers_know_each_other_and_callers_with_either_key_do() -> None:
+    new = b"n" * 32
+
+    def ends(*keys: bytes) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+        return (
+            context(*(mint(key, "server1") for key in keys), serving=False),
+            context(*(mint(key, "server2") for key in keys), serving=True),
+        )
+
+    before, accepts, uses, after = ends(KEY), ends(KEY, new), ends(new, KEY), ends(new)
+    for stages in ((before, accepts), (accepts, uses), (uses, after)):
+        for client, _ in stages:
+            for _, server in stages:
+                assert shake(client, server) == ("server2", "server1")
+    for key in (KEY, new):
+        caller = mint(key, OUTSIDE)
+        for _, server in (accepts, uses):
+            known = shake(context(caller, serving=False), server, authority_name(caller))
+            assert known == ("server2", OUTSIDE)
+    with pytest.raises(ssl.SSLError):
+        shake(uses[0], before[1])
 
 
 def test_an_end_without_certificate_is_refused() -> None:
@@ -91,6 +121,6 @@ def test_no_clock_jump_leaves_the_validity(year: int, tmp_path: Path) -> None:
 
 
 async def test_an_agent_mints_in_a_child() -> None:
-    assert await Minting(KEY, "server1").identity() == mint(KEY, "server1")
+    assert await Minting((KEY,), "server1").identities() == (mint(KEY, "server1"),)
     with pytest.raises(ClpError, match=r"cannot mint the certificate of server1: .*at least 16"):
-        await Minting(b"short", "server1").identity()
+        await Minting((b"short",), "server1").identities()

@@ -53,7 +53,7 @@ class Agent:
         self.told = Noticed(name)
         self.refused: list[HeartbeatRefused] = []
         self.lan = LanHeartbeats(
-            *(name, key, lambda link, b: self.seen.append((link, b)), self.told.take),
+            *(name, (key,), lambda link, b: self.seen.append((link, b)), self.told.take),
             on_refused=self.refused.append,
         )
         self.lan.apply(settings)
@@ -76,7 +76,7 @@ async def test_over_ipv6_too() -> None:
     settings = msgspec.structs.replace(settings, interconnects=(path,))
     one = Agent("server1", settings)
     sender = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
-    wire = Wire("cluster", KEY)
+    wire = Wire("cluster", [KEY])
     sender.sendto(wire.encode(beat("server1", "server1", 1)), ("::1", settings.cluster.port))
     await until(lambda: one.lan.counters["own_name"] == 1)
     sender.close()
@@ -127,13 +127,13 @@ async def test_two_that_do_not_hear_each_other_are_relayed_by_a_third() -> None:
 @pytest.mark.parametrize(
     ("name", "make"),
     [
-        ("bad_mac", lambda: Wire("cluster", b"x" * 32).encode(beat("server1", "server2", 1))),
-        ("other_cluster", lambda: Wire("else", KEY).encode(beat("server1", "server2", 1))),
+        ("bad_mac", lambda: Wire("cluster", [b"x" * 32]).encode(beat("server1", "server2", 1))),
+        ("other_cluster", lambda: Wire("else", [KEY]).encode(beat("server1", "server2", 1))),
         ("truncated", lambda: b"\x01"),
         ("oversized", lambda: b"\x01" * 65_000),
-        ("unknown_sender", lambda: Wire("cluster", KEY).encode(beat("server9", "server2", 1))),
-        ("not_for_us", lambda: Wire("cluster", KEY).encode(beat("server1", "server9", 1))),
-        ("not_for_us", lambda: Wire("cluster", KEY).encode(beat("server3", "server1", 1))),
+        ("unknown_sender", lambda: Wire("cluster", [KEY]).encode(beat("server9", "server2", 1))),
+        ("not_for_us", lambda: Wire("cluster", [KEY]).encode(beat("server1", "server9", 1))),
+        ("not_for_us", lambda: Wire("cluster", [KEY]).encode(beat("server3", "server1", 1))),
     ],
 )
 async def test_what_is_dropped_is_counted_by_reason(name: str, make: Callable[[], bytes]) -> None:
@@ -150,7 +150,7 @@ async def test_what_is_dropped_is_counted_by_reason(name: str, make: Callable[[]
 async def test_replays_and_foreign_sources_are_dropped() -> None:
     settings = cluster(free_port())
     two = Agent("server2", settings)
-    frame = Wire("cluster", KEY).encode(beat("server1", "server2", 1))
+    frame = Wire("cluster", [KEY]).encode(beat("server1", "server2", 1))
     to = ("127.77.1.2", settings.cluster.port)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         sender.bind(("127.77.1.1", 0))
@@ -159,7 +159,7 @@ async def test_replays_and_foreign_sources_are_dropped() -> None:
         await until(lambda: two.lan.counters["replayed"] == 2)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         sender.bind(("127.77.1.99", 0))
-        sender.sendto(Wire("cluster", KEY).encode(beat("server1", "server2", 2)), to)
+        sender.sendto(Wire("cluster", [KEY]).encode(beat("server1", "server2", 2)), to)
         await until(lambda: two.lan.counters["bad_source"] == 1)
     assert len(two.seen) == 1
     two.lan.close()
@@ -168,7 +168,7 @@ async def test_replays_and_foreign_sources_are_dropped() -> None:
 async def test_another_agent_with_our_name_is_counted_and_handed_in() -> None:
     settings = cluster(free_port())
     two = Agent("server2", settings)
-    frame = Wire("cluster", KEY).encode(beat("server2", "server2", 1, "rival"))
+    frame = Wire("cluster", [KEY]).encode(beat("server2", "server2", 1, "rival"))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         sender.bind(("127.77.1.1", 0))
         sender.sendto(frame, ("127.77.1.2", settings.cluster.port))

@@ -71,7 +71,7 @@ class Agent:
         self.hold.set()
         self.channel = PeerChannel(
             name,
-            lambda: Minting(key, name).identity(),
+            lambda: Minting((key,), name).identities(),
             delivery.Handlers(
                 notices=PeerNotice,
                 requests=PeerRequest,

@@ -15,7 +15,7 @@ from clptools.links.credentials import derive
 from clptools.links.wire import WINDOW, DecodeError, Replays, ReplayWindow, Wire
 
 KEY = b"k" * 32
-WIRE = Wire("cluster", KEY)
+WIRE = Wire("cluster", [KEY])
 
 
 WIRE_2 = b"\2" + WIRE.encode(Beat(sender="", to="", incarnation="", seq=0, sent_at=0))[1:9]
@@ -76,12 +76,25 @@ LINE = Line(
 
 
 def test_a_listed_beat_and_a_page_arrive_as_they_were_sent() -> None:
-    wire = Wire("cluster", KEY, NAMES)
+    wire = Wire("cluster", [KEY], NAMES)
     listed = beat(listed=7, count=2, total=9, holdings=(), out=NAMES[:2], lacks=NAMES[3:], hears=())
     for sent in (listed, beat(page=(LINE,), hears=(), holdings=())):
         frame = wire.encode(sent)
         assert wire.decode(frame) == sent
         assert len(frame) == datagram_bytes(sent)
+
+
+def test_in_a_key_roll_every_two_servers_read_what_the_other_one_signs() -> None:
+    new = b"n" * 32
+    before, accepts, uses, after = (
+        Wire("cluster", keys, NAMES) for keys in ([KEY], [KEY, new], [new, KEY], [new])
+    )
+    for stages in ((before, accepts), (accepts, uses), (uses, after)):
+        for sender in stages:
+            for receiver in stages:
+                assert receiver.decode(sender.encode(beat())) == beat()
+    with pytest.raises(DecodeError, match="bad_mac"):
+        before.decode(uses.encode(beat()))
 
 
 def test_an_earlier_version_drops_what_it_would_take_for_no_holdings() -> None:
@@ -93,11 +106,11 @@ def test_an_earlier_version_drops_what_it_would_take_for_no_holdings() -> None:
 
 def test_a_name_that_is_not_known_is_nobody_and_is_passed_on_as_it_came() -> None:
     sent = beat(listed=7, lacks=("server9", "server1"))
-    here = Wire("cluster", KEY, ["server1"]).decode(Wire("cluster", KEY, NAMES).encode(sent))
+    here = Wire("cluster", [KEY], ["server1"]).decode(Wire("cluster", [KEY], NAMES).encode(sent))
     assert here.lacks[1] == "server1"
     assert here.lacks[0] not in NAMES
-    passed = Wire("cluster", KEY, ["server1"]).encode(here)
-    assert Wire("cluster", KEY, NAMES).decode(passed) == sent
+    passed = Wire("cluster", [KEY], ["server1"]).encode(here)
+    assert Wire("cluster", [KEY], NAMES).decode(passed) == sent
 
 
 def test_a_form_says_what_it_brings() -> None:
@@ -128,8 +141,8 @@ def test_a_beat_that_cannot_be_sent_says_so() -> None:
         (b"GET / HTTP/1.1\r\nHost: server1\r\nUser-Agent: x\r\n\r\n", "bad_version"),
         (WIRE.encode(beat())[:-1], "bad_mac"),
         (WIRE.encode(beat()) + b"\0", "bad_mac"),
-        (Wire("cluster", b"j" * 32).encode(beat()), "bad_mac"),
-        (Wire("other", KEY).encode(beat()), "other_cluster"),
+        (Wire("cluster", [b"j" * 32]).encode(beat()), "bad_mac"),
+        (Wire("other", [KEY]).encode(beat()), "other_cluster"),
         (resign(lambda data: data.__setitem__(slice(9, None), b"\xc1" * 20)), "malformed"),
         (resign(lambda data: data.extend(b"\0")), "malformed"),
         (resign(lambda data: data.__setitem__(slice(9, None), b"\x91" * 5000)), "malformed"),

@@ -132,3 +132,11 @@ def test_add_or_replace_a_server() -> None:
                 "clp.toml on server1 names server3 no more": lambda: first.write_config(two),
             },
         )
+
+
+def test_roll_the_authkey(machines: Cluster) -> None:
+    before = {node.name: (node.config / "authkey").read_bytes() for node in machines}
+    play("roll-the-authkey.md", machines, {})
+    after = {(node.config / "authkey").read_bytes() for node in machines}
+    assert len(after) == 1 and not after & set(before.values())
+    assert machines.diary.read_text().count("begin") == 1
