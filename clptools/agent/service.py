@@ -165,8 +165,8 @@ class Service:
         self._worker = worker
         self._quiet = QuietWindows()
         self._edit = ""
-        self._lag_told_at = -_LAG_TOLD_MS
         """How the `clp.toml` on the disk was last found to differ from what is in force."""
+        self._lag_told_at = -_LAG_TOLD_MS
         self.taken_out = ""
         """How this server was taken out of the cluster by a push; empty: it was not."""
         self._is_first = True

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from clptools.core.model import events as e
 from clptools.core.model import requests as r
+from clptools.core.model.words import AfterStop
 from clptools.sim.host import Host
 from clptools.sim.words import Verb, Words
 from clptools.sim.world import World
@@ -58,12 +59,17 @@ def _service_stop(world: World, here: str, made: r.ServiceStop) -> None:
         host.asked_down = host.asked_down or name in named
 
 
-_THEN = {"restart": "start", "start": "start", "reboot": "reboot", "shutdown": "shutdown"}
+_THEN = {
+    "restart": AfterStop.START,
+    "start": AfterStop.START,
+    "reboot": AfterStop.REBOOT,
+    "shutdown": AfterStop.SHUTDOWN,
+}
 
 
 def _stop_service(words: Words) -> r.ServiceStop:
     rest = words.rest()
-    then = _THEN.get(rest[-1], "") if rest else ""
+    then = _THEN.get(rest[-1], AfterStop.NOTHING) if rest else AfterStop.NOTHING
     left = Words(words.world, rest[:-1] if then else rest)
     server = left.one_of("server", "*", *words.world.hosts) if left.more else ""
     left.end()

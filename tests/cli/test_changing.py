@@ -16,6 +16,7 @@ import pytest
 from clptools.cli.transactions import places_of
 from clptools.core.model import requests
 from clptools.core.model.requests import Outcome
+from clptools.core.model.words import AfterStop
 from tests.api.fake import Agent, sample_status
 from tests.cli.conftest import Clp
 from tests.conftest import LIMIT_S
@@ -35,7 +36,7 @@ ASKED = [
     ("clpcl -s", requests.ServiceStart()),
     ("clpcl -s -a", requests.ServiceStart(server="*")),
     ("clpcl -t -h server2", requests.ServiceStop(server="server2")),
-    ("clpcl -r", requests.ServiceStop(then="start")),
+    ("clpcl -r", requests.ServiceStop(then=AfterStop.START)),
     ("clpcl -t -a --md", requests.ServiceStop(server="*")),
     ("clpcl --suspend --force", requests.Suspend(force=True)),
     ("clpcl --resume", requests.Resume()),
@@ -43,10 +44,10 @@ ASKED = [
     ("clptoratio -r 10000 -t 30d", requests.StretchTimeouts(ratio=10_000, for_ms=2_592_000_000)),
     ("clptoratio -r 1", requests.StretchTimeouts()),
     ("clptoratio -i", requests.StretchTimeouts()),
-    ("clpdown", requests.ServiceStop(then="shutdown")),
-    ("clpdown -r -h server2", requests.ServiceStop(then="reboot", server="server2")),
+    ("clpdown", requests.ServiceStop(then=AfterStop.SHUTDOWN)),
+    ("clpdown -r -h server2", requests.ServiceStop(then=AfterStop.REBOOT, server="server2")),
     ("clpforcestop server2 --yes", requests.ForceStop(down="server2")),
-    ("clpstdn", requests.ServiceStop(then="shutdown", server="*")),
+    ("clpstdn", requests.ServiceStop(then=AfterStop.SHUTDOWN, server="*")),
     ("clpmonctrl -s", requests.MonitorSuspend()),
     ("clpmonctrl -s -m mrw1 userw -h server2", requests.MonitorSuspend(
         monitors=("mrw1", "userw"), server="server2"

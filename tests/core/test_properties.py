@@ -30,6 +30,7 @@ from clptools.core.model.messages import (
 )
 from clptools.core.model.settings import Arbiter, Monitor, Recovery, Settings
 from clptools.core.model.view import ServerView
+from clptools.core.model.words import AfterStop
 from clptools.core.node import Node
 from tests.core.alone import Alone, encoded
 from tests.core.cluster import S, names, settings
@@ -62,6 +63,7 @@ server = st.sampled_from(["server1", "server2", "server3", "nosuch"])
 peer = st.sampled_from(["server2", "server3"])
 incarnation = st.sampled_from(["me", "server2#1", "server2#2", "server3#1"])
 instant = st.sampled_from([0, 1, 999_000, 1_000_000, 1_000_200, 1_003_000, 1_010_000, 9_000_000])
+after = st.sampled_from(AfterStop)
 word = st.sampled_from(["", "x", "online", "starting", "stop-failed", "move", "lease", "stopped"])
 group = st.sampled_from(["failover1", "nosuch"])
 resource = st.sampled_from(["fip1", "exec1", "nosuch"])
@@ -132,7 +134,7 @@ report = st.builds(
 )
 request = st.one_of(
     st.builds(r.ServiceStart, server=st.sampled_from(["", "*", "server1", "server2"])),
-    st.builds(r.ServiceStop, server=st.sampled_from(["", "*", "server2"]), then=word),
+    st.builds(r.ServiceStop, server=st.sampled_from(["", "*", "server2"]), then=after),
     st.builds(r.Suspend, force=st.booleans()),
     st.just(r.Resume()),
     st.builds(r.StretchTimeouts, ratio=st.integers(1, 3), for_ms=st.integers(0, 5_000)),

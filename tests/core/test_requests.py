@@ -25,6 +25,7 @@ from clptools.core.model.requests import (
 )
 from clptools.core.model.settings import Group, Monitor, Recovery
 from clptools.core.model.state import Phase
+from clptools.core.model.words import AfterStop
 from tests.core.cluster import Cluster, S, names, settings
 
 MRW = Monitor(name="mrw1", type="mrw", servers=names(3), category="BMCNOTICE")
@@ -265,7 +266,7 @@ def test_a_request_that_was_on_its_way_over_a_boot_is_over() -> None:
         return False
 
     c.drop = keeps
-    c.ask("server2", ServiceStop(server="*", then="shutdown"))
+    c.ask("server2", ServiceStop(server="*", then=AfterStop.SHUTDOWN))
     c.run(S)
     orders = dict(held)
     assert set(orders) == {"server1", "server3"}

@@ -15,6 +15,7 @@ from clptools.core.model.requests import (
     Suspend,
 )
 from clptools.core.model.settings import Group
+from clptools.core.model.words import AfterStop
 from tests.core.alone import Alone
 from tests.core.cluster import Cluster, S, settings
 
@@ -296,9 +297,9 @@ def test_a_second_stop_while_leaving_ends_with_the_first() -> None:
 def test_shutdown_and_restart_after_leaving() -> None:
     c = Cluster(settings(3))
     c.settle()
-    assert c.answer("server3", ServiceStop(then="shutdown")).code == 0
+    assert c.answer("server3", ServiceStop(then=AfterStop.SHUTDOWN)).code == 0
     assert [x.action for x in c.did(a.HostAction, "server3")] == ["shutdown"]
-    assert c.answer("server2", ServiceStop(then="start")).code == 0
+    assert c.answer("server2", ServiceStop(then=AfterStop.START)).code == 0
     c.run(5 * S)
     assert not c.hosts["server2"].service_stopped
     assert c.view("server1").servers[1].status == "Online"

@@ -30,7 +30,7 @@ from clptools.core.model.state import Phase
 from clptools.core.model.states import GroupState, GroupWhy, ResourceState
 from clptools.core.model.timing import NEVER
 from clptools.core.model.transitions import GroupChange
-from clptools.core.model.words import Operation, Severity, StopKind
+from clptools.core.model.words import AfterStop, Operation, Severity, StopKind
 from clptools.core.notices import groups as notices
 from clptools.core.safety.lease import Lease, SelfStop
 from clptools.core.step import Change, Step
@@ -204,7 +204,7 @@ class Lifecycle:
         if self_stop.action is not None:
             self.step.do(self_stop.action)
 
-    def leave(self, then: str, *, no_move: bool) -> None:
+    def leave(self, then: AfterStop, *, no_move: bool) -> None:
         """Begins to leave the cluster: takes no group any more, and stops those that are held.
 
         `then`: what follows once this server has left; `no_move`: its groups stay stopped.

@@ -124,12 +124,14 @@ class Selection:
 
     def eligible(self, group: Group, name: str) -> bool:
         """Whether a server could take a grant of the group now."""
-        able = name in group.servers and not self.not_eligible(name)
-        able = able and not self.behind(group, name)
+        able = name in group.servers and not self.cannot_run(group, name)
         return able and not self.exclusion.bars(group.name, name)
 
-    def behind(self, group: Group, name: str) -> str:
-        """Why the group's data on a server is not to be used; empty: it may be."""
+    def cannot_run(self, group: Group, name: str) -> str:
+        """Why a server takes no group now, or not this one with the data it has; empty: it may."""
+        why = self.not_eligible(name)
+        if why:
+            return why
         resource, newer = self.mirrors.behind(group, name)
         return say.behind(resource, newer) if resource else ""
 
@@ -207,7 +209,7 @@ class Selection:
         for name in group.servers:
             if name == self.step.me:
                 continue
-            why = self.not_eligible(name) or self.behind(group, name)
+            why = self.cannot_run(group, name)
             if not why and self.is_barred(name):
                 fatal = self.fatal_event(name)
                 why = f"{say.open_fatal} ({fatal})" if fatal else say.open_fatal
@@ -222,7 +224,7 @@ class Selection:
 
     def _why_not(self, group: Group, intent: Intent, name: str) -> str:
         other = self.exclusion.bars(group.name, name)
-        why = self.not_eligible(name) or self.behind(group, name)
+        why = self.cannot_run(group, name)
         why = why or (say.kept_apart(other) if other else "")
         if not why and self.is_unfit(group, name):
             why = say.unfit(self.why_failed(group.name, name))

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import msgspec
 
-from clptools.core.model.words import CopyFate
+from clptools.core.model.words import AfterStop, CopyFate
 
 # Exit codes that the core itself gives to requests.
 FAILED = 1
@@ -40,8 +40,7 @@ class ServiceStart(RequestBase, tag="service-start", frozen=True, kw_only=True):
 class ServiceStop(RequestBase, tag="service-stop", frozen=True, kw_only=True):
     """Stop the cluster service: groups move away (`*`: stop), then this server leaves."""
 
-    then: str = ""
-    """Empty, or the host action afterwards: `shutdown`, `reboot`; `start` restarts the service."""
+    then: AfterStop = AfterStop.NOTHING
     everywhere: bool = False
     """All servers stop (`server` was `*` where it was asked): no group moves."""
 

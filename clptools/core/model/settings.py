@@ -316,7 +316,6 @@ class Monitor(Frozen, frozen=True, kw_only=True):
     retries: int = 0
     start_wait_ms: int = 0
     timing: Timing = Timing.ALWAYS
-    """`always`, or `active`: only while `target` is online on this server."""
     target: str = ""
     comment: str = ""
     recovery: Recovery = Recovery()

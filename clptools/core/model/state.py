@@ -39,7 +39,7 @@ from clptools.core.model.states import (
     WatchdogState,
 )
 from clptools.core.model.timing import NEVER
-from clptools.core.model.words import Stage
+from clptools.core.model.words import AfterStop, Stage
 
 
 class Phase(StrEnum):
@@ -61,8 +61,7 @@ class Life(msgspec.Struct):
     incarnation: str
     started_at: int = NEVER
     phase: Phase = Phase.RUNNING
-    then: str = ""
-    """What follows when it has left: a host action, `exit`, `start`, or nothing."""
+    then: AfterStop = AfterStop.NOTHING
     no_move: bool = False
     left_at: int = NEVER
     newcomer: bool = False

@@ -226,6 +226,22 @@ HOST_ACTIONS = tuple(
 """Those done to a host, by itself or by its BMC; the cluster does the others itself."""
 
 
+class AfterStop(StrEnum):
+    """What follows once a server has left the cluster."""
+
+    NOTHING = ""
+    START = "start"
+    """Its service starts again."""
+    EXIT = "exit"
+    """Its agent ends."""
+    SHUTDOWN = FinalAction.SHUTDOWN.value
+    REBOOT = FinalAction.REBOOT.value
+    BMC_RESET = FinalAction.BMC_RESET.value
+    BMC_POWER_OFF = FinalAction.BMC_POWER_OFF.value
+    BMC_POWER_CYCLE = FinalAction.BMC_POWER_CYCLE.value
+    BMC_NMI = FinalAction.BMC_NMI.value
+
+
 class Stage(StrEnum):
     """How far a request is whose end somebody waits for."""
 

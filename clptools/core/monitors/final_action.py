@@ -20,7 +20,7 @@ from clptools.core.model.settings import Monitor, Resource
 from clptools.core.model.state import Phase
 from clptools.core.model.states import GroupState, GroupWhy
 from clptools.core.model.timing import NEVER
-from clptools.core.model.words import FinalAction, RecoveryStage
+from clptools.core.model.words import AfterStop, FinalAction, RecoveryStage
 from clptools.core.notices import monitors as notices
 from clptools.core.step import Step
 
@@ -118,9 +118,9 @@ class FinalActions:
             for name in self.groups.online(target):
                 self.lifecycle.stop(name, GroupWhy.STOPPED, "GROUPSTOP")
         elif action == FinalAction.STOP_CLUSTER:
-            self.lifecycle.leave("", no_move=False)
+            self.lifecycle.leave(AfterStop.NOTHING, no_move=False)
         elif action in (FinalAction.SHUTDOWN, FinalAction.REBOOT):
-            self.lifecycle.leave(action, no_move=False)
+            self.lifecycle.leave(AfterStop(action), no_move=False)
         else:
             step.do(HostAction(action=action, reason=reason))
 
@@ -202,7 +202,7 @@ class FinalActions:
         )
         if step.life.phase is Phase.RUNNING and not stuck:
             # It leaves first: a server that only fell silent would be powered off, and stay off.
-            self.lifecycle.leave(action, no_move=False)
+            self.lifecycle.leave(AfterStop(action), no_move=False)
         else:
             step.do(HostAction(action=action, reason=say.final_for(monitor.name)))
 

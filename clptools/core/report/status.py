@@ -287,7 +287,7 @@ class Status:
             return ""
         if stays:
             return say.stays_moved(group.name, best)
-        why = self.selection.not_eligible(best)
+        why = self.selection.cannot_run(group, best)
         if not why and self.selection.is_barred(best):
             why = say.open_fatal
         if not why and self.selection.is_unfit(group, best):

@@ -226,7 +226,7 @@ class GroupRequests:
         if server not in group.servers:
             text = replies.cannot_take(group.name, server, "it is not among the group's servers")
             return Outcome(code=REFUSED, text=text)
-        why = self.selection.not_eligible(server) or self.selection.behind(group, server)
+        why = self.selection.cannot_run(group, server)
         if why:
             return Outcome(code=REFUSED, text=replies.cannot_take(group.name, server, why))
         if self.selection.is_barred(server) and not force:

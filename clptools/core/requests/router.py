@@ -47,7 +47,7 @@ from clptools.core.model.requests import (
     Suspend,
 )
 from clptools.core.model.state import Pending, Phase
-from clptools.core.model.words import Stage
+from clptools.core.model.words import AfterStop, Stage
 from clptools.core.requests.cluster import ClusterRequests
 from clptools.core.requests.forwarding import Forwarding
 from clptools.core.requests.groups import GroupRequests
@@ -312,7 +312,7 @@ class Router:
         """The outcome of a stop whose server has left; that server reports a shutdown itself."""
         request = pending.request
         assert isinstance(request, ServiceStop)
-        if request.then in ("", "start"):
+        if request.then in (AfterStop.NOTHING, AfterStop.START):
             return Outcome()
         heard_at = max(self.peers[pending.server].any_heard_at, pending.since)
         return Outcome() if self.step.now - heard_at > _LAST_WORD_MS else None

@@ -35,7 +35,7 @@ from clptools.core.model.messages import Beat, Echo
 from clptools.core.model.requests import FAILED, REFUSED, Outcome, ServiceStop
 from clptools.core.model.state import Pending, Phase
 from clptools.core.model.states import GroupState
-from clptools.core.model.words import Stage
+from clptools.core.model.words import AfterStop, Stage
 from clptools.core.notices import requests as notices
 from clptools.core.notices.monitors import HostActionFailed
 from clptools.core.phrases import listed
@@ -100,7 +100,7 @@ class Service:
             )
         if step.life.phase in (Phase.LEAVING, Phase.TELLING) and not step.life.then:
             # It is stopping: it starts again as soon as it has left.
-            step.life.then = "start"
+            step.life.then = AfterStop.START
             pending.stage = Stage.LEAVING
             return None
         if step.life.phase is not Phase.STOPPED:
@@ -135,10 +135,10 @@ class Service:
         pending.stage = Stage.LEAVING
         return None
 
-    def _stop_again(self, pending: Pending, then: str) -> Outcome | None:
+    def _stop_again(self, pending: Pending, then: AfterStop) -> Outcome | None:
         """Already stopped: what was to follow is done all the same."""
         step = self.step
-        if then == "start":
+        if then is AfterStop.START:
             return self.start(pending)
         if pending.request.server == "*":
             self._to_all(pending)
@@ -173,9 +173,9 @@ class Service:
         if step.life.phase in (Phase.STOPPED, Phase.DONE):
             self._exit()
         elif step.life.phase is Phase.RUNNING and not self.policy.shared.suspended:
-            self.lifecycle.leave("exit", no_move=False)
+            self.lifecycle.leave(AfterStop.EXIT, no_move=False)
         else:
-            step.life.then = "exit"
+            step.life.then = AfterStop.EXIT
 
     def _exit(self) -> None:
         step = self.step
@@ -186,14 +186,14 @@ class Service:
     def _end_suspended(self) -> None:
         """Ends while suspended, once no server would clear us by our lease: our groups run on."""
         if not self.policy.shared.suspended:
-            self.lifecycle.leave("exit", no_move=False)
+            self.lifecycle.leave(AfterStop.EXIT, no_move=False)
         elif not self.lease.binds() or not self.groups.held():
             self._exit()
 
     def settle(self) -> None:
         """Goes on with leaving."""
         step = self.step
-        if step.life.phase is Phase.RUNNING and step.life.then == "exit":
+        if step.life.phase is Phase.RUNNING and step.life.then is AfterStop.EXIT:
             self._end_suspended()
         elif step.life.phase is Phase.LEAVING:
             held = self.groups.held()
@@ -240,7 +240,7 @@ class Service:
         step = self.step
         notice = notices.CannotLeave(stuck)
         step.notice(notice)
-        if step.life.then == "exit":
+        if step.life.then is AfterStop.EXIT:
             step.do(Exit())
             step.life.phase = Phase.DONE
             return
@@ -271,15 +271,15 @@ class Service:
         step = self.step
         then = step.life.then
         step.life.phase = Phase.STOPPED
-        if then == "exit":
+        if then is AfterStop.EXIT:
             step.do(Exit())
             step.life.phase = Phase.DONE
             return
-        if then != "start":
+        if then is not AfterStop.START:
             step.do(SetService(stopped=True))
-        if then in ("", "start"):
+        if then in (AfterStop.NOTHING, AfterStop.START):
             self._end_leaving(Outcome())
-        if then == "start":
+        if then is AfterStop.START:
             step.do(Reincarnate())
             step.life.phase = Phase.DONE
         elif then:
