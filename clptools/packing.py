@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import tarfile
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -19,8 +18,6 @@ from clptools.common.secret_names import SECRET, is_secret
 from clptools.config.lines import Lines, Path
 from clptools.paths import config_dir, data_dir, log_dir
 
-_CREDENTIALS = re.compile(r":\S*@")
-"""In a value: a URL with a user and his password."""
 _LEFT_OUT = '"(left out)"'
 
 
@@ -70,7 +67,7 @@ def without_secrets(text: str) -> str | None:
         cut += [
             (start, end, "# (left out)")
             for start, end in _comments(text, strings)
-            if SECRET.search(text, start, end) or _CREDENTIALS.search(text, start, end)
+            if SECRET.search(text, start, end) or _has_credentials(text[start:end])
         ]
         told, at = "", 0
         for start, end, instead in sorted(cut):
@@ -87,7 +84,12 @@ def without_secrets(text: str) -> str | None:
 def _is_secret(path: Path, value: object) -> bool:
     if any(is_secret(key) for key in path if isinstance(key, str)):
         return True
-    return isinstance(value, str) and _CREDENTIALS.search(value) is not None
+    return isinstance(value, str) and _has_credentials(value)
+
+
+def _has_credentials(text: str) -> bool:
+    """Whether it contains a URL with a user and his password, `user:password@`."""
+    return any(0 <= word.find(":") < word.rfind("@") for word in text.split())
 
 
 def _at(document: Any, path: Path) -> object:

@@ -19,19 +19,18 @@ COMMAND = Command(
             "The original has a process each for pm, rc, rm and nm; here the node agent is all "
             "of them, so they are well, or not, together."
         ),
-        "The exit codes are the original's.",
+        "The exit codes are the original's, but for a wrong option.",
     ),
     exit_codes=(
         ("0", "alive"),
         ("1", "not permitted to use the node agent's socket"),
-        ("4", "wrong option"),
+        ("2", "wrong option"),
         ("11", "the cluster service is stopped, or there is no node agent"),
         ("12", "suspended"),
         ("100", "the node agent does not answer"),
         ("255", "anything else that failed"),
     ),
     fault_codes=(
-        (ExitCode.USAGE, 4),
         (ExitCode.NOT_PERMITTED, 1),
         (ExitCode.FAILED, 255),
     ),

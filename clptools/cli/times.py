@@ -13,8 +13,8 @@ from clptools.cli.command import Args
 from clptools.faults import ClpError, ExitCode
 
 FORMS = "03:05, 'yesterday 03:05', '2026-11-29 03:05', -2h or 'monday 22:00'"
-_AGO = re.compile(r"-?((?:\d+(?:\.\d+)?\s*(?:d|h|min|m|s)\s*)+)(ago)?")
-_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(d|h|min|m|s)")
+_AGO = re.compile(r"-?((?:\d{1,12}(?:\.\d{1,12})? ?(?:d|h|min|m|s) ?)+)(ago)?")
+_PART = re.compile(r"(\d{1,12}(?:\.\d{1,12})?) ?(d|h|min|m|s)")
 _UNITS = {"d": 86_400.0, "h": 3_600.0, "min": 60.0, "m": 60.0, "s": 1.0}
 _CLOCK = re.compile(r"(\d{1,2}):(\d\d)(?::(\d\d)(?:[.,](\d{1,6}))?)?")
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")

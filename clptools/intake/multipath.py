@@ -26,7 +26,7 @@ DM_TARGET_SPEC = struct.Struct("=Q Q i I 16s")
 REPLY_BYTES = 16_384
 DM_VERSION = (4, 0, 0)
 
-_PATH = re.compile(r"(\d+:\d+) ([AF]) \d+")
+_PATH = re.compile(r"\b(\d{1,6}:\d{1,6}) ([AF]) \d")
 
 
 async def watch(kernel: Kernel, faults: Faults, note: Callable[[str], None]) -> None:

@@ -40,12 +40,13 @@ NEEDLES = (
 )  # fmt: skip
 _WATCHDOG = re.compile(r"NETDEV WATCHDOG: (\S+) \(([^)]*)\): transmit queue (\d+) timed out")
 _TIMEOUT = re.compile(r"transmit timed out|[Tt][Xx] [Tt]imeout|Unit Hang|T[Xx] hang", re.ASCII)
-_FIRMWARE = re.compile(
-    r"\b(?:firmware|FW)\b.*\b(?:error|fault|fatal|assert\w*|crash\w*|hang|hung|halted|dead|"
-    r"unresponsive|not responding|failed to respond|compromised|syndrome|recovery mode)\b"
-    r"|health poll failed|device's health compromised",
+_FIRMWARE = re.compile(r"\b(?:firmware|FW)\b", re.IGNORECASE)
+_FAILED = re.compile(
+    r"\b(?:error|fault|fatal|assert\w*|crash\w*|hang|hung|halted|dead|"
+    r"unresponsive|not responding|failed to respond|compromised|syndrome|recovery mode)\b",
     re.IGNORECASE,
 )
+_UNHEALTHY = re.compile(r"health poll failed|device's health compromised", re.IGNORECASE)
 _HARMLESS = re.compile(r"failed to load|not found|request_firmware|Direct firmware load", re.I)
 _DRIVER = re.compile(r"^(\S+) ([0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])(?: (\S+?))?(?: \S+)?:")
 """dev_printk: driver, PCI address, and for netdev_printk the interface."""
@@ -216,6 +217,14 @@ class Links:
         self._ran.discard(link.name)
 
 
+def _is_of_firmware(text: str) -> bool:
+    """Whether a line tells that a device's firmware failed."""
+    named = _FIRMWARE.search(text)
+    return (named is not None and _FAILED.search(text, named.end()) is not None) or (
+        _UNHEALTHY.search(text) is not None
+    )
+
+
 def read_line(line: Line) -> Finding | None:
     """A transmit time-out or a firmware fault of a network driver."""
     text = line.text
@@ -226,7 +235,7 @@ def read_line(line: Line) -> Finding | None:
         return Finding(device=name, fault="transmit", text=said)
     if _TIMEOUT.search(text):
         fault = "transmit"
-    elif _FIRMWARE.search(text) and not _HARMLESS.search(text):
+    elif _is_of_firmware(text) and not _HARMLESS.search(text):
         fault = "firmware"
     else:
         return None

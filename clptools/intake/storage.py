@@ -56,7 +56,7 @@ _NVME = re.compile(
     r"nvme (nvme\d+): "
     r"(I/O .*?[Tt]imeout, .*|controller is down.*|.*after (?:probe|reset) failure.*)"
 )
-_TIMING_OUT = re.compile(r"\[(\w+)\].*timing out command")
+_TIMING_OUT = re.compile(r"\[(\w+)\][^\[]*timing out command")
 _FILESYSTEM = re.compile(
     r"(EXT4-fs error) \(device (\S+?)\)"
     r"|(XFS) \((\S+?)\): .*Corruption"

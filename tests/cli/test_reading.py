@@ -131,7 +131,7 @@ def test_conditions_that_are_none_are_usage_errors(agent: Agent, clp: Clp, condi
 
 
 @pytest.mark.parametrize(
-    ("name", "code"), [("clpwait --until cluster_normal", 2), ("clphealthchk", 4)]
+    ("name", "code"), [("clpwait --until cluster_normal", 2), ("clphealthchk", 2)]
 )
 def test_nobody_waits_for_thousands_of_years(agent: Agent, clp: Clp, name: str, code: int) -> None:
     line = [word.replace("_", " ") for word in name.split()]
@@ -186,8 +186,8 @@ def test_the_probe_answers_as_the_original_does(agent: Agent, clp: Clp) -> None:
     assert clp("clphealthchk") == (0, "pm OK\nrc OK\nrm OK\nnm OK\n", "")
     assert clp("clphealthchk", "-t", "rm").out == "rm OK\n"
     for wrong in (("-t", "xx"), ("--bogus",), ("-t",), ("word",), ("--timeout", "soon")):
-        assert clp("clphealthchk", *wrong).code == 4
-    assert json.loads(clp("clphealthchk", "--bogus", "--json").out)["error"]["code"] == 4
+        assert clp("clphealthchk", *wrong).code == 2
+    assert json.loads(clp("clphealthchk", "--bogus", "--json").out)["error"]["code"] == 2
     assert clp("clphealthchk", "-t", "xx").err.startswith("clphealthchk: -t xx: not one of pm,")
     agent.change(cluster(suspended=True))
     assert clp("clphealthchk").code == 12
