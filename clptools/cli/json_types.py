@@ -461,7 +461,19 @@ class ServiceStopJson(TypedDict):
 
     type: Literal["service-stop"]
     server: NotRequired[str]
-    then: NotRequired[Literal["", "start", "exit", "shutdown", "reboot", "bmc-reset", "bmc-power-off", "bmc-power-cycle", "bmc-nmi"]]
+    then: NotRequired[
+        Literal[
+            "",
+            "start",
+            "exit",
+            "shutdown",
+            "reboot",
+            "bmc-reset",
+            "bmc-power-off",
+            "bmc-power-cycle",
+            "bmc-nmi",
+        ]
+    ]
     everywhere: NotRequired[bool]
 
 

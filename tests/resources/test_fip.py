@@ -96,15 +96,15 @@ def test_it_finds_its_interface_by_network_and_goes_again(hosts: tuple[str, str]
     assert inside(hosts[0], carry_out("stop")).text == "10.9.0.100 was not here"
 
 
-async def listen(host_mac: bytes, wanted: str, until_started: asyncio.Future[None] | None) -> int:
-    """How many frames in which that address announces itself arrive within a short while."""
+async def listen(host_mac: bytes, wanted: str, limit_s: float = LIMIT_S) -> int:
+    """How many frames in which that address announces itself arrive, until there are enough."""
     address = ip_address(wanted)
     kind = neighbours.ETH_P_ARP if address.version == 4 else neighbours.ETH_P_IPV6
     sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(kind))
     sock.bind(("eth0", kind))
     sock.settimeout(0.05)
     count = 0
-    deadline = time.monotonic() + LIMIT_S
+    deadline = time.monotonic() + limit_s
     with sock:
         while time.monotonic() < deadline and count < (2 if address.version == 4 else 1):
             await asyncio.sleep(0)
@@ -122,7 +122,7 @@ def test_neighbours_hear_of_it(hosts: tuple[str, str], network: str) -> None:
 
     address = network.split("/")[0]
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        heard = pool.submit(inside, hosts[1], listen(mac(hosts[0]), address, None))
+        heard = pool.submit(inside, hosts[1], listen(mac(hosts[0]), address))
 
         # Announcements are repeated, so that the listener need not be there first.
         async def move() -> ResourceOutcome:
