@@ -106,8 +106,11 @@ def run(args: Args) -> Answer:
         return done() if started and not args.given("all") else answer
     if args.given("agent"):
         return stop_with_agent(args, timeout_s)
-    then = "start" if what == "restart" else ""
-    return change(args, {"type": "service-stop", "server": server, "then": then}, timeout_s)
+    return change(
+        args,
+        {"type": "service-stop", "server": server, "then": "start" if what == "restart" else ""},
+        timeout_s,
+    )
 
 
 PUSH = "clpcfctrl --push"

@@ -29,6 +29,9 @@ COMMAND = Command(
 
 
 def run(args: Args) -> Answer:
-    then = "reboot" if args.given("reboot") else "shutdown"
-    request: ServiceStopJson = {"type": "service-stop", "server": args.text("host"), "then": then}
+    request: ServiceStopJson = {
+        "type": "service-stop",
+        "server": args.text("host"),
+        "then": "reboot" if args.given("reboot") else "shutdown",
+    }
     return change(args, request, args.number("wait"))

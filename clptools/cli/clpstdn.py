@@ -28,6 +28,9 @@ COMMAND = Command(
 
 
 def run(args: Args) -> Answer:
-    then = "reboot" if args.given("reboot") else "shutdown"
-    request: ServiceStopJson = {"type": "service-stop", "then": then, "server": "*"}
+    request: ServiceStopJson = {
+        "type": "service-stop",
+        "then": "reboot" if args.given("reboot") else "shutdown",
+        "server": "*",
+    }
     return change(args, request, args.number("wait"))

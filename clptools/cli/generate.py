@@ -105,6 +105,10 @@ SHOWN = (StatusView, EventRecord, Explanation, HardwareView)
 """What the agent answers, beside `Outcome`."""
 
 
+_WIDTH = 100
+"""Of a line, in characters."""
+
+
 def json_types() -> str:
     """The text of `json_types.py`: the structs of the socket's JSON, as types for mypy.
 
@@ -163,11 +167,22 @@ def _type(name: str, of: StructType) -> str:
         keys[field.encode_name] = f"NotRequired[{said}]" if optional else said
     said = f'"""`{of.cls.__module__.removeprefix("clptools.")}.{of.cls.__name__}`."""'
     if not any(map(iskeyword, keys)):
-        lines = [f"    {key}: {value}" for key, value in keys.items()]
+        lines = [_field(key, value) for key, value in keys.items()]
         return "\n".join([f"class {name}(TypedDict):", f"    {said}", "", *lines]) + "\n"
     lines = [f'        "{key}": {value},' for key, value in keys.items()]
     start = [f"{name} = TypedDict(", f'    "{name}",', "    {"]
     return "\n".join([*start, *lines, "    },", ")", said]) + "\n"
+
+
+def _field(key: str, value: str) -> str:
+    """A line, or several where it would be too long: then it is a choice of many words."""
+    line = f"    {key}: {value}"
+    if len(line) <= _WIDTH:
+        return line
+    begins, _, words = value.partition("Literal[")
+    words, ends = words.removesuffix("]" * value.count("[")), "]" * begins.count("[")
+    each = "".join(f"            {word},\n" for word in words.split(", "))
+    return f"    {key}: {begins}\n        Literal[\n{each}        ]\n    {ends}"
 
 
 if __name__ == "__main__":
