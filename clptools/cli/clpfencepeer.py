@@ -65,9 +65,9 @@ COMMAND = Command(
         wait("Wait this long for proof (120)."),
     ),
     examples=(
-        ('fence-peer "/usr/bin/clpfencepeer";', "in the section handlers of drbd.conf"),
-        ('after-resync-target "/usr/bin/clpfencepeer --clear";', "beside it"),
-        ('unfence-peer "/usr/bin/clpfencepeer --clear-peer";', "beside it, with DRBD 9"),
+        ('fence-peer "/usr/sbin/clpfencepeer";', "in the section handlers of drbd.conf"),
+        ('after-resync-target "/usr/sbin/clpfencepeer --clear";', "beside it"),
+        ('unfence-peer "/usr/sbin/clpfencepeer --clear-peer";', "beside it, with DRBD 9"),
     ),
     exit_codes=(
         ("0", "Cleared."),
