@@ -1,4 +1,4 @@
-"""Notices of the agent: what the core knows nothing of.  Their form is the core's."""
+"""Notices of the agent about things that the core does not know.  They have the core's form."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""The cluster service of this agent: its core how it is started and replaced, and adapting
-everything around it.
+"""The cluster service of this agent: starts and replaces the core, and adapts what is around it.
 
-There is none before the first configuration; after `clpcl -t` and a start another core follows in
-the same agent.
+There is no core before the first configuration. After `clpcl -t` and a new start, another core
+follows in the same agent.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ from clptools.cli.pages.docs import events_page, scenarios_page
 from clptools.cli.pages.from_original import original_page
 from clptools.cli.pages.man_pages import config_page, page
 from clptools.cli.registry import COMMANDS
-from clptools.core.model.requests import Outcome, Request
+from clptools.core.model.requests import Request
 from clptools.core.model.view import StatusView
 from clptools.registries import registries
 
@@ -102,7 +102,7 @@ PLAIN: dict[type[Type], str] = {
 
 
 SHOWN = (StatusView, EventRecord, Explanation, HardwareView)
-"""What the agent answers, beside `Outcome`."""
+"""What the agent answers."""
 
 
 _WIDTH = 100
@@ -116,7 +116,7 @@ def json_types() -> str:
     import of msgspec alone takes as long as one.
     """
     found: dict[str, StructType] = {}
-    for struct in (*SHOWN, *get_args(Request), Outcome):
+    for struct in (*SHOWN, *get_args(Request)):
         found |= {_type_name(one.cls): one for one in _structs(type_info(struct))}
     parts = [JSON_TYPES, *(_type(name, found[name]) for name in sorted(found))]
     either = "\n    | ".join(_type_name(struct) for struct in get_args(Request))

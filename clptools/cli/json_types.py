@@ -340,16 +340,6 @@ OpenHardwareJson = TypedDict(
 """`api.messages.OpenHardware`."""
 
 
-class OutcomeJson(TypedDict):
-    """`core.model.requests.Outcome`."""
-
-    code: NotRequired[int]
-    text: NotRequired[str]
-    hint: NotRequired[str]
-    did: NotRequired[str]
-    fate: NotRequired[Literal["", "outdated", "primary", "off"]]
-
-
 class OutdateCopyJson(TypedDict):
     """`core.model.requests.OutdateCopy`."""
 

@@ -1,4 +1,4 @@
-"""The lengths that the rules are made of, in ms (`docs/rules.md`), and the instant before all."""
+"""The time spans of the rules, in ms (`docs/rules.md`); computed once from `[cluster]`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _BEATS_MS = 200
 
 
 def drift_margin(interval_ms: int) -> int:
-    """`d`: what two clocks, each up to 1 % off, may differ by over `interval_ms`.
+    """`d`: how far two clocks, each up to 1 % off, may drift apart over `interval_ms`.
 
     2 % and 0.1 s; above 490 s 3 %, because 2 % + 0.1 s would then be less than 1.01 / 0.99 needs.
     """
@@ -32,13 +32,13 @@ class Times(msgspec.Struct, frozen=True, kw_only=True):
     missed_ms: int
     """Silence after which two beats are missed: the server's BMC is asked at once."""
     hear_ms: int
-    """A server heard within this is *heard now*: what asking and fencing need."""
+    """A server heard within this time is *heard now*: asking for votes and fencing need that."""
     lease_ms: int
     """`L`, the vote lease."""
     authority_ms: int
-    """`L - d`: how long what a majority answered carries authority."""
+    """`L - d`: how long the answers of a majority carry authority."""
     silence_ms: int
-    """`L + d`: how long a starting agent keeps its old vote, and how long out takes to count."""
+    """`L + d`: how long a starting agent keeps its old vote, and until *out* counts."""
     holder_ms: int
     """`H = 2 L`, the holder's lease: long enough that an election stops no service."""
     grant_dead_ms: int
@@ -55,11 +55,11 @@ class Times(msgspec.Struct, frozen=True, kw_only=True):
     boot_ms: int
     """`B + d`: from then on after boot a member is no newcomer by time alone."""
     fence_delay_ms: int
-    """Of one turn to fence: `turn_ms`."""
+    """Length of one turn to fence (`turn_ms`)."""
 
 
 def drift_ms(elapsed_ms: int) -> int:
-    """What two clocks, each up to 1 % off, come to differ by, rounded up."""
+    """How far two clocks, each up to 1 % off, drift apart in `elapsed_ms`, rounded up."""
     return elapsed_ms // 50 + 1
 
 
