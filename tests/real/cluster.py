@@ -213,7 +213,10 @@ class Node:
         # The kernel of a namespace outlives the power that its BMC takes away.
         off = self.root / "bmc/off"
         off.parent.mkdir(exist_ok=True)
-        off.write_text(f"#!/bin/sh\n{self._kernel_answers(False)}\n")
+        off.write_text(
+            f"#!/bin/sh\n{self._kernel_answers(False)}\n"
+            f"ip -n {self.namespace} addr flush to 192.168.0.100\n"
+        )
         off.chmod(0o755)
         for node in self.cluster:
             path = node.config / "bmc" / self.name

@@ -95,6 +95,7 @@ def _commands(block: str) -> Iterator[Command]:
 def play(name: str, cluster: Cluster, happens: dict[str, Callable[[], object]]) -> None:
     """Does what the page says on a cluster whose servers have the names of the page's prompts."""
     missing = dict(happens)
+    at: dict[str, str] = {}
     for part in parts(name):
         if isinstance(part, str):
             assert part in happens, f"{name}: nobody knows how to do: {part}"
@@ -102,15 +103,21 @@ def play(name: str, cluster: Cluster, happens: dict[str, Callable[[], object]]) 
             missing.pop(part, None)
         else:
             for command in part:
-                _run(name, cluster, command)
+                _run(name, cluster, command, at)
     assert not missing, f"{name} does not say: {list(missing)}"
 
 
-def _run(name: str, cluster: Cluster, command: Command) -> None:
+def _run(name: str, cluster: Cluster, command: Command, at: dict[str, str]) -> None:
+    """`at`: server -> the folder that was changed to there."""
     node = next(node for node in cluster if node.name == command.server)
+    if command.line.startswith("cd "):
+        at[node.name] = command.line.removeprefix("cd ")
+        return
     deadline = time.monotonic() + LIMIT_S
     while True:
-        done = node.run(f"cd {node.root} && {command.line}", timeout_s=LIMIT_S)
+        done = node.run(
+            f"cd {node.root}{at.get(node.name, '')} && {command.line}", timeout_s=LIMIT_S
+        )
         # This server's files lie below a folder of the test's.
         output = (done.stdout + done.stderr).replace(str(node.root), "")
         right = command.shown_in(output) and (done.returncode == 0 or bool(command.shows))

@@ -140,3 +140,48 @@ def test_roll_the_authkey(machines: Cluster) -> None:
     after = {(node.config / "authkey").read_bytes() for node in machines}
     assert len(after) == 1 and not after & set(before.values())
     assert machines.diary.read_text().count("begin") == 1
+
+
+def test_the_first_cluster() -> None:
+    with Cluster() as cluster:
+        first, second = cluster
+        for node in cluster:
+            (node.config / "authkey").unlink()
+        toml = first.config / "clp.toml"
+
+        def scripts_are_written() -> None:
+            frames = first.config / "scripts/failover1/exec1"
+            assert {path.name for path in frames.iterdir()} >= {"start.sh", "stop.sh"}
+            cluster.diary_scripts(first, "failover1", "exec1")
+
+        def softdog_is_loaded() -> None:
+            toml.write_text(toml.read_text().replace('"softdog"', '"none"'))
+
+        def agents_start() -> None:
+            for node in cluster:
+                node.power_on()
+            for node in cluster:
+                until(f"{node.name} answers", node.ready)
+
+        def is_on_again() -> None:
+            first.press("on")
+            until("it answers", first.ready)
+
+        play(
+            "first-cluster.md",
+            cluster,
+            {
+                "the package is on both servers": lambda: None,
+                "the scripts are written": scripts_are_written,
+                "softdog is loaded": softdog_is_loaded,
+                "the authkey is copied to server2": lambda: second.write_key(
+                    (first.config / "authkey").read_bytes()
+                ),
+                "clpbmccnf server1 and clpbmccnf server2 are typed on both servers": lambda: [
+                    node.prepare_bmc() for node in cluster
+                ],
+                "clpnode starts on both servers": agents_start,
+                "server1 is switched on again": is_on_again,
+            },
+        )
+        cluster.assert_never_two()

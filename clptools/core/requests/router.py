@@ -238,10 +238,10 @@ class Router:
                 dark = [n for n, p in self.peers.items() if p.lost and not self.peers.is_out(n)]
                 needed = say.waits_for_quorum(dark) if dark else "a majority"
                 text = replies.no_coordinator(f"that takes {needed}")
-                self.forwarding.finish(
-                    pending,
-                    Outcome(code=REFUSED, text=text, hint="What it waits for: clpstat --explain"),
-                )
+                # Where nobody is missing, the next election is a matter of seconds.
+                soon = "" if dark else "Try again in a moment. "
+                hint = f"{soon}What it waits for: clpstat --explain"
+                self.forwarding.finish(pending, Outcome(code=REFUSED, text=text, hint=hint))
                 return
         elif isinstance(request, ResourceStart | ResourceStop):
             target = self.resource_requests.holder_of(request.resource) or step.me
