@@ -69,17 +69,18 @@ _clptools() {
             esac
             ;;
         clpcfctrl)
-            flags='--push --pull --compcheck --history --diff --rollback --without --import --merge --export --keygen --for --keyroll --cancel -x --dir -h --host -p --port -l --linux -w --windows --nocheck -f --force --json --help --version'
+            flags='--push --pull --compcheck --history --diff --rollback --without --import --merge --export --keygen --for --name --keyroll --cancel -x --dir -h --host -p --port -l --linux -w --windows --nocheck -f --force --json --help --version'
             case " ${before[*]} " in
                 *' --diff '*) words=('revision') ;;
                 *' --rollback '*) words=('revision') ;;
             esac
-            valued='--without --import --export --for -x --dir -h --host -p --port'
+            valued='--without --import --export --for --name -x --dir -h --host -p --port'
             case $previous in
                 --without) value='server' ;;
                 --import) value='file' ;;
                 --export) value='file' ;;
                 --for) value=' ' ;;
+                --name) value=' ' ;;
                 -x|--dir) value='directory' ;;
                 -h|--host) value='server' ;;
                 -p|--port) value=' ' ;;

@@ -83,6 +83,7 @@ complete -c clpcfctrl -l merge -d 'With --import: change the clp.toml that is th
 complete -c clpcfctrl -l export -r -F -d 'Write the configuration in DIR as this file.'
 complete -c clpcfctrl -l keygen -d 'Make the authkey, the secret that all servers share.'
 complete -c clpcfctrl -l for -x -d 'With --keygen: make from the authkey, as authkey.PROGRAM beside it, the secret of a program on another machine: clprexec (requests, scripts and notices) or witness (clpwitnessd). It opens nothing else, and is good for as long as the authkey is.'
+complete -c clpcfctrl -l name -x -d 'With --for clprexec: a secret of that name, in authkey.clprexec.NAME, which [cluster] revoked can take back without a new authkey.'
 complete -c clpcfctrl -l keyroll -d 'The next step to a new authkey: every server accepts it beside the old one; every server uses it; no server accepts the old one any more.'
 complete -c clpcfctrl -l cancel -d 'With --keyroll: undo the first step.'
 complete -c clpcfctrl -s x -l dir -r -F -d 'The folder.'

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from clptools.api.client import Client, user
 from clptools.cli.command import SUCCEEDED, Answer, done
 from clptools.cli.requests import outcome
@@ -9,6 +11,7 @@ from clptools.faults import ClpError, ExitCode
 from clptools.paths import authkey_file
 
 _STEP_WITHIN_S = 60.0
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
 
 
 def keygen(force: bool) -> Answer:
@@ -30,23 +33,25 @@ def keyroll(*, cancel: bool) -> Answer:
     return answer
 
 
-def keygen_for(program: str) -> Answer:
+def keygen_for(program: str, name: str) -> Answer:
     """The secret of a program outside, made from the authkey: made again it is the same."""
     from clptools.arbiters.witness import witness_key
     from clptools.common.derived_keys import is_derived
     from clptools.config.files import read_authkey, write_secret
-    from clptools.links.credentials import outside_key
+    from clptools.links.credentials import MAX_SECRET_NAME, outside_key
 
-    makers = {"clprexec": (outside_key, "--key"), "witness": (witness_key, "--authkey")}
-    if program not in makers:
+    if program not in ("clprexec", "witness"):
         raise ClpError(ExitCode.USAGE, f"--for {program}: clprexec or witness.")
-    make, option = makers[program]
+    if name and not (_NAME.fullmatch(name) and len(name) <= MAX_SECRET_NAME):
+        text = f"--name {name[:80]}: letters, digits, `_`, `-` and `.`, at most {MAX_SECRET_NAME}."
+        raise ClpError(ExitCode.USAGE, text)
     authkey = read_authkey()
     if is_derived(authkey):
         text = f"{authkey_file()}: was itself made for a program outside the cluster"
         raise ClpError(ExitCode.REFUSED, text, "Run it on a server of the cluster.")
-    path = f"{authkey_file()}.{program}"
-    write_secret(path, make(authkey))
-    daemon = "clpwitnessd" if program == "witness" else "clprexec"
+    path = f"{authkey_file()}.{program}" + (f".{name}" if name else "")
+    is_witness = program == "witness"
+    write_secret(path, witness_key(authkey) if is_witness else outside_key(authkey, name))
+    daemon, option = ("clpwitnessd", "--authkey") if is_witness else ("clprexec", "--key")
     told = f"{path} made. Move it to the other machine (mode 0400), for {daemon} {option} FILE."
     return done(f"{told}\n{SUCCEEDED}", file=path)

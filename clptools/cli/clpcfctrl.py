@@ -33,7 +33,7 @@ COMMAND = Command(
         "--import CLP.CONF [-x DIR] [--force | --merge]",
         "--export CLP.CONF [-x DIR] [--force]",
         "--keygen [--force]",
-        "--keygen --for clprexec|witness",
+        "--keygen --for clprexec [--name NAME] | --for witness",
         "--keyroll [--cancel]",
     ),
     description=(
@@ -139,6 +139,12 @@ COMMAND = Command(
             "(clpwitnessd). It opens nothing else, and is good for as long as the authkey is.",
         ),
         Option(
+            "--name",
+            metavar="NAME",
+            help="With --for clprexec: a secret of that name, in authkey.clprexec.NAME, which "
+            "[cluster] revoked can take back without a new authkey.",
+        ),
+        Option(
             "--keyroll",
             help="The next step to a new authkey: every server accepts it beside the old one; "
             "every server uses it; no server accepts the old one any more.",
@@ -180,6 +186,8 @@ def run(args: Args) -> Answer:
     what = one_of(COMMAND, args, *actions)
     if args.given("for") and what != "keygen":
         raise ClpError(ExitCode.USAGE, "--for goes with --keygen.")
+    if args.given("name") and args.text("for") != "clprexec":
+        raise ClpError(ExitCode.USAGE, "--name goes with --keygen --for clprexec.")
     if args.given("cancel") and what != "keyroll":
         raise ClpError(ExitCode.USAGE, "--cancel goes with --keyroll.")
     numbers = _numbers(what, args.words)
@@ -216,7 +224,7 @@ def run(args: Args) -> Answer:
             return keyroll(cancel=args.given("cancel"))
         case _:
             if args.given("for"):
-                return keygen_for(args.text("for"))
+                return keygen_for(args.text("for"), args.text("name"))
             return keygen(args.given("force"))
 
 

@@ -123,6 +123,13 @@ CLUSTER = (
         "address with port, as 127.0.0.1:9402, or the path of a Unix socket; empty: nowhere.",
     ),
     _cluster(
+        name="revoked",
+        parse=list_of(NAME),
+        default=(),
+        help="Names of secrets for clprexec that count no more (clpcfctrl --keygen --for clprexec "
+        "--name NAME); those without a name are revoked by a key roll.",
+    ),
+    _cluster(
         name="max_reboots",
         parse=integer(0, 99),
         default=3,

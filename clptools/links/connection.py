@@ -21,10 +21,10 @@ import msgspec
 
 from clptools.faults import ClpError, ExitCode
 from clptools.links.credentials import (
-    OUTSIDE,
     authority_name,
     common_name,
     context,
+    is_outside,
     outside_identity,
 )
 
@@ -274,7 +274,7 @@ def call_from_outside(
             socket.create_connection((address, port), timeout_s) as plain,
             tls.wrap_socket(plain, server_hostname=authority_name(identity)) as secure,
         ):
-            if common_name(secure) in ("", OUTSIDE):
+            if not common_name(secure) or is_outside(common_name(secure)):
                 raise ClpError(ExitCode.FAILED, f"{where}: no server of the cluster answers there")
             body = msgspec.Raw(msgspec.msgpack.encode(request))
             secure.sendall(encode_frame(Hello(session=os.urandom(8).hex())))

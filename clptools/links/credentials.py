@@ -43,6 +43,10 @@ _SALT = b"clptools 1"
 OUTSIDE = "outside the cluster"
 """Common name of a caller that has the key but is no server; no server's name has spaces."""
 
+_OUTSIDE_NAMED = f"{OUTSIDE}: "
+MAX_SECRET_NAME = 32
+"""Characters of the name of a secret for a caller outside: a common name has at most 64."""
+
 _AUTHORITY = "cluster authority"
 """Common name of the certificate authority."""
 _COMMON = "commonName"
@@ -87,9 +91,23 @@ class OutsideKey(
     identity: Identity
 
 
-def outside_key(authkey: bytes) -> bytes:
-    """What a caller outside needs instead of the authkey.  Raises ValueError, as `mint`."""
-    return msgspec.json.encode(OutsideKey(identity=mint(authkey, OUTSIDE)))
+def outside_key(authkey: bytes, name: str = "") -> bytes:
+    """What a caller outside needs instead of the authkey.  Raises ValueError, as `mint`.
+
+    `name`: one that can be revoked alone (`[cluster] revoked`).
+    """
+    common = f"{_OUTSIDE_NAMED}{name}" if name else OUTSIDE
+    return msgspec.json.encode(OutsideKey(identity=mint(authkey, common)))
+
+
+def is_outside(common: str) -> bool:
+    """Whether a common name is that of a caller outside the cluster."""
+    return common == OUTSIDE or common.startswith(_OUTSIDE_NAMED)
+
+
+def secret_name(common: str) -> str:
+    """The name of the secret of a caller outside; empty: it has none."""
+    return common.removeprefix(_OUTSIDE_NAMED) if common.startswith(_OUTSIDE_NAMED) else ""
 
 
 def outside_identity(key: bytes) -> Identity:

@@ -98,6 +98,8 @@ class Delivery:
         """
         self.peer = peer
         self.source = source
+        self.barred = ""
+        """Why a caller that is no server may ask for nothing; empty: it may."""
         self.paths: list[Path] = []
         self.fault = ""
         """Why the peer could not be reached when last tried."""
@@ -324,9 +326,11 @@ class Dispatch:
     async def _answer(self, peer: Delivery, frame: Asked) -> None:
         try:
             request = self._requests.decode(frame.body)
+            text = peer.barred
             if peer.peer == OUTSIDE and not isinstance(request, self._handlers.outside):
+                text = text or "only a server of the cluster may ask this"
+            if text:
                 self._counters["not_permitted"] += 1
-                text = "only a server of the cluster may ask this"
                 self._handlers.on_denied(peer.source, text)
                 raise ClpError(ExitCode.NOT_PERMITTED, text)
             reply = await self._handlers.on_call(peer.peer, request, peer.source)

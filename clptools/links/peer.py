@@ -34,7 +34,14 @@ from clptools.links.connection import (
     counted_as,
     why_not_connected,
 )
-from clptools.links.credentials import OUTSIDE, Identity, common_name, context
+from clptools.links.credentials import (
+    OUTSIDE,
+    Identity,
+    common_name,
+    context,
+    is_outside,
+    secret_name,
+)
 from clptools.links.delivery import Delivery, Dispatch, Handlers
 from clptools.links.notices import PeerConnected, PeerLost
 from clptools.links.sockets import Listener, Places, plain, shake
@@ -325,7 +332,7 @@ class PeerChannel:
                 raise FrameError("own_name")
             if expected and name != expected:
                 raise FrameError(f"it answers as {name}")
-            limit = MAX_OUTSIDE_BYTES if name == OUTSIDE else MAX_FRAME_BYTES
+            limit = MAX_OUTSIDE_BYTES if is_outside(name) else MAX_FRAME_BYTES
             connection = Connection(reader, writer, name, self._priority(link), limit)
             await connection.greet(self._session)
         except BaseException:
@@ -340,7 +347,7 @@ class PeerChannel:
     async def _converse(self, link: str, connection: Connection, source: str) -> None:
         """Serves a greeted connection to its end, whatever that is."""
         try:
-            if connection.peer == OUTSIDE:
+            if is_outside(connection.peer):
                 await self._serve_outsider(connection, source)
             else:
                 await self._serve_peer(link, connection)
@@ -388,6 +395,9 @@ class PeerChannel:
             raise FrameError("busy")
         self._outsiders += 1
         caller = Delivery(OUTSIDE, self.counters, source=source)
+        name = secret_name(connection.peer)
+        if name and self._settings is not None and name in self._settings.cluster.revoked:
+            caller.barred = f"its secret {name} is revoked"
         caller.opened(connection, connection.session)
         try:
             await connection.listen(lambda frame: self._take(caller, connection, frame))

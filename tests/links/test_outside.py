@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from clptools.api.messages import AskConfig, Transaction
@@ -55,6 +56,27 @@ async def test_what_only_a_server_may_ask_is_refused() -> None:
     assert seen.code == ExitCode.NOT_PERMITTED
     assert agent.asked == []
     assert agent.denied == [("127.0.0.1", "only a server of the cluster may ask this")]
+
+
+async def test_a_named_secret_asks_until_its_name_is_revoked_and_others_go_on() -> None:
+    settings = cluster(free_port())
+    port = settings.cluster.port
+    async with agents(settings, "server2") as (two,):
+
+        async def asked(key: bytes) -> Any:
+            ask = functools.partial(call, "127.78.1.2", port, key, NOTICE, Outcome, LIMIT_S)
+            return await asyncio.to_thread(ask)
+
+        backup, console = outside_key(KEY, "backup"), outside_key(KEY, "console")
+        assert (await asked(backup)).text == f"done for {OUTSIDE}"
+        revoking = msgspec.structs.replace(settings.cluster, revoked=("backup",))
+        two.channel.apply(msgspec.structs.replace(settings, cluster=revoking))
+        with pytest.raises(ClpError, match="its secret backup is revoked") as told:
+            await asked(backup)
+        assert told.value.code == ExitCode.NOT_PERMITTED
+        assert two.denied == [("127.0.0.1", "its secret backup is revoked")]
+        for key in (console, outside_key(KEY), KEY):
+            assert (await asked(key)).text == f"done for {OUTSIDE}"
 
 
 async def test_another_key_is_not_permitted_and_says_what_to_give() -> None:

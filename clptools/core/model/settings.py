@@ -352,6 +352,8 @@ class Cluster(Frozen, frozen=True, kw_only=True):
     journal_bytes: int = 268_435_456
     metrics: str = ""
     """Loopback address with port, or path of a Unix socket, where agents serve metrics."""
+    revoked: tuple[str, ...] = ()
+    """Names of secrets for callers outside (`clpcfctrl --keygen --name`) that open nothing."""
     max_reboots: int = 3
     """Final actions that end this machine, in a row; 0: no limit."""
     max_reboots_reset_ms: int = 3_600_000
