@@ -30,6 +30,8 @@ class Change(Enum):
     """What our heartbeats say: they are sent in this step."""
     REPORT = auto()
     """What we report of ourselves: the others are told, at most once an interval."""
+    REPORT_AT_ONCE = auto()
+    """The same, in this step: somebody acts on an answer of ours that rests on it."""
 
 
 class Step:
@@ -86,6 +88,9 @@ class Step:
                 self.state.decisions_due = True
             elif each is Change.REPORT:
                 self.state.report_due = True
+            elif each is Change.REPORT_AT_ONCE:
+                self.state.report_due = True
+                self.state.reported_at = NEVER
             elif each is Change.BEATS:
                 self._urgent = True
             else:

@@ -1494,3 +1494,16 @@ def shares(node: Node) -> None:
 def besides(node: Node) -> None:
     """Groups share a server though another one is there."""
     put(node.exclusion, "neighbour", lambda group, server: "")
+
+
+@mutation
+def notedlate(node: Node) -> None:
+    """The others hear that a copy is behind only with the next report that is due."""
+    old = node.mirrors.mark
+
+    def mark(resource: str, newer: str) -> None:
+        before = node.context.state.reported_at
+        old(resource, newer)
+        node.context.state.reported_at = before
+
+    put(node.mirrors, "mark", mark)

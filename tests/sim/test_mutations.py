@@ -141,6 +141,7 @@ TOLD = [
     ("closedmoves", "planned-move-event-closed"),
     ("oneclock", "planned-move-clocks"),
     ("unannounced", "planned-move-clocks"),
+    ("notedlate", "mirror-move-at-once"),
     ("hurries", "planned-move-waits"),
     ("plansagain", "planned-move-once"),
     ("nevercalledoff", "planned-move-called-off"),

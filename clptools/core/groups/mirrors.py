@@ -78,4 +78,4 @@ class Mirrors:
         return self.state.kept.get(resource, "") == self.state.behind.get(resource, "")
 
     def _changed(self) -> None:
-        self.step.changed(Change.DECISIONS, Change.REPORT)
+        self.step.changed(Change.DECISIONS, Change.REPORT_AT_ONCE)
