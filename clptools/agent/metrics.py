@@ -67,20 +67,23 @@ class Metrics:
         now = clock.boot_ms()
         at, text = self._made
         if now - at >= FRESH_MS:
-            view = self._view()
-            self.history.holds(view.groups)
-            families = [
-                *_of_cluster(view),
-                *_of_servers(view),
-                *_of_groups(view),
-                *_of_monitors(view),
-                _of_checks(self._checks_took_s()),
-                *_of_history(self.history),
-                *_of_agent(self._counters()),
-            ]
-            text = "".join(written(family) for family in families if family.values)
+            text = "".join(written(family) for family in self.families() if family.values)
             self._made = now, text
         return text
+
+    def families(self) -> tuple[Family, ...]:
+        """All metrics, those without a value too."""
+        view = self._view()
+        self.history.holds(view.groups)
+        return (
+            *_of_cluster(view),
+            *_of_servers(view),
+            *_of_groups(view),
+            *_of_monitors(view),
+            _of_checks(self._checks_took_s()),
+            *_of_history(self.history),
+            *_of_agent(self._counters()),
+        )
 
 
 def written(family: Family) -> str:

@@ -39,6 +39,7 @@ from clptools.cli.pages import completions
 from clptools.cli.pages.docs import events_page, scenarios_page
 from clptools.cli.pages.from_original import original_page
 from clptools.cli.pages.man_pages import config_page, page
+from clptools.cli.pages.reference import reference_page
 from clptools.cli.registry import COMMANDS
 from clptools.core.model.requests import Request
 from clptools.core.model.view import StatusView
@@ -62,6 +63,7 @@ def files() -> dict[str, str]:
         "docs/scenarios.md": scenarios_page(),
         "docs/events.md": events_page(),
         "docs/from-expresscluster.md": original_page(),
+        "docs/reference.md": reference_page(every),
         "man/clp.toml.5": config_page(registries()),
         "completions/clptools.bash": completions.bash(every),
         "completions/_clptools": completions.zsh(every),
