@@ -113,6 +113,7 @@ class Agent:
             self._peers,
             take_effect=self._use_keys,
             settings=self._service.settings_in_force,
+            versions=self._versions,
             tell=self.note,
         )
         self._backend = AgentBackend(
@@ -144,6 +145,11 @@ class Agent:
             on_connected=self._connected,
             on_change=self.note,
         )
+
+    def _versions(self) -> dict[str, str]:
+        core = self._service.core
+        servers = core.view().servers if core is not None else ()
+        return {server.name: server.version for server in servers}
 
     async def _use_keys(self, keys: Keyring) -> None:
         """From now on these keys count, for all that is heard and sent.  Raises ClpError."""

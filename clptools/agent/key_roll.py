@@ -73,14 +73,19 @@ class KeyRoll:
         *,
         take_effect: Callable[[Keyring], Awaitable[None]],
         settings: Callable[[], Settings | None],
+        versions: Callable[[], Mapping[str, str]],
         tell: Callable[[Notice], None],
     ) -> None:
-        """`take_effect` returns once these keys count for all that this server hears and sends."""
+        """`take_effect` returns once these keys count for all that this server hears and sends.
+
+        `versions`: of clptools on each server; empty: one that does not tell it.
+        """
         self._server = server
         self.keys = keys
         self._calls = calls
         self._take_effect = take_effect
         self._settings = settings
+        self._versions = versions
         self._tell = tell
         self._disk = Disk()
         self._changing = asyncio.Lock()
@@ -195,6 +200,11 @@ class KeyRoll:
             held: dict[str, said.KeysHeld] = {}
             for server, there in await self._ask(settings.names, said.AskKeys(), said.KeysHeld):
                 if isinstance(there, ClpError):
+                    if there.code == ExitCode.FAILED and self._versions().get(server) == "":
+                        return _refused(
+                            f"{server} runs an older version, which knows no key roll",
+                            "Upgrade it first; versions: clpstat -s",
+                        )
                     return _refused(
                         f"{server}: {there.message.removeprefix(f'{server} ')}",
                         "Each step needs every server: one that missed the new authkey would be "

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from clptools.api.messages import AskConfig, Transaction
+from clptools.api.messages import AcceptKey, AskConfig, AskNewKey, Transaction
 from clptools.arbiters.witness import witness_key
 from clptools.core.model.requests import ExternalNotice, Outcome
 from clptools.faults import ClpError, ExitCode
@@ -49,9 +49,10 @@ def fault(ask: Callable[[], Any]) -> ClpError:
     return caught.value
 
 
-async def test_what_only_a_server_may_ask_is_refused() -> None:
+@pytest.mark.parametrize("request_", [AskConfig(), AskNewKey(), AcceptKey(key=bytes(32))])
+async def test_what_only_a_server_may_ask_is_refused(request_: msgspec.Struct) -> None:
     seen, agent = await with_agent(
-        lambda port: fault(lambda: call("127.78.1.2", port, KEY, AskConfig(), Outcome, LIMIT_S))
+        lambda port: fault(lambda: call("127.78.1.2", port, KEY, request_, Outcome, LIMIT_S))
     )
     assert seen.code == ExitCode.NOT_PERMITTED
     assert agent.asked == []

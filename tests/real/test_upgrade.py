@@ -85,3 +85,16 @@ def test_a_push_with_what_only_the_newer_one_knows_is_refused_by_the_older(
     refused = first.run("clpcfctrl --push")
     assert refused.returncode != 0
     assert "surprise" in refused.stderr
+
+
+def test_a_key_roll_waits_until_all_have_it(cluster: Cluster) -> None:
+    first, second = cluster
+    second.release = LAST
+    cluster.start()
+    cluster.online()
+    key = (first.config / "authkey").read_bytes()
+    refused = first.run("clpcfctrl --keyroll")
+    assert refused.returncode == 6, refused
+    assert "nothing was changed: server2 runs an older version" in refused.stderr
+    assert [path.name for path in first.config.glob("authkey*")] == ["authkey"]
+    assert (first.config / "authkey").read_bytes() == key
