@@ -21,7 +21,7 @@ tell_of_other_unit() {
     say "$unit is not the package's: clpnode still runs from ${runs:-elsewhere}."
     say "It goes on undisturbed.  To change over, without moving a group:"
     say "  clpcl --suspend && systemctl stop clpnode && rm $unit && systemctl daemon-reload &&"
-    say "  systemctl enable --now clpnode && clpcl --resume"
+    say "  systemctl enable --now clpnode; until clpcl --resume; do sleep 2; done"
     say "Then remove the links in /usr/local/bin: they would come first in PATH."
 }
 
