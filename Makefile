@@ -46,7 +46,11 @@ sim: setup
 	@echo "A weak arbiter with lease proof: a split brain must be found (exit code 9)."
 	$(VENV)/bin/clpsim --sample 2weak --seeds 1:20 --faults cut,isolate,split --jobs 2 >/dev/null; test $$? -eq 9
 
+# Every parser under atheris for 10 s, or for HOURS together; then the random tests of make test.
 fuzz: setup
+	$(PY) -m pip install -q --disable-pip-version-check -e ".[fuzz]"
+	$(PY) -m clptools.cli.starters $(VENV)/bin
+	$(PY) -m tests.fuzz $(if $(HOURS),--hours $(HOURS))
 	$(PY) -m pytest tests -m "not root" -k fuzz
 
 # Whole machines in qemu, as root: make real, make real CASE=panic, CASE="boot panic"
