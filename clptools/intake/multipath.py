@@ -130,15 +130,18 @@ def table_status(control: str, name: str) -> str:
 
 
 def read_status(reply: bytes) -> str:
-    """The lines of a reply to DM_TABLE_STATUS."""
+    """The lines of a reply to DM_TABLE_STATUS; of a damaged one, those before the damage."""
+    if len(reply) < DM_IOCTL.size:
+        return ""
     head = DM_IOCTL.unpack_from(reply)
     start, targets = head[4], head[5]
-    lines, at = [], start
-    for _ in range(targets):
+    lines: list[str] = []
+    at = start
+    while len(lines) < targets and at + DM_TARGET_SPEC.size <= len(reply):
         *_, following, _kind = DM_TARGET_SPEC.unpack_from(reply, at)
         line = reply[at + DM_TARGET_SPEC.size :].split(b"\0", 1)[0]
         lines.append(line.decode("utf-8", "replace"))
-        if not following:
-            break
+        if start + following <= at:
+            break  # the last one names no other; nor does one that points back
         at = start + following
     return "\n".join(lines)
