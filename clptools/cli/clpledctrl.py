@@ -26,7 +26,7 @@ COMMAND = Command(
         host("The LED of this server instead of the local one."),
         wait("Wait this long for each BMC (10)."),
     ),
-    examples=(("clpledctrl -i -h server2", "which of the boxes is server2"),),
+    examples=(("clpledctrl -i -h server2", "shows which of the machines is server2"),),
 )
 
 WAIT_S = 10.0
