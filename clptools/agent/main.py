@@ -26,16 +26,17 @@ HELP = """\
 Usage: clpnode [--help] [--version]
        clpnode confirm-down SERVER --yes [--force] [--json]
 
-The node agent of this server, in the foreground: it starts the cluster service unless
-clpcl -t stopped it since the last boot, and needs only the shared secret until the first
-configuration is pushed.  SIGTERM moves or stops this server's groups first; with the cluster
-suspended it leaves them running.
+The node agent of this server, in the foreground.  It starts the cluster service, unless
+clpcl -t stopped it since the last boot.  Until the first configuration is pushed, it needs only
+the shared secret.  After SIGTERM it first moves or stops this server's groups; while the cluster
+is suspended it leaves them running.
 
   confirm-down SERVER --yes [--force]
-        You vouch that SERVER is down and stays down until it is back on the network.  A group
-        that waited for that proof starts elsewhere.  It is recorded with your name.  Refused (6)
-        while anything says that SERVER lives; clpforcestop SERVER powers it off instead.  --force
-        overrides its BMC and datagrams that are refused, never a server that is heard.
+        You confirm that SERVER is down and stays down until it is back on the network.  A group
+        that waited for this proof starts elsewhere.  The command is recorded with your name.  It
+        is refused (6) while there is any sign that SERVER is up; use clpforcestop SERVER, which
+        powers it off.  --force overrides its BMC and datagrams that are refused, but never a
+        server that is heard.
 
   --help      this text
   --version   the version

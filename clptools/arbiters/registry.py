@@ -24,12 +24,12 @@ VARIANTS: dict[str, str] = {
     "etcd": "clptools.arbiters.etcd",
 }
 
-_URL = Field(section="np", name="url", parse=URL, required=True, help="The address to ask.")
+_URL = Field(section="np", name="url", parse=URL, required=True, help="The URL to ask.")
 _CA = Field(
     section="np",
     name="ca",
     parse=PATH,
-    help="Certificate authority of an https address (PEM); without it, those of the system.",
+    help="Certificate authority of an https URL (PEM). Default: those of the system.",
 )
 
 FIELDS: dict[str, tuple[Field, ...]] = {
@@ -40,7 +40,7 @@ FIELDS: dict[str, tuple[Field, ...]] = {
             name="targets",
             parse=list_of(ADDRESS, at_least=1),
             required=True,
-            help="Addresses of which one must answer.",
+            help="Addresses. One of them must answer.",
         ),
     ),
     "http": (_URL, _CA),
@@ -77,7 +77,7 @@ FIELDS: dict[str, tuple[Field, ...]] = {
             name="required",
             parse=BOOLEAN,
             default=False,
-            help="etcd decides who coordinates, for everyone, instead of the majority.",
+            help="etcd decides which server is coordinator, instead of the majority.",
         ),
     ),
 }

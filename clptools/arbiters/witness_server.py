@@ -223,15 +223,17 @@ def _arguments() -> argparse.ArgumentParser:
         help=f"key of a cluster (clpcfctrl --keygen --for witness, or its authkey), mode 0400; "
         f"may be repeated (default: {paths.authkey_file()})",
     )
-    parser.add_argument("--cert", metavar="FILE", help="certificate (PEM): answer https only")
-    parser.add_argument("--key", metavar="FILE", help="its key (PEM)")
+    parser.add_argument(
+        "--cert", metavar="FILE", help="certificate (PEM); with it, answer only https"
+    )
+    parser.add_argument("--key", metavar="FILE", help="key of the certificate (PEM)")
     parser.add_argument(
         "--longest-lease",
         metavar="SECONDS",
         type=float,
         default=LONGEST_LEASE_S,
-        help="no cluster's [cluster] lease may be longer; nothing is granted for so long after "
-        "a start (default: %(default)g)",
+        help="longer leases ([cluster] lease) are not granted, and after a start nothing is "
+        "granted for this time (default: %(default)g)",
     )
     return parser
 

@@ -17,15 +17,15 @@ def mirror_disk(name: str) -> ClpError:
 
 IMAGES = (
     (
-        "In the original it sets mirror disks into a state in which images of disks may be "
-        "taken or written, and shuts servers down for that. clptools has no mirror disks, so "
-        "nothing is to be set and nothing is done; it fails with 1, and a script does not go "
-        "on as if the servers were down."
+        "In the original, this command puts mirror disks into a state in which images of disks may "
+        "be taken or written, and shuts servers down for that. clptools has no mirror disks, so "
+        "the command does nothing. It fails with 1, so that a script does not go on as if the "
+        "servers were down."
     ),
     (
-        "Images of a server are taken while the cluster service of that server is stopped: "
-        "clpcl -t, and clpsvcctrl --disable -a, so that it does not start with the server; "
-        "then clpsvcctrl --enable -a and clpcl -s. The configuration itself: clpcfctrl --pull."
+        "Take images of a server while its cluster service is stopped. Before: clpcl -t, and "
+        "clpsvcctrl --disable -a, so that the service does not start with the server. Afterwards: "
+        "clpsvcctrl --enable -a and clpcl -s. To copy only the configuration: clpcfctrl --pull."
     ),
 )
 """The description of `clpbackup` and `clprestore`."""

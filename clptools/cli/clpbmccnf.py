@@ -27,45 +27,48 @@ COMMAND = Command(
     ),
     description=(
         (
-            "Asks for the password, or reads it from standard input (one line). It is stored in "
-            "bmc/SERVER below the configuration folder, for root alone, and nowhere else. Without "
-            "SERVER it is the local server's."
+            "Asks for the password of the BMC of SERVER (default: the local server), or reads it "
+            "from standard input (one line). The password is stored only in bmc/SERVER below the "
+            "configuration folder, and only root can read it."
         ),
-        "Every server asks the BMCs of all servers: store the password on each of them.",
+        "Every server asks the BMCs of all servers, so store the password on each server.",
         (
-            "A server that is about to join is not known yet. With --new its password can be "
-            "stored on the others before the push that adds it; from that push on they can prove "
-            "it down."
+            "A server that is about to join is not in the configuration yet. With --new, its "
+            "password can be stored on the other servers before the push that adds it. From that "
+            "push on they can prove it down."
         ),
-        "The user's name is in clp.toml. With -u it is compared with what stands there.",
+        "The user's name is in clp.toml. With -u, USER is compared with that name.",
         (
-            "With --snmp it asks for the two pass phrases with which BMCs send SNMPv3 traps as "
-            "USER: for authentication, then for privacy (empty: the same). From standard input it "
-            "takes one line or two. They are stored in snmp/USER, as clp.toml(5) describes it; "
-            "every server needs them."
-        ),
-        (
-            "With --certificate it shows the SHA-256 of the certificate that the BMC has now, as "
-            '[server.bmc] wants it for protocol = "redfish", and compares it with what stands '
-            "there. Nothing is sent to the BMC. The configuration may lack the certificate still: "
-            "the server's name and the BMC's address are enough. Compare it with what the BMC's "
-            "own page shows before you pin it: a machine in the middle could show another."
+            "With --snmp, it asks for the two pass phrases with which BMCs send SNMPv3 traps as "
+            "USER: first for authentication, then for privacy (empty: the same). From standard "
+            "input it takes one line or two. They are stored in snmp/USER, as clp.toml(5) "
+            "describes. Every server needs them."
         ),
         (
-            "With --alerts it sets the BMC of SERVER (left out: of every server) to send its "
-            "traps to the keyword address of the monitor: destination, policy, event filter, "
-            "community and the switches, over LAN or, for this server, by the kernel's driver. "
-            "It shows what it would set, and asks first. Other settings of the BMC stay."
+            "With --certificate, it shows the SHA-256 of the certificate that the BMC has now, in "
+            'the form that [server.bmc] needs for protocol = "redfish", and compares it with the '
+            "configured one. It sends no password to it. The configuration may still lack the "
+            "certificate: the server's name and the BMC's address are enough. Before you pin the "
+            "certificate, compare it with the one that the BMC's own page shows, because a machine "
+            "in the middle could present another."
         ),
         (
-            "With --check nothing is set: exit code 9 where a trap would not be sent, 1 where that "
-            "could not be asked. Then: clptrap test --through-bmc. Of a BMC with protocol = "
-            '"redfish" it tells whether its event service is on, and whether a stream, a log or a '
-            "subscription of the agent tells of its events; nothing is set there."
+            "With --alerts, it configures the BMC of SERVER (default: of every server) to send its "
+            "traps to the keyword address of the monitor. It sets destination, policy, event "
+            "filter, community and the switches, over LAN or, for this server, by the kernel's "
+            "driver. First it shows what it would set, and asks. Other settings of the BMC stay."
+        ),
+        (
+            "With --check, nothing is set. Exit code 9 means that a BMC would not send a trap, 1 "
+            "that a BMC could not be asked. After that: clptrap test --through-bmc. For a BMC with "
+            'protocol = "redfish" it says whether its event service is on, and whether its events '
+            "come by a stream, a log or a subscription of the agent. It sets nothing in such a BMC."
         ),
     ),
     options=(
-        Option("-u", "--user", metavar="USER", help="The BMC's user, as clp.toml has it."),
+        Option(
+            "-u", "--user", metavar="USER", help="The BMC's user; it must be the one in clp.toml."
+        ),
         Option(
             "-p",
             "--password",
@@ -73,9 +76,9 @@ COMMAND = Command(
             help="Refused: everybody on the server can read the arguments of a command.",
         ),
         Option("--new", help="SERVER is not in the configuration yet."),
-        Option("--alerts", help="Look at the BMC's alerts, and set them."),
-        Option("--check", help="With --alerts: only look."),
-        Option("--yes", help="With --alerts: set them without a question."),
+        Option("--alerts", help="Check the BMC's alerts, and set them."),
+        Option("--check", help="With --alerts: only check."),
+        Option("--yes", help="With --alerts: set them without asking."),
         Option("--snmp", metavar="USER", help="Store the pass phrases of this SNMPv3 user."),
         Option("--certificate", help="Show the certificate of the BMC, for Redfish."),
     ),
@@ -85,7 +88,7 @@ COMMAND = Command(
         ("clpbmccnf -u clp server2 < password", "reads it"),
         ("clpbmccnf --alerts", "lets the BMCs of all servers send their traps here"),
         ("clpbmccnf --snmp trapper", "asks for the pass phrases of that SNMPv3 user"),
-        ("clpbmccnf --certificate server2", "shows what to pin of the BMC of server2"),
+        ("clpbmccnf --certificate server2", "shows the certificate to pin for the BMC of server2"),
     ),
 )
 

@@ -13,14 +13,16 @@ COMMAND = Command(
     synopsis=("-c",),
     description=(
         (
-            "A starting server takes part as soon as every other server counts it or is proven "
-            "to be down. Its wait cannot be ended without a proof: if it started while another "
+            "A starting server takes part as soon as every other server counts it or is proven to "
+            "be down. This wait cannot be ended without a proof: if it took part while another "
             "server may still run, groups could run twice. The command names the servers that it "
-            "waits for. When you have made sure that one of them is down, say so: clpnode "
+            "waits for. If you have made sure that one of them is down, confirm it: clpnode "
             "confirm-down SERVER --yes."
         ),
     ),
-    options=(Option("-c", "--cancel", help="As in the original; refused while it waits."),),
+    options=(
+        Option("-c", "--cancel", help="As in the original. It is refused while the server waits."),
+    ),
     examples=(("clpbwctrl -c", "names the servers that the local one waits for"),),
 )
 

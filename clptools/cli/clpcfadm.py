@@ -19,23 +19,23 @@ COMMAND = Command(
     ),
     description=(
         (
-            "It edits clp.toml in the current folder as clpcfset(8) does, which has the same words "
-            "and more; nothing takes effect before clpcfctrl --push -x DIR. PATH is that of "
-            "clp.conf, with or without /root/ before it: monitor/genw@genw1/polling/interval, "
+            "It edits clp.toml in the current folder. clpcfset(8) has the same words and more. "
+            "Nothing takes effect before clpcfctrl --push -x DIR. PATH is a path of clp.conf, with "
+            "or without /root/ before it: monitor/genw@genw1/polling/interval, "
             "resource/exec@exec1/parameters/timeout/start, group@failover1/failback, "
             "cluster/heartbeat/timeout. A parameter without equivalent is refused with the reason "
             "(8)."
         ),
     ),
     options=(
-        Option("-t", "--tag", metavar="PATH", help="With mod: what is set."),
-        Option("-s", "--set", metavar="VALUE", help="Its value; -set is taken as well."),
-        Option("--nocheck", help="Accepted for old scripts; it is checked all the same."),
+        Option("-t", "--tag", metavar="PATH", help="With mod: the parameter to set."),
+        Option("-s", "--set", metavar="VALUE", help="The new value. -set also works."),
+        Option("--nocheck", help="Accepted for old scripts; the configuration is still checked."),
         FOLDER,
     ),
     arguments=(
         Argument("VERB", help="add or mod.", required=True, complete="add mod"),
-        Argument("WORD", help="What follows it, as above.", many=True),
+        Argument("WORD", help="The words after VERB, as above.", many=True),
     ),
     examples=(
         ("clpcfadm mod -t monitor/genw@genw1/polling/interval --set 30", "every 30 seconds"),

@@ -28,20 +28,20 @@ COMMAND = Command(
     synopsis=("[FILE | DIR | -i DIR] [-o DIR] [--strict]",),
     description=(
         (
-            "Without FILE it checks this server's configuration. All errors are shown at once, "
-            "each with its line and its mend (exit code 8)."
+            "Without FILE, it checks this server's configuration. It shows all errors at once, "
+            "each with its line and its remedy (exit code 8)."
         ),
         (
-            "A valid configuration is judged: how long until groups run elsewhere after each "
-            "kind of fault, by which proof, and what they could wait for. Every server is asked "
-            "through the agents for its watchdog, ports, addresses, files, clock and BMC account; "
-            "the verdict relies on nothing that a server is known to lack, and each server that "
-            "does not answer is named. Warnings also name what on this machine would keep it from "
-            "working, and other servers that answer now "
-            "but let no ICMP echo through. A BMC whose password this server has is asked whether "
-            "our account may switch its power, and whether it would send its traps to the keyword "
-            "address. Scripts are looked for in scripts/ beside clp.toml, because a push of that "
-            "folder brings those, and takes away every other."
+            "For a valid configuration it says, for each kind of fault, how long it takes until "
+            "groups run elsewhere, by which proof, and what they may have to wait for. It asks "
+            "every server through the agents for its watchdog, ports, addresses, files, clock and "
+            "BMC account. The result does not rely on anything that a server is known to lack, and "
+            "each server that does not answer is named. Warnings also name what would keep the "
+            "configuration from working on this machine, and servers that answer now but block "
+            "ICMP echo. If this server has the password of a BMC, it asks the BMC whether our "
+            "account may switch its power, and whether the BMC would send its traps to the keyword "
+            "address. It looks for scripts in scripts/ beside clp.toml, because a push of that "
+            "folder installs those scripts and removes all others."
         ),
     ),
     options=(
@@ -56,11 +56,14 @@ COMMAND = Command(
             "-o",
             "--output",
             metavar="DIR",
-            help="Also write cfchk_result.csv in this folder: a line a report, with level, file, "
-            "line, key, text and mend. These columns are a choice of clptools.",
+            help="Also write cfchk_result.csv in this folder, with one line for each report: "
+            "level, file, line, key, text and remedy. The original does not define these columns; "
+            "they are those of clptools.",
             complete="directory",
         ),
-        Option("--strict", help="Exit code 9 if it is unsafe or there are warnings."),
+        Option(
+            "--strict", help="Exit code 9 if the configuration is unsafe or there are warnings."
+        ),
     ),
     arguments=(
         Argument("FILE", help="The configuration to check, or its folder.", complete="file"),

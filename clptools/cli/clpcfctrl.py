@@ -38,51 +38,52 @@ COMMAND = Command(
     ),
     description=(
         (
-            "A configuration is a folder: clp.toml and scripts/. --push checks it on every "
-            "server and puts it in force on all of them, or on none; the node agents do that, so "
-            "they must run. What lies in /etc/clptools is what people edit: an agent starts with "
-            "what was pushed last, whatever that file says, and tells of the difference; a push "
-            "from elsewhere keeps it as clp.toml.edited, and edited scripts below scripts.edited. "
-            "An agent on a new server needs nothing but the authkey; the passwords of new BMCs can "
-            "be stored on the other servers before (clpbmccnf --new)."
+            "A configuration is a folder: clp.toml and scripts/. --push checks it on every server "
+            "and puts it in force on all of them, or on none. The node agents do this, so they "
+            "must run. The files in /etc/clptools are for people to edit. An agent starts with the "
+            "configuration that was pushed last, and reports it if the edited file differs. If "
+            "another server pushes, the edited file is kept as clp.toml.edited, and edited scripts "
+            "below scripts.edited. An agent on a new server needs only the authkey. The passwords "
+            "of new BMCs can be stored on the other servers before the push (clpbmccnf --new)."
         ),
         (
-            "Servers, NP resolution and the lengths of leases may change while groups run: until "
-            "every server has the change, a majority must be one by both configurations, and of "
-            "two lengths the safer counts. A server can be removed when it has left (clpcl -t) "
-            "or was confirmed down. It then forgets the configuration; if it does not answer, "
-            "its clp.toml and history/ must go before it boots; the push says how."
+            "Servers, NP resolution and the lengths of leases may change while groups run. Until "
+            "every server has the change, a majority must be one by both configurations, and the "
+            "safer of two lengths counts. A server can be removed after it has left (clpcl -t) or "
+            "was confirmed down. It then forgets the configuration. If it does not answer, its "
+            "clp.toml and history/ must be removed before it boots; the push says how."
         ),
         (
-            "A push takes away every script that its folder lacks. It is refused (exit code 6) "
-            "where clp.toml still names one that is in force, because a group could neither start "
-            "nor stop; with --force it is done."
+            "A push removes every script that is not in its folder. It is refused (exit code 6) if "
+            "clp.toml still names a script that is in force and would be removed, because a group "
+            "could then neither start nor stop. With --force it is done."
         ),
         (
             "A push goes on without a server that is proven down: its BMC reads off, it has left, "
-            "or it was confirmed down. For one that is not, --without SERVER says that you answer "
-            "for it, which is recorded. Where servers, NP resolution, leases or BMCs "
+            "or it was confirmed down. For a server that is not proven down, --without SERVER says "
+            "that you answer for it; this is recorded. If servers, NP resolution, leases or BMCs "
             "change, that is not enough: the server must have left, or be confirmed down (clpnode "
-            "confirm-down). A server that missed a change takes it over from another one when it "
-            "is back, and takes no part before."
+            "confirm-down). A server that missed a change takes it over from another server when "
+            "it is back, and does not take part before."
         ),
         (
             "Every configuration that was in force is kept under a number, with its scripts, and "
-            "with who pushed it, where and how. --rollback puts an old one in force again, as a "
-            "new number. If N is in force, it only writes the files again, so an edit is dropped."
+            "with a note of who pushed it, where and how. --rollback puts an old configuration in "
+            "force again, under a new number. If N is in force, it only writes the files again and "
+            "so drops an edit."
         ),
         (
             "--import translates a clp.conf of EXPRESSCLUSTER X into DIR/clp.toml (DIR: the "
-            "current folder). It names what is done in another way here, what needs your decision "
-            "and what is lost, with its value, and counts them. Read that before --push. Of a "
-            "folder with a clp.conf it also copies scripts/, which has the same layout. A file of "
-            "EXPRESSCLUSTER for Windows is refused without --force."
+            "current folder). It names, with their values, the parameters that are done in another "
+            "way here, that need your decision, or that are lost, and counts them. Read this "
+            "before --push. From a folder with a clp.conf it also copies scripts/, which has the "
+            "same layout. A file of EXPRESSCLUSTER for Windows is refused without --force."
         ),
         (
-            "--export writes what a clp.conf can say of the configuration in DIR "
-            "(/etc/clptools), and names the rest. A script that edits a clp.conf works on that: "
-            "--export, edit, --import with --merge, which changes in the clp.toml that is there "
-            "only what the file now says otherwise, and then --push."
+            "--export writes the configuration in DIR (/etc/clptools) as a clp.conf, and names the "
+            "parts that a clp.conf cannot hold. A script that edits a clp.conf works in these "
+            "steps: --export, edit, --import with --merge, --push. --merge changes in the existing "
+            "clp.toml only what the file now says otherwise."
         ),
         (
             "--keyroll replaces the authkey without a gap, in three steps, each typed by you on "
@@ -100,7 +101,8 @@ COMMAND = Command(
         Option("--history", help="List the configurations that were in force."),
         Option(
             "--diff",
-            help="Show what differs: between N and M, N and the one in force, or that and DIR.",
+            help="Show the differences between N and M, between N and the one in force, or between "
+            "that one and DIR.",
             complete="revision",
         ),
         Option(
@@ -112,7 +114,7 @@ COMMAND = Command(
             "--without",
             metavar="SERVER",
             many=True,
-            help="Push although this server is not reached, on your word.",
+            help="Push although this server is not reached; you answer for it.",
             complete="server",
         ),
         Option(
@@ -121,9 +123,7 @@ COMMAND = Command(
             help="Translate this file, or the clp.conf of this folder.",
             complete="file",
         ),
-        Option(
-            "--merge", help="With --import: change the clp.toml that is there where it differs."
-        ),
+        Option("--merge", help="With --import: change only what differs in the existing clp.toml."),
         Option(
             "--export",
             metavar="CLP.CONF",
@@ -134,9 +134,10 @@ COMMAND = Command(
         Option(
             "--for",
             metavar="PROGRAM",
-            help="With --keygen: make from the authkey, as authkey.PROGRAM beside it, the secret "
-            "of a program on another machine: clprexec (requests, scripts and notices) or witness "
-            "(clpwitnessd). It opens nothing else, and is good for as long as the authkey is.",
+            help="With --keygen: derive from the authkey the secret of a program on another "
+            "machine, and write it beside the authkey as authkey.PROGRAM. PROGRAM is clprexec "
+            "(requests, scripts and notices) or witness (clpwitnessd). The secret opens nothing "
+            "else, and is valid as long as the authkey is.",
         ),
         Option(
             "--name",
@@ -152,18 +153,18 @@ COMMAND = Command(
         Option("--cancel", help="With --keyroll: undo the first step."),
         Option("-x", "--dir", metavar="DIR", help="The folder.", complete="directory"),
         host(
-            "Accepted for old scripts: --push gives the configuration to all its servers, and "
-            "--pull fetches what is in force on all; HOST must be one of them."
+            "Accepted for old scripts. --push gives the configuration to all its servers, and "
+            "--pull fetches the one that is in force on all. HOST must be one of the servers."
         ),
         Option("-p", "--port", metavar="PORT", help="Accepted for old scripts.", whole=True),
         Option("-l", "--linux", help="Accepted for old scripts; there is one format."),
         Option("-w", "--windows", help="Accepted for old scripts; there is one format."),
-        Option("--nocheck", help="Accepted for old scripts; it is checked all the same."),
+        Option("--nocheck", help="Accepted for old scripts; the configuration is still checked."),
         FORCE,
     ),
     arguments=(Argument("N", help="Numbers of configurations.", many=True),),
     examples=(
-        ("clpcfctrl --push", "after clp.toml was edited on this server"),
+        ("clpcfctrl --push", "puts an edited clp.toml of this server in force"),
         ("clpcfctrl --diff 3", "what changed since configuration 3"),
         ("clpcfctrl --rollback 3", "undoes it"),
     ),

@@ -15,16 +15,16 @@ COMMAND = Command(
     synopsis=("-e PATH [-x DIR]", "-g PATH [-x DIR]"),
     description=(
         (
-            "Reads the configuration in force as clpcfctrl --export would write it: for scripts "
-            "that ask for it by the paths of clp.conf. -e prints the names of all elements of a "
-            "path, one a line: -e /root/monitor/types the types that there are, -e "
-            "/root/monitor/genw the monitors of that type. Of an element whose children have no "
-            "names, and of /root itself, it prints their tags. A path with nothing there prints "
-            "nothing (0). -g prints the text of one element; one that is not there is an error (5)."
+            "Reads the configuration in force as clpcfctrl --export would write it, for scripts "
+            "that use the paths of clp.conf. -e prints the names of all elements of a path, one on "
+            "each line: -e /root/monitor/types prints the types that exist, -e /root/monitor/genw "
+            "the monitors of that type. For an element whose children have no names, and for "
+            "/root, it prints their tags. For a path with no elements it prints nothing (0). -g "
+            "prints the text of one element; it is an error if the element does not exist (5)."
         ),
         (
-            "An export holds what clp.conf can say, and what is left at a default may be missing "
-            "there, as in the original's own files."
+            "An export contains only what clp.conf can hold. A parameter that has its default may "
+            "be missing, as in the original's own files."
         ),
     ),
     options=(

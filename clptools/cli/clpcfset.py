@@ -41,61 +41,61 @@ COMMAND = Command(
     ),
     description=(
         (
-            "It edits clp.toml in the current folder, or where -x or --file say, and makes it "
-            "with create or wizard. The file is written whole or not at all; comments stay, "
-            "unless they belong to what is removed. If a change cannot be made in the file as it "
-            "is written, clpcfset says so and changes nothing. Nothing takes effect before "
-            "clpcfctrl --push -x DIR. show, where the current folder has no clp.toml and none is "
-            "named, shows this server's."
+            "It edits clp.toml in the current folder, or in the place that -x or --file name. "
+            "create and wizard make the file. The file is written whole or not at all. Comments "
+            "stay, unless they belong to something that is removed. If a change cannot be made in "
+            "the file as it is written, clpcfset says so and changes nothing. Nothing takes effect "
+            "before clpcfctrl --push -x DIR. If the current folder has no clp.toml and you name "
+            "none, show shows this server's."
         ),
         (
             "Kinds are server (srv), interconnect (hb), np, fence, server_group (svg), group "
             "(grp), resource (rsc), monitor (mon), snmpv3_user, trap_profile and trap, a trap "
             "table of a trap profile; in a PATH also cluster, forced_stop and alert. A PATH is "
-            "KIND.NAME.KEY: "
-            "monitor.mrw1.recovery.target, server.server1.bmc.address, "
+            "KIND.NAME.KEY: monitor.mrw1.recovery.target, server.server1.bmc.address, "
             "interconnect.lanhb1.address.server2, cluster.lease. Every key of clp.toml(5) can be "
-            "set; lists stand with commas, tables as A=1,B=2 or both as in the file."
+            "set; write lists with commas and tables as A=1,B=2, or both as in the file."
         ),
         (
             "add server NAME [PLACE]; add interconnect TYPE [NAME]; add np TYPE [NAME]; add fence "
             "NAME; add group NAME; add resource GROUP TYPE NAME; add monitor TYPE [NAME]; add "
-            "trap_profile NAME; "
-            "add trap PROFILE [NAME]; each may be followed by its keys, as category=NIC. A trap "
-            "without a name, and one of several of one name, goes by its number in its profile, "
-            "from 1: trap_profile.site.trap.2.class. A second one of that name is added without "
-            "it, and with name=NAME; add with a name that is there changes its keys. A new exec "
-            "resource gets frames of its scripts beside the file, where they are missing."
+            "trap_profile NAME; add trap PROFILE [NAME]; each may be followed by keys, such as "
+            "category=NIC. A trap without a name, or one of several with the same name, is named "
+            "by its number in its profile, from 1: trap_profile.site.trap.2.class. To add a second "
+            "trap of a name, leave NAME out and write name=NAME. add with a name that exists "
+            "changes the keys of that object. A new exec resource gets templates of its scripts "
+            "beside the file, if they are missing."
         ),
         (
-            "del KIND NAME, rename and move: where several profiles have a trap of that name, its "
-            "profile stands before: del trap site fan. move gives an object another place among "
-            "its like, counted from 0: move trap site fan 0 lets it decide first."
+            "del KIND NAME, rename and move: if several profiles have a trap of that name, write "
+            "the profile before it: del trap site fan. move gives an object another place among "
+            "the objects of its kind, counted from 0: after move trap site fan 0, that trap "
+            "decides first."
         ),
         (
             "The original's forms are accepted: add srv, device, hb, np pingnp, np httpnp, grp, "
             "grpparam, rsc, rscparam, rscdep, mon, monparam and clsparam with its tag paths, and "
             "del with the same words without the value. They write out the original's defaults "
-            "where those are not ours, and come to the same as clpcfctrl --import of such a "
-            "file, in any order and any number of times. A parameter is a note (0) where nothing "
-            "is lost or somebody has to decide, and refused with the reason (8) where something "
-            "is lost, as are mirror disks, COM and disk heartbeats; later lines about a refused "
-            "object say so. Devices are numbered as in a clp.conf, or from 0 in each type. What "
-            "was told in these forms, and clp.toml cannot hold, is kept beside it in "
-            "clp.toml.clpcfset; where both differ, clp.toml counts."
+            "that differ from those of clptools. In any order and any number of times, they give "
+            "the same result as clpcfctrl --import of such a file. If nothing is lost, or somebody "
+            "has to decide, a parameter leads to a note (0). If something is lost, it is refused "
+            "with the reason (8), as are mirror disks, COM and disk heartbeats; later lines about "
+            "a refused object say so. Devices are numbered as in a clp.conf, or from 0 in each "
+            "type. Values given in these forms that clp.toml cannot hold are kept beside it in "
+            "clp.toml.clpcfset. If both differ, clp.toml counts."
         ),
         (
-            "A value is checked at once (8), and so is the name of an object (5). clpcfchk says "
-            "whether the whole fits together; clpcfset accepts a configuration that is not "
-            "complete yet. rename also follows every reference, and the folder of scripts; del "
-            "takes the name of a server out of lists and addresses, and says where else it is "
-            "still named. Without a userw monitor the agents add one, as clpcfchk notes."
+            "A value is checked at once (8), and so is the name of an object (5). clpcfset accepts "
+            "a configuration that is not complete yet; clpcfchk says whether all of it fits "
+            "together. rename also changes every reference, and the folder of scripts. del removes "
+            "the name of a server from lists and addresses, and says where else it is still named. "
+            "If there is no userw monitor, the agents add one, as clpcfchk notes."
         ),
         (
             "wizard asks step by step for what the original's window asked for: cluster, servers, "
-            "interconnects, NP resolution, groups, resources, monitors. Over a file that is there "
-            "it changes that. It shows what clpcfchk says before it writes; Ctrl-C writes "
-            "nothing. It reads lines, so its answers may also come from a pipe."
+            "interconnects, NP resolution, groups, resources, monitors. If the file exists, wizard "
+            "changes it. It shows what clpcfchk says before it writes. After Ctrl-C nothing is "
+            "written. It reads lines, so the answers may also come from a pipe."
         ),
     ),
     options=(
@@ -110,18 +110,18 @@ COMMAND = Command(
             required=True,
             complete="wizard create add set unset del rename move show",
         ),
-        Argument("WORD", help="What follows it, as above.", many=True, complete="line"),
+        Argument("WORD", help="The words after VERB, as above.", many=True, complete="line"),
     ),
     examples=(
         ("clpcfset create cluster && clpcfset add server server1", "a new clp.toml here"),
         ("clpcfset set server.server1.bmc.address=192.168.0.11", "the BMC of server1"),
         ("clpcfset add mon mrw mrw1 category=NIC keyword=eth0", "a monitor with its keys"),
-        ("clpcfset add monparam genw genw1 polling/interval 30", "as the original has it"),
+        ("clpcfset add monparam genw genw1 polling/interval 30", "the form of the original"),
         (
             "clpcfset add trap site fan match=0.7 class=ERROR",
             "a vendor's trap, in the trap profile site",
         ),
-        ("clpcfset rename server server2 db2 -x /etc/clptools", "wherever server2 is named"),
+        ("clpcfset rename server server2 db2 -x /etc/clptools", "renames it wherever it is named"),
         ("clpcfset show monitor.mrw1", "its keys, with defaults and what they mean"),
     ),
 )

@@ -30,22 +30,26 @@ COMMAND = Command(
     ),
     description=(
         (
-            "The node agent stays up when the cluster service stops, so -a and -h work from any "
-            "server. A local -s also starts the agent if it is down; if an agent hangs, it "
-            "starts no other and names the process (exit code 7). Without a configuration the "
-            "agent waits for a first push, which starts the service; that is no fault."
+            "The node agent keeps running when the cluster service stops, so -a and -h work from "
+            "any server. -s on the local server also starts the agent if it is down. If an agent "
+            "hangs, -s starts no other and names the process (exit code 7). Without a "
+            "configuration the agent waits for a first push, which starts the service; this is not "
+            "an error."
         ),
         (
-            "Stopping one server moves its groups to others first; stopping all stops them. "
-            "A server stopped with -t stays so until -s or its next boot. With --agent the node "
-            "agent of this server ends as well: until -s here or the next boot, no command is "
-            "answered here, and no other server can start anything here."
+            "Stopping one server moves its groups to others first; stopping all stops them. A "
+            "server stopped with -t stays stopped until -s or its next boot. With --agent, the "
+            "node agent of this server also ends. Until -s on this server or its next boot, no "
+            "command is answered here, and no other server can start anything here."
         ),
-        "While the cluster is suspended, its groups run on and nothing acts: for maintenance.",
         (
-            "What is already in the requested state is left alone, and the command says so (exit "
-            "code 0). Without -w it waits until the work is done; -w 0 does not wait. A time-out "
-            "(exit code 7) does not stop the work."
+            "While the cluster is suspended, its groups keep running, and nothing recovers, fences "
+            "or starts by itself. Use this for maintenance."
+        ),
+        (
+            "If a server is already in the requested state, nothing is done, and the command says "
+            "so (exit code 0). Without -w it waits until the work is done; -w 0 does not wait. A "
+            "time-out (exit code 7) does not stop the work."
         ),
     ),
     options=(
@@ -57,18 +61,18 @@ COMMAND = Command(
         Option("-a", "--all", help="On all servers."),
         host(),
         Option("--agent", help="With -t: end the node agent of this server, too."),
-        Option("--ib", help="With -r, for old scripts: nothing is restarted."),
+        Option("--ib", help="With -r, accepted for old scripts: nothing is restarted."),
         Option("--web", help="The same."),
         Option("--alert", help="The same."),
         Option("--api", help="The same."),
         Option("--md", help="Accepted for old scripts: there is no mirror agent."),
         Option("--force", help="Suspend even though a server does not answer."),
-        wait("Wait this long for it."),
+        wait("Wait this long until it is done."),
         APITO,
     ),
     examples=(
         ("clpcl -s -a", "starts the cluster"),
-        ("clpcl -t -h server2", "stops server2's part; its groups move first"),
+        ("clpcl -t -h server2", "stops the service on server2; its groups move first"),
         ("clpcl -t --agent", "before clptools is removed from this server"),
         ("clpcl --suspend", "before maintenance"),
     ),

@@ -11,39 +11,40 @@ from clptools.faults import ClpError, ExitCode
 
 COMMAND = Command(
     "clpcompat",
-    summary="make the original's paths and units on this host, or take them away",
+    summary="make the original's paths and units on this host, or remove them",
     synopsis=("--install", "--remove", "--refresh", "--show"),
     description=(
         (
-            "For scripts that name them, and only when it is asked for: /opt/nec/clusterpro with "
-            "bin, scripts, log and work/trnreq as links to those of clptools, and links in "
-            "/usr/sbin to commands that are not there. clpbackup.sh, clpcfadm.py, clpfwctrl.sh, "
-            "clprestore.sh and clpsvcctrl.sh have these endings there, too."
+            "Makes the original's paths for scripts that name them, and only on request: "
+            "/opt/nec/clusterpro with bin, scripts, log and work/trnreq as links to those of "
+            "clptools, and links in /usr/sbin to commands that are missing there. clpbackup.sh, "
+            "clpcfadm.py, clpfwctrl.sh, clprestore.sh and clpsvcctrl.sh also have these endings "
+            "there."
         ),
         (
-            "Where the node agent is a unit of systemd, clusterpro.service is another name of "
-            "clpnode.service. The side services (clusterpro_webmgr, clusterpro_alertsync and so "
-            "on) have nothing to run here: each is a unit that runs nothing, because a script "
-            "that restarts them must not restart the node agent."
+            "If the node agent is a unit of systemd, clusterpro.service is another name of "
+            "clpnode.service. The other services of the original (clusterpro_webmgr, "
+            "clusterpro_alertsync and so on) have no work here. Each becomes a unit that runs "
+            "nothing, so that a script that restarts them does not restart the node agent."
         ),
         (
-            "etc/clp.conf is an export of the configuration in force (clpcfctrl --export), and is "
-            "written again whenever another one is put in force: by the units clpcompat.path and "
-            "clpcompat.service, or, without systemd, by --refresh. Nothing reads it: a script "
-            "that edits it goes by --export, edit, --import. An edit that --refresh finds is kept "
-            "as etc/clp.conf.edited."
+            "etc/clp.conf is an export of the configuration in force (clpcfctrl --export). The "
+            "units clpcompat.path and clpcompat.service write it again whenever another "
+            "configuration is put in force; without systemd, --refresh does. clptools does not "
+            "read it. A script that edits a clp.conf must use --export, edit, --import. If "
+            "--refresh finds an edited file, it keeps it as etc/clp.conf.edited."
         ),
         (
-            "--remove takes away exactly what --install made: a link that leads elsewhere now, or "
-            "a file that was edited, stays and is named. A host on which EXPRESSCLUSTER itself is "
-            "installed is refused (6)."
+            "--remove removes exactly what --install made. A link that now leads elsewhere, or a "
+            "file that was edited, stays and is named. On a host on which EXPRESSCLUSTER itself is "
+            "installed the command is refused (6)."
         ),
     ),
     options=(
-        Option("--install", help="Make them; what is there already stays."),
-        Option("--remove", help="Take them away."),
+        Option("--install", help="Make them. Files that already exist stay."),
+        Option("--remove", help="Remove them."),
         Option("--refresh", help="Write etc/clp.conf again."),
-        Option("--show", help="Say whether they are there."),
+        Option("--show", help="Say whether they exist."),
     ),
     examples=(("clpcompat --install", "/opt/nec/clusterpro/bin/clpstat is our clpstat"),),
 )

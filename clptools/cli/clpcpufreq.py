@@ -8,12 +8,12 @@ from clptools.faults import ClpError, ExitCode
 
 COMMAND = Command(
     "clpcpufreq",
-    summary="refuse to set the frequency of the processors, and say what does",
+    summary="refuse to set the frequency of the processors, and name the tool that does",
     synopsis=("--high|--low|-i|-s [-h HOST]",),
     description=(
         (
-            "clptools leaves the processors to the system, so it fails with 1. cpupower(1) does "
-            "what this command did; the scripts of an exec resource may call it."
+            "clptools does not set the frequency of processors, so the command fails with 1. Use "
+            "cpupower(1) instead; the scripts of an exec resource may call it."
         ),
     ),
     options=(

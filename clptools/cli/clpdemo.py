@@ -26,7 +26,7 @@ COMMAND = Command(
     options=(Option("--keep", help="Keep the folder: configuration, logs, journals."),),
     examples=(
         ("clpdemo", "the demonstration"),
-        ("clpdemo --keep --json", "for programs; the folder stays to look into"),
+        ("clpdemo --keep --json", "for programs; the folder stays for inspection"),
     ),
 )
 

@@ -15,14 +15,14 @@ COMMAND = Command(
     description=(
         "Its groups move to other servers first.",
         (
-            "A node with CLP_ROOT set never shuts the machine down: its configuration names what "
-            "stands for that (action_command)."
+            "A node with CLP_ROOT set never shuts the machine down. action_command in its "
+            "configuration is run instead."
         ),
     ),
     options=(
         Option("-r", "--reboot", help="Reboot it instead."),
         host("Shut this server down instead of the local one."),
-        wait("Wait this long for it."),
+        wait("Wait this long until it is done."),
     ),
     examples=(("clpdown -h server2 -r", "reboots server2"),),
 )

@@ -7,18 +7,19 @@ from clptools.faults import ClpError, ExitCode
 
 COMMAND = Command(
     "clpencrypt",
-    summary="refuse to encrypt a password, and say where passwords lie",
+    summary="refuse to encrypt a password, and say where passwords are stored",
     synopsis=("PASSWORD",),
     description=(
         (
-            "In the original it prints a password as clp.conf has it. clp.toml holds no "
-            "passwords: they lie in files of their own that root alone can read, because a text "
-            "that any copy of the program can decrypt protects nothing. So it prints nothing and "
-            "fails with 1, and a script does not go on with an empty password."
+            "In the original, this command prints a password in the form that clp.conf needs. "
+            "clp.toml contains no passwords. They are in files of their own that only root can "
+            "read, because a text that any copy of the program can decrypt protects nothing. So "
+            "the command prints nothing and fails with 1, so that a script does not go on with an "
+            "empty password."
         ),
-        "The password is not shown and not kept; but whoever lists processes may have seen it.",
+        "The password is neither shown nor kept. But a user who lists processes may have seen it.",
     ),
-    arguments=(Argument("PASSWORD", help="It is not looked at.", many=True),),
+    arguments=(Argument("PASSWORD", help="It is ignored.", many=True),),
     examples=(("clpbmccnf -u clp server1", "asks for the password of a BMC, and stores it"),),
 )
 
@@ -26,7 +27,7 @@ COMMAND = Command(
 def run(args: Args) -> Answer:
     raise ClpError(
         ExitCode.FAILED,
-        "Nothing is encrypted: no password stands in the configuration of clptools.",
-        "A BMC's goes into its file by: clpbmccnf -u USER SERVER.  Others: password_file in "
+        "Nothing is encrypted: the configuration of clptools contains no passwords.",
+        "The password of a BMC is stored by: clpbmccnf SERVER.  Others: password_file in "
         "clp.toml(5).",
     )

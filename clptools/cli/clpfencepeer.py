@@ -17,37 +17,39 @@ if TYPE_CHECKING:
 
 COMMAND = Command(
     "clpfencepeer",
-    summary="tell DRBD whether the copy of its peer is safe from being used (fence-peer handler)",
+    summary="tell DRBD whether it is proven that its peer's copy will not be used (fence-peer "
+    "handler)",
     synopsis=(
         "[-r RESOURCE] [--peer SERVER] [-w SEC]",
         "--clear | --clear-peer [-r RESOURCE] [--peer SERVER] [-f]",
     ),
     description=(
         (
-            "For the handlers of drbd.conf(5), with fencing resource-and-stonith: DRBD, which has "
-            "lost its peer, writes nothing until it has ended. It ends with 4, 6 or 7 only by "
-            "proof: the peer's agent has noted on its disk that its copy is behind, or runs the "
-            "group itself, or the peer is off: its power has read off since, or a person has "
-            "vouched for it (clpnode confirm-down). Until one of these is known it waits; then it "
-            "ends with 1, and DRBD goes on waiting for the peer. DRBD's 3 and 5 are never given."
+            "A handler for drbd.conf(5), with fencing resource-and-stonith. When DRBD has lost its "
+            "peer, it writes nothing until this command has ended. The command ends with 4, 6 or 7 "
+            "only if this is proven: the peer's agent has noted on its disk that its copy is "
+            "behind (4); the peer runs the group itself (6); the peer is off, because its power "
+            "has read off since DRBD asked, or because a person confirmed it with clpnode "
+            "confirm-down (7). It waits until one of these is known. After the time of -w it ends "
+            "with 1, and DRBD goes on waiting for the peer. It never ends with DRBD's 3 or 5."
         ),
         (
-            "It is refused (1) on a server that does not run the group, and on one whose own copy "
-            "drbdadm dstate does not call UpToDate: after a boot without the peer nobody knows "
-            "which copy is newer, and a person has to say so (docs/storage.md)."
+            "It is refused (1) on a server that does not run the group, and on a server whose own "
+            "copy is not UpToDate according to drbdadm dstate. After a boot without the peer "
+            "nobody knows which copy is newer, so a person has to decide (docs/storage.md)."
         ),
         (
-            "A server whose copy is behind takes the group no more, whoever is coordinator, also "
-            "after a boot; clpstat --explain GROUP names it. --clear ends that there, in the "
-            "handler after-resync-target or by hand; --clear-peer ends it for the peer, in "
-            "unfence-peer of DRBD 9. It is refused where drbdadm dstate does not call that copy "
-            "UpToDate; -f overrides this, and what was written since is lost if the group then "
-            "starts there."
+            "A server whose copy is behind does not take the group, under any coordinator, also "
+            "after a boot. clpstat --explain GROUP names it. --clear ends this on that server, in "
+            "the handler after-resync-target or by hand. --clear-peer ends it for the peer, in "
+            "unfence-peer of DRBD 9. Both are refused if drbdadm dstate does not call that copy "
+            "UpToDate. -f overrides this; if the group then starts there, data that was written "
+            "since is lost."
         ),
         (
             "RESOURCE is the group resource of agent ocf:linbit:drbd whose drbd_resource is "
-            "$DRBD_RESOURCE, as DRBD sets it. SERVER is the other server of the group; of several "
-            "others, $DRBD_PEERS, if it names one."
+            "$DRBD_RESOURCE, as DRBD sets it. SERVER is by default the other server of the group; "
+            "if there are several, the one that $DRBD_PEERS names, if it names one."
         ),
     ),
     options=(
@@ -59,9 +61,13 @@ COMMAND = Command(
             complete="resource",
         ),
         Option("--peer", metavar="SERVER", help="The server that was lost.", complete="server"),
-        Option("--clear", help="The copy here is in sync again."),
-        Option("--clear-peer", help="That of the peer is."),
-        Option("-f", "--force", help="With either: whatever DRBD says of the copy."),
+        Option("--clear", help="The copy on this server is in sync again."),
+        Option("--clear-peer", help="The copy on the peer is in sync again."),
+        Option(
+            "-f",
+            "--force",
+            help="With --clear or --clear-peer: do it whatever DRBD says of the copy.",
+        ),
         wait("Wait this long for proof (120)."),
     ),
     examples=(
@@ -71,7 +77,7 @@ COMMAND = Command(
     ),
     exit_codes=(
         ("0", "Cleared."),
-        ("1", "Nothing is proven; DRBD goes on waiting."),
+        ("1", "Nothing is proven. DRBD goes on waiting."),
         ("2", "Wrong usage."),
         ("4", "The peer has noted that its copy is behind."),
         ("6", "The peer runs the group: the copy here is the older one."),

@@ -15,21 +15,21 @@ COMMAND = Command(
     synopsis=("SERVER --yes [-w SEC]",),
     description=(
         (
-            "The server loses power at once, by its BMC or fence agent, as in a forced stop of the "
-            "cluster. Then it is read back: off is proof, and a group that waited for it starts "
-            "elsewhere. What its groups had not written is lost; clpdown shuts a server down in "
-            "order."
+            "The BMC or fence agent cuts the server's power at once, as in a forced stop of the "
+            "cluster. Then the power is read back: off is proof, and a group that waited for this "
+            "proof starts elsewhere. Data that its groups had not written is lost. clpdown shuts a "
+            "server down in order."
         ),
         (
-            "Exit code 6: refused, for this server itself or for the last one that runs a group "
-            "which could start nowhere else. Exit code 1: not done, with the reason; the server "
-            "is not known to be off then."
+            "Exit code 6: refused, because SERVER is this server itself, or the last one that runs "
+            "a group which could start nowhere else. Exit code 1: not done, with the reason; it is "
+            "then not known whether the server is off."
         ),
-        "It is recorded with your name.",
+        "The command is recorded with your name.",
     ),
     options=(
-        Option("--yes", help="You mean it: the server loses power."),
-        wait("Wait this long for it."),
+        Option("--yes", help="Confirm that the server shall lose power."),
+        wait("Wait this long until it is done."),
     ),
     arguments=(
         Argument("SERVER", help="The server to power off.", required=True, complete="server"),

@@ -17,25 +17,27 @@ COMMAND = Command(
     description=(
         (
             "The ports are those of the configuration: [cluster] port by UDP and TCP (29002), and "
-            "that of traps by UDP where this server receives them (162). Without a configuration "
-            "they are these two."
+            "the port of traps by UDP if this server receives traps (162). Without a configuration "
+            "they are 29002 and 162."
         ),
         (
-            "Each step is shown before it is done. Where firewalld runs, they become its service "
-            "clusterpro, the original's name, in the default zone, and firewalld reloads: what was "
-            "set in it for the running time alone is lost by that. Where nftables filters without "
-            "it, a rule with the comment clptools goes into each chain that filters input; that "
-            "does not outlive a boot, so write the rules into your own, too. Where nothing "
-            "filters, nothing is done. Tables of iptables and of ufw are left to them (6)."
+            "Each step is shown before it is done. If firewalld runs, the ports become its service "
+            "clusterpro (the original's name) in the default zone, and firewalld reloads. The "
+            "reload drops firewalld settings that are not permanent. If nftables filters without "
+            "firewalld, a rule with the comment clptools is added to each chain that filters "
+            "input. These rules do not survive a boot, so also write them into your own. If "
+            "nothing filters, nothing is done. Tables of iptables and of ufw are not changed (6)."
         ),
-        "What is open already is left alone. --remove takes back what --add did, and nothing else.",
+        "Ports that are already open are not changed. --remove undoes only what --add did.",
     ),
     options=(
         Option("--add", help="Open them."),
-        Option("--remove", help="Take that back."),
+        Option("--remove", help="Undo --add."),
         Option("--dry-run", help="Only show the steps."),
     ),
-    examples=(("clpfwctrl --add --dry-run", "which ports, and in which firewall"),),
+    examples=(
+        ("clpfwctrl --add --dry-run", "shows which ports would be opened, and in which firewall"),
+    ),
 )
 
 

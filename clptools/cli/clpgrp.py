@@ -38,19 +38,19 @@ COMMAND = Command(
     ),
     description=(
         (
-            "Without GROUP the command is for all groups; with -h for those of that server. -m "
-            "alone moves those of this server."
+            "Without GROUP, the command applies to all groups, or with -h to those of that server. "
+            "-m without GROUP and -h moves the groups of this server."
         ),
         "The command waits until it is done; a terminal shows each step as it happens.",
         (
-            "A group that is already in the requested state is left alone, and the command says "
+            "If a group is already in the requested state, nothing is done, and the command says "
             "so (exit code 0)."
         ),
         (
             "A group that starts or stops after other groups (start_after, stop_after in clp.toml) "
-            "waits for them; with -f it does not. A start that has waited for start_wait ends with "
-            "exit code 7, and the group starts later, as soon as it can. -s calls a stop off that "
-            "still waits."
+            "waits for them; with -f it does not. If a start has waited for start_wait, the "
+            "command ends with exit code 7, and the group starts later, as soon as it can. -s "
+            "cancels a stop that still waits."
         ),
         (
             "If a group cannot go there, the command refuses and says what would allow it (exit "
@@ -58,25 +58,31 @@ COMMAND = Command(
         ),
     ),
     options=(
-        Option("-s", "--start", help="Start GROUP: on HOST, or where its order puts it."),
+        Option(
+            "-s",
+            "--start",
+            help="Start GROUP on HOST, or on the first suitable server in its order.",
+        ),
         Option("-t", "--stop", help="Stop GROUP. It stays stopped until it is started again."),
         Option("-m", "--move", help="Move GROUP to DEST, or to the next server in its order."),
         Option(
             "-l",
             "--migrate",
-            help="Refused: in the original it migrates the virtual machine of a group, and there "
-            "are no such groups here. Resources with migrate carry their state over by themselves.",
+            help="Refused. In the original it migrates the virtual machine of a group; clptools "
+            "has no such groups. Resources with migrate carry their state over by themselves.",
         ),
         Option(
             "--cancel",
-            help="Call off the planned move of GROUP (prepare_on_stall). It is not planned again "
-            "for the same hardware event.",
+            help="Cancel the planned move of GROUP (prepare_on_stall). It is not planned again for "
+            "the same hardware event.",
         ),
-        Option("-n", "--where", help="Print the name of the server it is active on; else nothing."),
-        Option("-a", "--to", metavar="DEST", help="Where to move it.", complete="server"),
+        Option(
+            "-n", "--where", help="Print the name of the server on which it is active, or nothing."
+        ),
+        Option("-a", "--to", metavar="DEST", help="The server to move it to.", complete="server"),
         host(
-            "Start it on this server; stop or move what runs on this server. Refused if GROUP runs "
-            "on another."
+            "Start it on this server; stop or move groups that run on this server. Refused if "
+            "GROUP runs on another server."
         ),
         FORCE,
         APITO,
@@ -85,7 +91,10 @@ COMMAND = Command(
     examples=(
         ("clpgrp -m failover1 -a server2", "moves failover1 to server2"),
         ("clpgrp --cancel failover1", "failover1 stays where it is in the next quiet window"),
-        ('test "$(clpgrp -n failover1)" = "$(hostname -s)"', "true where failover1 is active"),
+        (
+            'test "$(clpgrp -n failover1)" = "$(hostname -s)"',
+            "is true on the server where failover1 is active",
+        ),
     ),
 )
 

@@ -16,8 +16,8 @@ COMMAND = Command(
     synopsis=("[-t pm|rc|rm|nm]",),
     description=(
         (
-            "The original has a process each for pm, rc, rm and nm; here the node agent is all "
-            "of them, so they are well, or not, together."
+            "The original has a process each for pm, rc, rm and nm. In clptools the node agent "
+            "does the work of all four, so they have the same state."
         ),
         "The exit codes are the original's, but for a wrong option.",
     ),
@@ -39,11 +39,11 @@ COMMAND = Command(
         Option(
             "--timeout",
             metavar="SEC",
-            help="An agent that has not answered by then is not alive (5).",
+            help="If an agent has not answered by then, it is not alive (5).",
             number=True,
         ),
     ),
-    examples=(("clphealthchk", "as a liveness probe of a container"),),
+    examples=(("clphealthchk", "a liveness probe of a container"),),
 )
 
 PROCESSES = ("pm", "rc", "rm", "nm")

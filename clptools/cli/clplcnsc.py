@@ -16,8 +16,8 @@ COMMAND = Command(
     ),
     description=(
         (
-            "clptools needs no licence and keeps none. Whatever is to be registered, listed, "
-            "deleted or distributed, it says so and succeeds; no file is read."
+            "clptools needs no licence and keeps none. For each request to register, list, delete "
+            "or distribute a licence, the command says so and succeeds. It reads no file."
         ),
     ),
     options=(

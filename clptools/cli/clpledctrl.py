@@ -9,24 +9,24 @@ from clptools.faults import ClpError, ExitCode
 
 COMMAND = Command(
     "clpledctrl",
-    summary="light and darken the identify LED of a server",
+    summary="switch the identify LED of a server on or off",
     synopsis=("-i [-a | -h HOST] [-w SEC]", "-d [-a | -h HOST] [-w SEC]"),
     description=(
         (
-            "This server asks the BMC (IPMI Chassis Identify) over the BMC network, so it works "
-            "for a server that is down, too. The LED stays lit until -d; a BMC that cannot do "
-            "that lights it for 255 seconds, and the command says so. Nothing else switches the "
-            "LED."
+            "The local server asks the BMC over the BMC network (IPMI Chassis Identify, or "
+            "Redfish), so the command also works for a server that is down. The LED stays on "
+            "until -d. A BMC that cannot do that switches it on for 255 seconds, and the command "
+            "says so. Nothing else in clptools switches the LED."
         ),
     ),
     options=(
-        Option("-i", "--identify", help="Light it."),
-        Option("-d", "--dark", help="Darken it."),
-        Option("-a", "--all", help="Of every server."),
-        host("Of this server instead of the local one."),
+        Option("-i", "--identify", help="Switch the LED on."),
+        Option("-d", "--dark", help="Switch the LED off."),
+        Option("-a", "--all", help="The LEDs of all servers."),
+        host("The LED of this server instead of the local one."),
         wait("Wait this long for each BMC (10)."),
     ),
-    examples=(("clpledctrl -i -h server2", "which of the boxes is server2"),),
+    examples=(("clpledctrl -i -h server2", "shows which of the machines is server2"),),
 )
 
 WAIT_S = 10.0

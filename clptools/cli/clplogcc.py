@@ -21,15 +21,15 @@ COMMAND = Command(
     synopsis=("[-o DIR] [-n SERVER | -h HOST] [-l]",),
     description=(
         (
-            "Writes SERVER-log.tar.gz for every server, or for those that are named. Files of "
-            "other servers come over the interconnects; if a server does not answer, the command "
-            "names it and exits with 1. Without an agent here, only this server is packed. "
-            "timeline.txt beside them has the records of all servers in one order. DIR is made "
-            "where it is missing."
+            "Writes SERVER-log.tar.gz for every server, or for the named servers. Files of other "
+            "servers come over the interconnects. If a server does not answer, the command names "
+            "it and exits with 1. If no agent runs on this server, only this server is packed. "
+            "timeline.txt beside the archives has the records of all servers in one order. DIR is "
+            "made if it is missing."
         ),
         (
-            "It contains no secrets: no authkey, no passwords and keys of BMCs and SNMP users, "
-            "no community names, no scripts. clpreplay reads the journal in it."
+            "An archive contains no secrets: no authkey, no passwords and keys of BMCs and SNMP "
+            "users, no community names, and no scripts. clpreplay reads the journal in it."
         ),
     ),
     options=(
@@ -54,7 +54,7 @@ COMMAND = Command(
             "-t",
             "--type",
             metavar="TYPE",
-            help="Accepted for old scripts; all of it is packed.",
+            help="Accepted for old scripts; everything is packed.",
         ),
         Option("-r", "--rotations", metavar="N", help="Accepted for old scripts.", number=True),
     ),

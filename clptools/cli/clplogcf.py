@@ -10,13 +10,13 @@ COMMAND = Command(
     synopsis=("[-t TYPE] [-l LEVEL] [-s SIZE]",),
     description=(
         (
-            "In the original it sets how much each of its modules logs, and into how large a "
-            "file. A node agent writes one log, the journal of the system, and all of it: what "
-            "is of interest is chosen when it is read. So it changes nothing and succeeds."
+            "In the original, this command sets how much each module logs, and the size of the "
+            "file. The node agent writes everything into one log, the journal of the system; you "
+            "choose the level when you read it. So the command changes nothing and succeeds."
         ),
         (
-            "What the agents record of the cluster is apart from that, in journals of their own: "
-            "clpstat --events reads them, and [cluster] journal_bytes bounds them."
+            "The agents record the events of the cluster in journals of their own. clpstat "
+            "--events reads these journals, and [cluster] journal_bytes limits their size."
         ),
     ),
     options=(
@@ -24,7 +24,7 @@ COMMAND = Command(
         Option("-l", "--level", metavar="LEVEL", help="Accepted for old scripts."),
         Option("-s", "--size", metavar="SIZE", help="Accepted for old scripts."),
     ),
-    examples=(("journalctl -u clpnode -p warning", "what needs attention in the log"),),
+    examples=(("journalctl -u clpnode -p warning", "shows what needs attention in the log"),),
 )
 
 SENTENCE = (

@@ -16,8 +16,8 @@ COMMAND = Command(
     ),
     description=(
         (
-            "clptools has no mirror disks, so every call fails with 5: scripts that test the exit "
-            "code stop there, and do not go on without a mirror."
+            "clptools has no mirror disks, so every call fails with 5. So scripts that test the "
+            "exit code stop, and do not go on without a mirror."
         ),
     ),
     options=(

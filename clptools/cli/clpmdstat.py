@@ -13,13 +13,13 @@ COMMAND = Command(
     synopsis=("-l", "-m NAME", "-a"),
     description=(
         (
-            "clptools has no mirror disks. -l, which lists them in the original, names none (0); "
-            "whatever asks for the state of one is answered that there is no such disk (5)."
+            "clptools has no mirror disks. -l, which lists them in the original, lists none (0). "
+            "Every request for the state of a disk is answered that there is no such disk (5)."
         ),
     ),
     options=(
         Option("-l", "--list", help="List mirror disks: there are none."),
-        Option("-m", "--mirror", help="The state of a mirror disk: there is no such one."),
+        Option("-m", "--mirror", help="Show the state of a mirror disk: there is none."),
         Option("-a", "--active", help="The same."),
     ),
     arguments=(Argument("NAME", help="A mirror disk."),),

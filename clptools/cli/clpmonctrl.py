@@ -53,12 +53,12 @@ COMMAND = Command(
     ),
     description=(
         (
-            "Without -m the command is for every monitor of the server. A suspended monitor goes "
-            "on recording, but does not act, until -r or until the cluster service stops."
+            "Without -m, the command applies to every monitor of the server. A suspended monitor "
+            "keeps recording, but does not act, until -r or until the cluster service stops."
         ),
         (
             "A hardware event that its sender never clears stays open, and its server gets no "
-            "group. --acknowledge closes it; that is recorded with your name. When no event is "
+            "group. --acknowledge closes the event and records it with your name. When no event is "
             "open any more, the monitor's recovery counts start again."
         ),
     ),
@@ -67,8 +67,8 @@ COMMAND = Command(
         Option("-r", "--resume", help="Resume monitoring."),
         Option("-c", "--clear", help="Set the counters of recovery actions to zero."),
         Option("-v", "--counters", help="Show the counters of recovery actions."),
-        Option("-e", "--dummy-on", help="Dummy failure on: the monitor finds an error."),
-        Option("-n", "--dummy-off", help="Dummy failure off."),
+        Option("-e", "--dummy-on", help="Turn on a dummy failure: the monitor reports an error."),
+        Option("-n", "--dummy-off", help="Turn the dummy failure off."),
         Option("--acknowledge", help="Close open hardware events of a message receive monitor."),
         Option("-m", "--monitor", metavar="NAME", help="A monitor.", many=True, complete="monitor"),
         Option(
@@ -80,7 +80,10 @@ COMMAND = Command(
     arguments=(Argument("NAME", help="More monitors, after -m.", many=True, complete="monitor"),),
     examples=(
         ("clpmonctrl -s -m mrw1", "mrw1 of this server records, but starts no recovery"),
-        ("clpmonctrl --acknowledge -m mrw1 --event 4711", "the part was replaced"),
+        (
+            "clpmonctrl --acknowledge -m mrw1 --event 4711",
+            "closes event 4711, after the part was replaced",
+        ),
     ),
 )
 

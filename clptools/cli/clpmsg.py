@@ -21,11 +21,11 @@ COMMAND = Command(
     options=(Option("--recovered", help="The error is over."),),
     arguments=(
         Argument("CATEGORY", help="At most 32 bytes.", required=True),
-        Argument("KEYWORD", help="The device; left out: any.", many=True),
+        Argument("KEYWORD", help="The device. Default: any.", many=True),
     ),
     examples=(
-        ('clpmsg NIC eth0 "link down, no carrier"', "a NIC is broken"),
-        ('clpmsg NIC eth0 "link up" --recovered', "and works again"),
+        ('clpmsg NIC eth0 "link down, no carrier"', "reports that a NIC is broken"),
+        ('clpmsg NIC eth0 "link up" --recovered', "reports that it works again"),
     ),
 )
 

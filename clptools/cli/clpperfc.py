@@ -23,26 +23,30 @@ COMMAND = Command(
     description=(
         (
             "Prints one whole number, in milliseconds: how long the newest start or stop of GROUP "
-            "took, on whichever server, or the newest check of MONITOR on this server. So scripts "
-            "and exporters for the original read it."
+            "took, on any server, or the newest check of MONITOR on this server. Scripts and "
+            "exporters for the original can read this."
         ),
         (
-            "-g alone lists every start and stop of the groups that the agent's records have: "
-            "group, start or stop, when it ended, server, milliseconds. That layout is a choice "
-            "of clptools. A start or stop that failed has no time."
+            "-g alone lists every start and stop of groups in the agent's records: group, start or "
+            "stop, when it ended, server, milliseconds. The original does not define this layout. "
+            "A start or stop that failed has no time."
         ),
         (
-            "What has not happened has no number: that is refused (6). Monitors that wait for "
-            "messages, and userw, check nothing. The same figures for monitoring systems: clpstat "
-            "--metrics."
+            "If the start, stop or check has not happened yet, the command is refused (6). "
+            "Monitors that wait for messages, and userw, do no checks. clpstat --metrics has the "
+            "same figures for monitoring systems."
         ),
     ),
     options=(
         Option("--starttime", help="How long GROUP took to start."),
         Option("--stoptime", help="How long GROUP took to stop."),
-        Option("-g", "--group", help="Of groups.", complete="group"),
+        Option("-g", "--group", help="For groups.", complete="group"),
         Option(
-            "-m", "--monitor", metavar="MONITOR", help="How long it checked.", complete="monitor"
+            "-m",
+            "--monitor",
+            metavar="MONITOR",
+            help="How long the newest check took.",
+            complete="monitor",
         ),
     ),
     arguments=(Argument("GROUP", help="A failover group, after -g.", complete="group"),),

@@ -12,14 +12,14 @@ COMMAND = Command(
     synopsis=("alert LABEL THRESHOLD TIMES INTERVAL syslog|alert|mail|trap FILE",),
     description=(
         (
-            "This tool, which was published beside the original, watches a column of the figures "
-            "that a mirror disk writes (perf/disk/nmp1.cur). clptools has no mirror disks, so "
-            "nothing writes them, and it fails with 1. For thresholds on what clptools measures: "
-            "clpperfc(8), or the metrics of clpstat(8) with a monitoring system."
+            "This tool was published with the original. It watches a column of the figures that a "
+            "mirror disk writes (perf/disk/nmp1.cur). clptools has no mirror disks, so nothing "
+            "writes these figures, and the command fails with 1. For thresholds on what clptools "
+            "measures, use clpperfc(8), or the metrics of clpstat(8) with a monitoring system."
         ),
     ),
     arguments=(Argument("WORD", help="As above.", many=True),),
-    examples=(("clpstat --metrics", "what is measured here"),),
+    examples=(("clpstat --metrics", "shows what clptools measures"),),
 )
 
 

@@ -16,19 +16,21 @@ COMMAND = Command(
     synopsis=("-g", "--clear -t rc|rm -r haltcount"),
     description=(
         (
-            "A final action that ends a server (shutdown, reboot, panic, its BMC) is not run "
-            "again once it has run max_reboots times in a row: a fault that a restart does not "
-            "mend must not restart the server for ever. The count starts again when the server "
-            "has run for max_reboots_reset seconds, or by this command."
+            "A final action that ends a server (shutdown, reboot, panic, an action of its BMC) is "
+            "not run again after it has run max_reboots times in a row. A fault that a restart "
+            "does not cure must not restart the server for ever. The count starts again when the "
+            "server has run for max_reboots_reset seconds, or with this command."
         ),
     ),
     options=(
         Option("-g", "--get", help="Show the counts of this server."),
         Option("-c", "--clear", help="Start a count again."),
         Option("-t", "--type", metavar="TYPE", help="rc: of resources; rm: of monitors."),
-        Option("-r", "--registry", metavar="NAME", help="haltcount is the only one."),
+        Option("-r", "--registry", metavar="NAME", help="haltcount is the only name."),
     ),
-    examples=(("clpregctrl --clear -t rm -r haltcount", "the fault of the monitor is mended"),),
+    examples=(
+        ("clpregctrl --clear -t rm -r haltcount", "after the fault of the monitor was corrected"),
+    ),
 )
 
 TYPES = ("rc", "rm")

@@ -21,23 +21,24 @@ COMMAND = Command(
     synopsis=("[JOURNAL...] [--all] [--from TIME] [--to TIME] [--with-config FILE]",),
     description=(
         (
-            "Feeds the journal of an agent to the same core again and tells the story: what "
-            "happened, what was decided, and why. With --all every event is shown with all "
-            "actions that followed, down to heartbeats, timers and readings."
+            "Runs the core again on the journal of an agent, and prints what happened, what was "
+            "decided, and why. With --all it shows every event with all actions that followed, "
+            "down to heartbeats, timers and readings."
         ),
         (
-            "--with-config tells what FILE would have decided in the same incident: the first "
-            "difference, and both stories from there on (exit code 9), or that there is none. "
-            "Behind the first difference the events are still those that happened, so a server "
-            "that FILE would have stopped goes on speaking in them. Servers, arbiter, lease "
-            "lengths and who has a BMC must be as they were; to rehearse others: clpsim --config."
+            "--with-config shows what would have been decided with FILE in the same incident: the "
+            "first difference, and both stories from there on (exit code 9), or that there is no "
+            "difference. After the first difference the events are still those that happened, so a "
+            "server that would have been stopped with FILE still sends messages. Servers, arbiter, "
+            "lease lengths, and which servers have a BMC must be the same as in the incident. To "
+            "try other values: clpsim --config."
         ),
-        "JOURNAL is a segment, or a folder of them; without it the journal of this server.",
+        "JOURNAL is a segment, or a folder of segments. Default: the journal of this server.",
         (
             "Exit code 9: a segment does not begin with the state that the one before it led to, "
-            "because the agent and this program are of different versions or have a bug; or the "
-            "journal is damaged, and the command shows what it can read and names what it left "
-            "out. A last write that a power loss cut short is no damage."
+            "because the agent and this program have different versions or a bug. Or the journal "
+            "is damaged; the command then shows what it can read and names what it left out. A "
+            "last write that a power loss cut short does not count as damage."
         ),
     ),
     options=(
@@ -50,8 +51,11 @@ COMMAND = Command(
     ),
     arguments=(Argument("JOURNAL", help="Segment or folder.", many=True, complete="file"),),
     examples=(
-        ("clpreplay --from 03:12 --to 03:13", "what happened in that minute of today"),
-        ("clpreplay --with-config new.toml --from 03:12", "would new.toml have helped?"),
+        ("clpreplay --from 03:12 --to 03:13", "shows what happened in that minute of today"),
+        (
+            "clpreplay --with-config new.toml --from 03:12",
+            "shows whether new.toml would have helped",
+        ),
     ),
 )
 

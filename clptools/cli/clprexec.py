@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 COMMAND = Command(
     "clprexec",
-    summary="ask a cluster, also from outside, for a failover, a script, or to take a notice",
+    summary="ask a cluster, also from outside, for a failover, a script, or to report an error",
     synopsis=(
         "--failover [GROUP] [-r RESOURCE] [-h IP[,IP]] [-w SEC] [-p PORT] [-o LOG] [--key FILE]",
         "--script FILE [-h IP[,IP]] [-w SEC] [-p PORT] [-o LOG] [--key FILE]",
@@ -47,37 +47,37 @@ COMMAND = Command(
     ),
     description=(
         (
-            "On a server of the cluster, without -h, it asks the local node agent. With -h it "
-            "asks the servers at these addresses in turn, over TLS, until one answers; the "
-            "cluster's authkey (the local one, or the file given with --key) identifies the "
-            "client. On a machine that is no server a file of clpcfctrl --keygen --for clprexec "
-            "does: with the authkey one could pose as any server."
+            "On a server of the cluster, without -h, it asks the local node agent. With -h it asks "
+            "the servers at these addresses in turn, over TLS, until one answers. The cluster's "
+            "authkey (the local one, or the file given with --key) identifies the client. On a "
+            "machine that is not a server of the cluster, use a file of clpcfctrl --keygen --for "
+            "clprexec instead: the authkey would allow that machine to act as any server."
         ),
-        "--script runs a script that lies below scripts/trnreq on the server that is asked.",
+        "--script runs a script below scripts/trnreq on the server that is asked.",
         (
-            "--notice reports an error to message receive monitors, --clear takes it back: by the "
-            "monitor's name, or by category and keyword. With a keyword --clear takes back what "
-            "was said of that device alone, otherwise everything. Monitors of the linkage "
-            "(BMCNOTICE, NIC, FC, HA/*, SPS, MCE) take neither; they answer to their own source "
-            "alone (exit code 6)."
+            "--notice reports an error to message receive monitors, and --clear withdraws it. Name "
+            "them by the monitor's name, or by category and keyword. With a keyword, --clear "
+            "withdraws only what was reported about that device, otherwise everything. Monitors of "
+            "the linkage (BMCNOTICE, NIC, FC, HA/*, SPS, MCE) accept neither, because they accept "
+            "messages only from their own source (exit code 6)."
         ),
         "--failover is refused for a group that is offline (exit code 6).",
         (
-            "A request by -h is recorded in the alert log of the server that was asked, with the "
-            "client's address (module trnsv: 10 accepted, 1 denied, 30 done, 31 failed). "
-            "Requests without the key are recorded at most once in ten minutes."
+            "A request with -h is recorded in the alert log of the server that was asked, with the "
+            "client's address (module trnsv: 10 accepted, 1 denied, 30 done, 31 failed). Requests "
+            "without the key are recorded at most once in ten minutes."
         ),
     ),
     options=(
-        Option("--failover", help="Fail GROUP, or the group of RESOURCE, over."),
+        Option("--failover", help="Fail over GROUP, or the group of RESOURCE."),
         Option("--script", help="Run the script FILE.", complete="file"),
         Option("--notice", help="Report an error.", complete="monitor"),
-        Option("--clear", help="Take an error back.", complete="monitor"),
+        Option("--clear", help="Withdraw an error.", complete="monitor"),
         Option(
             "-r",
             "--resource",
             metavar="RESOURCE",
-            help="With --failover: the group that holds it.",
+            help="With --failover: fail over the group with this resource.",
             complete="resource",
         ),
         Option("-k", "--keyword", metavar="CATEGORY[.KEYWORD]", help="What the notice is about."),
@@ -101,13 +101,16 @@ COMMAND = Command(
             "-o",
             "--log",
             metavar="LOG",
-            help="Append what was asked of whom, and what came of it.",
+            help="Append each request, the server asked, and the result to this file.",
             complete="file",
         ),
     ),
     arguments=(Argument("NAME", help="The group, script file or monitor.", complete="group"),),
     examples=(
-        ("clprexec --failover failover1 -h 10.0.0.1,10.0.0.2 --key ./authkey", "from outside"),
+        (
+            "clprexec --failover failover1 -h 10.0.0.1,10.0.0.2 --key ./authkey",
+            "fails over from a machine outside the cluster",
+        ),
         ("clprexec --notice -k RAID.sda -h 10.0.0.1", "reports an error of your own category"),
     ),
 )

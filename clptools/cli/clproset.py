@@ -8,26 +8,28 @@ from clptools.faults import ClpError, ExitCode
 
 COMMAND = Command(
     "clproset",
-    summary="refuse to make a shared disk read-only or writable, and say what does",
+    summary="refuse to make a shared disk read-only or writable, and name the tool that does",
     synopsis=("-o|-w|-s -a|-d DEVICE|-r RESOURCE -t TYPE|--lvm GROUP",),
     description=(
         (
-            "clptools sets no partition read-only, so it fails with 1: a script that counts on it "
-            "does not go on. blockdev(8) sets and shows it."
+            "clptools does not set partitions read-only, so the command fails with 1, and a script "
+            "that relies on it does not go on. blockdev(8) sets and shows this."
         ),
         (
-            "What keeps two servers from writing to one disk here is the proof that the other one "
-            "has stopped, which clpcfchk(8) judges."
+            "In clptools, two servers never write to one disk because a group starts only after it "
+            "is proven that the other server has stopped. clpcfchk(8) says which proofs there are."
         ),
     ),
     options=(
-        Option("-o", "--read-only", help="Make it read-only."),
-        Option("-w", "--writable", help="Make it writable."),
-        Option("-s", "--show", help="Show which it is."),
+        Option("-o", "--read-only", help="Make the partition read-only."),
+        Option("-w", "--writable", help="Make the partition writable."),
+        Option("-s", "--show", help="Show whether it is read-only or writable."),
         Option("-d", "--device", metavar="DEVICE", help="This partition."),
-        Option("-r", "--resource", metavar="RESOURCE", help="That of this group resource."),
+        Option(
+            "-r", "--resource", metavar="RESOURCE", help="The partition of this group resource."
+        ),
         Option("-t", "--type", metavar="TYPE", help="With -r: its type."),
-        Option("-a", "--all", help="All of them."),
+        Option("-a", "--all", help="All partitions."),
         Option("--lvm", metavar="GROUP", help="This volume group."),
     ),
     examples=(("blockdev --getro /dev/sdb1", "1: read-only"),),

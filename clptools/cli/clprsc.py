@@ -42,26 +42,31 @@ COMMAND = Command(
     description=(
         "The resource's group must be online. A group whose resource was stopped stays online.",
         (
-            "A resource that is already in the requested state is left alone, and the command "
+            "If a resource is already in the requested state, nothing is done, and the command "
             "says so (exit code 0)."
         ),
         (
-            "The failover counter is that of the resource's group, which moves as one: the "
-            "number of servers on which its start failed since it last ran. After each failure "
-            "the group goes to the next server, until the resources' failover_on_failure is used "
-            "up. The counter begins again after a pause, or when an operator starts the group."
+            "The failover counter belongs to the resource's group, because a group moves as a "
+            "whole. It is the number of servers on which the start failed since the group last "
+            "ran. After each failure the group goes to the next server, until failover_on_failure "
+            "of its resources is used up. The counter starts again after a pause, or when an "
+            "operator starts the group."
         ),
     ),
     options=(
         Option("-s", "--start", help="Start RESOURCE."),
         Option("-t", "--stop", help="Stop RESOURCE."),
-        Option("-n", "--where", help="Print the name of the server it is active on; else nothing."),
-        Option("-v", "--counter", help="Show the failover counter, without RESOURCE of all."),
-        host("The server on which its group is active; refused if it is active elsewhere."),
+        Option(
+            "-n", "--where", help="Print the name of the server on which it is active, or nothing."
+        ),
+        Option(
+            "-v", "--counter", help="Show the failover counter; without RESOURCE, of all resources."
+        ),
+        host("The server on which its group is active. Refused if the group is active elsewhere."),
         Option(
             "-f",
             "--force",
-            help="With -s also what it depends on, with -t also what depends on it.",
+            help="With -s, also start what it depends on. With -t, also stop what depends on it.",
         ),
         APITO,
     ),

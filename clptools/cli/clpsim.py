@@ -19,7 +19,7 @@ _CLUSTER = "[--config FILE | --sample NAME]"
 
 COMMAND = Command(
     "clpsim",
-    summary="rehearse faults on this configuration in virtual time",
+    summary="simulate faults on this configuration in virtual time",
     synopsis=(
         f"{_CLUSTER} [--seeds A:B] [--hours H] [--faults LIST] [--deep] [--jobs N]",
         f"{_CLUSTER} --seed N [--hours H] [--faults LIST] [--deep] [--explain] [--shrink]",
@@ -28,37 +28,37 @@ COMMAND = Command(
     ),
     description=(
         (
-            "Runs the decisions of all agents of the configuration on simulated servers, "
-            "networks, BMCs and scripts, lets everything fail that can fail, and checks after "
-            "every step that no group is active twice. Nothing on this machine is touched."
+            "Runs the decisions of all agents of the configuration on simulated servers, networks, "
+            "BMCs and scripts. It injects every fault that it knows, and checks after every step "
+            "that no group is active twice. Nothing on this machine is changed."
         ),
         (
             "A seed gives the same run every time. Without a configuration the sample clusters "
             "are used in turn."
         ),
         (
-            "With --systematic nothing is left to chance: base stories (start, move, power loss, "
-            "cut, push, ...) are played again and again. Each fault of a catalogue comes once, "
-            "alone, mended soon or late, at every place between two actions of a server where "
-            "anything unusual happens; with --pairs each two faults of a short list. What breaks "
-            "a promise is printed as a scenario, which --play repeats; docs/scenarios.md of the "
-            "source tree describes the language."
+            "With --systematic nothing is random. Base stories (start, move, power loss, cut, "
+            "push, ...) are played again and again. Each fault of a catalogue comes once, alone, "
+            "and is repaired soon or late, at every place between two actions of a server where "
+            "anything unusual happens. With --pairs, every two faults of a short list come "
+            "together. A run that breaks a promise is printed as a scenario, which --play repeats. "
+            "docs/scenarios.md of the source tree describes the language."
         ),
         (
-            "Exit code 9: a promise was broken; the line says which, what it promises, and how to "
-            "repeat it. Exit code 2: the scenario is wrong; the line is FILE:LINE and what would "
-            "mend it."
+            "Exit code 9: a promise was broken. The line says which one, what it promises, and how "
+            "to repeat the run. Exit code 2: the scenario is wrong. The line has FILE:LINE and the "
+            "correction."
         ),
     ),
     options=(
-        Option("--config", metavar="FILE", help="Rehearse this configuration.", complete="file"),
+        Option("--config", metavar="FILE", help="Simulate this configuration.", complete="file"),
         Option(
             "--sample",
             metavar="NAME",
-            help="Rehearse a sample cluster: 3bmc, 5lease, ..., large; `KEY=VALUE` words may "
+            help="Simulate a sample cluster: 3bmc, 5lease, ..., large; `KEY=VALUE` words may "
             "follow, as in scenarios: '3lease fence=polled'.",
         ),
-        Option("--seed", metavar="N", help="Run this seed alone.", whole=True),
+        Option("--seed", metavar="N", help="Run only this seed.", whole=True),
         Option("--seeds", metavar="A:B", help="Run the seeds from A to B."),
         Option(
             "--hours",
@@ -71,7 +71,8 @@ COMMAND = Command(
         Option(
             "--faults",
             metavar="LIST",
-            help="all, mild, beyond (what no rule survives), or kinds of faults, with commas.",
+            help="all, mild, beyond (faults that no rule survives), or kinds of faults, separated "
+            "by commas.",
         ),
         Option(
             "--jobs",
@@ -81,12 +82,14 @@ COMMAND = Command(
             low=1,
             high=1024,
         ),
-        Option("--deep", help="Check records, ledger and replay too (slower)."),
+        Option("--deep", help="Also check records, ledger and replay (slower)."),
         Option(
             "--explain",
-            help="With --seed: tell the whole story; with --shrink, of the short one.",
+            help="With --seed: print the whole story; with --shrink, that of the shorter schedule.",
         ),
-        Option("--shrink", help="With --seed: find a shorter schedule that breaks the same."),
+        Option(
+            "--shrink", help="With --seed: find a shorter schedule that breaks the same promise."
+        ),
         Option("--systematic", help="Every fault at every place of every story."),
         Option("--pairs", help="With --systematic: every two faults of a short list instead."),
         Option(
@@ -96,14 +99,14 @@ COMMAND = Command(
             whole=True,
             low=1,
         ),
-        Option("--stories", metavar="LIST", help="With --systematic: these stories alone."),
+        Option("--stories", metavar="LIST", help="With --systematic: only these stories."),
         Option(
             "--play", metavar="FILE", help="Play a scenario; - is standard input.", complete="file"
         ),
     ),
     examples=(
         ("clpsim --hours 1 --seeds 1:100", "100 runs of an hour on this configuration"),
-        ("clpsim --seed 417 --explain", "what happened in run 417"),
+        ("clpsim --seed 417 --explain", "prints what happened in run 417"),
         ("clpsim --systematic --sample 3bmc", "every single fault at every place, three servers"),
     ),
 )

@@ -51,74 +51,77 @@ COMMAND = Command(
             "that scripts written for EXPRESSCLUSTER X parse."
         ),
         (
-            "When the cluster service is stopped, everything is Offline and the exit status 0. "
-            "Without a node agent the same layout comes from the configuration file, with one line "
-            "on stderr and exit status 3."
+            "When the cluster service is stopped, everything is Offline and the exit status is 0. "
+            "Without a node agent, the same layout is made from the configuration file, with one "
+            "line on stderr and exit status 3."
         ),
         (
-            "With -h, the status is that of HOST as it last reported itself to this server, with "
-            "everything Offline if the cluster service is stopped there; the command fails if "
-            "HOST cannot be reached from here."
+            "With -h, the status is the one that HOST last reported to this server. If the cluster "
+            "service is stopped on HOST, everything is Offline. The command fails if HOST cannot "
+            "be reached from this server."
         ),
         (
-            "--explain without NAME explains every group; with --json they are then in the list "
-            "`explanations`."
+            "--explain without NAME explains every group. With --json the explanations are then in "
+            "the list `explanations`."
         ),
         (
             "--watch needs a terminal; a pipe is refused. Keys: q ends, e explains one group "
-            "(monitor, server) after the other, h shows hardware events, f leaves only what is "
-            "not well, p pauses, b goes back."
+            "(monitor, server) after the other, h shows hardware events, f shows only what has a "
+            "fault, p pauses, b goes back."
         ),
-        "--events writes text to a terminal, else one JSON object a line (NDJSON); so does --json.",
         (
-            "With --since it begins after the event with that `cursor`. If that event is no "
-            "longer among the newest 10,000, which are kept, all of these are written: a reader "
-            "may see some of them again, but misses none. An empty CURSOR is the beginning."
+            "--events writes text to a terminal, and otherwise one JSON object on each line "
+            "(NDJSON). --json always writes NDJSON."
+        ),
+        (
+            "With --since, it begins after the event with that `cursor`. The newest 10,000 events "
+            "are kept. If the event is no longer among them, all of them are written: a reader may "
+            "see some events again, but misses none that is kept. An empty CURSOR means the "
+            "beginning."
         ),
         (
             "TIME is 03:05, 'yesterday 03:05', 'monday 22:00', '2026-11-29 03:05', "
-            "2026-11-29T03:05:12, -2h, -1h30m, '2 h ago', or what an event has in `time`. A time "
-            "of day is the newest one that has been."
+            "2026-11-29T03:05:12, -2h, -1h30m, '2 h ago', or the value of `time` of an event. A "
+            "time of day means the most recent one."
         ),
         (
-            "With --from, --to, --level or --of, and with --at, what the agent keeps is not all: "
-            "what is older, or wanted where no agent runs, comes from the records on the disk, the "
-            "alert log with its rotations, and the journal of this server, which root may read. "
-            "Without an agent everything comes from there, also below CLP_ROOT=DIR with the files "
-            "of another server. "
-            "Events of several servers are in the order in which they happened: that of cursors "
-            "and epochs, never that of different clocks; text has all times by the clock of this "
-            "server, and stderr says where another clock is off by more than a second."
+            "With --from, --to, --level, --of or --at, the command does not only read what the "
+            "agent keeps. Older events come from the records on the disk, from the alert log with "
+            "its rotations, and from the journal of this server, which root may read. Without an "
+            "agent everything comes from there, also below CLP_ROOT=DIR with the files of another "
+            "server. Events of several servers are in the order in which they happened, by cursors "
+            "and epochs, and never by different clocks. Text has all times by the clock of this "
+            "server; stderr says if another clock is off by more than a second."
         ),
         (
-            "--graph draws an incident: one lane a server, one for its BMC, one a group; when "
-            "heartbeats were heard, and traps, what people did, decisions, stops, proofs and "
-            "starts as shapes with numbers, which the table of sentences below has too. "
-            "Without --from and --to it is the newest incident. --html writes the present "
-            "state as one page. Neither page has scripts or needs anything from elsewhere; "
-            "both print well without colour."
+            "--graph draws an incident. Each server, each BMC and each group has a lane. The lanes "
+            "show when heartbeats were heard. Traps, actions of people, decisions, stops, proofs "
+            "and starts are shapes with numbers; the table below the drawing explains each number. "
+            "Without --from and --to it draws the newest incident. --html writes the present state "
+            "as one page. Neither page has scripts or loads anything from elsewhere; both can be "
+            "printed without colour."
         ),
         (
-            "--metrics writes what `[cluster] metrics` would serve: Prometheus text, for a "
-            "textfile collector or a look."
+            "--metrics writes what `[cluster] metrics` would serve: Prometheus text, for example "
+            "for a textfile collector."
         ),
         (
-            "--check is a plug-in for Nagios, Icinga and their like: one line with performance "
-            "data, and the exit status 0 OK, 1 WARNING, 2 CRITICAL or 3 UNKNOWN. CRITICAL is a "
-            "group that should run and does not, one that runs twice, a monitor in Error, and a "
-            "cluster without a coordinator; WARNING is whatever else is not Normal or Online, a "
-            "suspended cluster, and an open hardware event. RANGE is of the number of servers "
-            "that are away, neither Online nor Caution, in the plug-ins' own form (`1` is 0 to 1, "
-            "`@1:2` alarms inside it): -w is 0 unless given, -c is without a limit."
+            "--check is a plug-in for Nagios, Icinga and similar systems. It prints one line with "
+            "performance data, and ends with 0 OK, 1 WARNING, 2 CRITICAL or 3 UNKNOWN. CRITICAL: a "
+            "group that should run and does not, a group that runs twice, a monitor in Error, or a "
+            "cluster without a coordinator. WARNING: anything else that is not Normal or Online, a "
+            "suspended cluster, or an open hardware event. RANGE limits the number of servers that "
+            "are away (neither Online nor Caution), in the form of plug-ins (`1` is 0 to 1, `@1:2` "
+            "alarms inside the range). -w is 0 by default; -c has no limit by default."
         ),
     ),
     options=(
-        Option("-s", help="Show the status; this is what happens without options."),
-        Option("--long", help="Show names in wide columns, not cut."),
+        Option("-s", help="Show the status. This is the default."),
+        Option("--long", help="Show names in wide columns and do not cut them."),
         Option(
             "--local",
-            help="Accepted for old scripts: what this server knows is shown in any case, and no "
-            "other server is asked for it.",
+            help="Accepted for old scripts. The command always shows what this server knows, and "
+            "asks no other server.",
         ),
         host("Show what this server sees."),
         Option("-g", help="Show the map of groups."),
@@ -127,38 +130,46 @@ COMMAND = Command(
         Option("-p", help="Show NP resolution resources on each server."),
         Option(
             "-f",
-            help="Show the same, and whether each server's BMC answers: forced stop goes by it.",
+            help="Show the same as -p, and whether each server's BMC answers, which a forced stop "
+            "needs.",
         ),
         Option("-i", help="Show the whole configuration."),
         Option("--cl", help="Show the configuration of the cluster itself."),
         Option("--sv", help="Show the configuration of servers, or of the one called NAME."),
         Option("--hb", help="Show the configuration of heartbeat resources."),
         Option("--np", help="Show the configuration of NP resolution resources."),
-        Option("--fnc", help="Show the same, and that of forced stop."),
+        Option(
+            "--fnc",
+            help="Show the configuration of NP resolution resources and of the forced stop.",
+        ),
         Option("--svg", help="Show the configuration of server groups."),
         Option("--grp", help="Show the configuration of groups."),
         Option("--rsc", help="Show the configuration of group resources."),
         Option("--mon", help="Show the configuration of monitor resources."),
-        Option("--xcl", help="Show which groups are kept apart; a rule has its group's name."),
-        Option("--detail", help="Show more: seldom needed keys; what a group waits for."),
+        Option(
+            "--xcl", help="Show which groups are kept apart. Each rule has the name of its group."
+        ),
+        Option(
+            "--detail", help="Show more: keys that are rarely needed, and what a group waits for."
+        ),
         Option(
             "--explain",
-            help="Tell why a group, resource, monitor, server or heartbeat is as it is.",
+            help="Explain the state of a group, resource, monitor, server or heartbeat.",
         ),
         Option("--watch", help="Show a live screen until q is pressed."),
         Option("--events", help="Write the recorded events of the cluster, oldest first."),
-        Option("--since", metavar="CURSOR", help="Only events after this one's cursor."),
-        Option("--follow", help="Go on with events as they come."),
-        Option("--at", metavar="TIME", help="With --explain: why it was as it was then."),
+        Option("--since", metavar="CURSOR", help="Only events after the event with this cursor."),
+        Option("--follow", help="Keep writing events as they come."),
+        Option("--at", metavar="TIME", help="With --explain: explain the state at that time."),
         Option("--from", metavar="TIME", help="Begin here, with --events or --graph."),
         Option("--to", metavar="TIME", help="End here."),
         Option(
             "--level",
             metavar="LEVEL",
-            help="Only events of this level (INFO, WARN, ERROR) or a graver one.",
+            help="Only events of this level (INFO, WARN, ERROR) or above.",
             complete="INFO WARN ERROR",
         ),
-        Option("--of", metavar="NAME", help="Only what concerns this object.", complete="any"),
+        Option("--of", metavar="NAME", help="Only events about this object.", complete="any"),
         Option("--text", help="Write events as text, also into a pipe."),
         Option("--graph", help="Draw the time line of an incident."),
         Option("--html", help="Write the present state as a page for a browser."),
@@ -166,7 +177,7 @@ COMMAND = Command(
             "-o",
             "--output",
             metavar="FILE",
-            help="Where --graph and --html write.",
+            help="The file that --graph and --html write.",
             complete="file",
         ),
         Option("--metrics", help="Write all figures as Prometheus text."),
@@ -186,12 +197,15 @@ COMMAND = Command(
     arguments=(Argument("NAME", help="Only the object of this name.", complete="any"),),
     examples=(
         ("clpstat", "shows the status"),
-        ("clpstat --explain failover1", "tells why failover1 is where it is"),
+        ("clpstat --explain failover1", "explains why failover1 is where it is"),
         ("clpstat --json | jq -r '.groups[].current'", "prints where the groups are"),
-        ("clpstat --explain failover1 --at 'yesterday 03:05'", "why it was there at that time"),
+        (
+            "clpstat --explain failover1 --at 'yesterday 03:05'",
+            "explains why it was there at that time",
+        ),
         (
             "clpstat --events --from 03:00 --to 04:00 --level WARN --text",
-            "what went wrong in that hour",
+            "shows what went wrong in that hour",
         ),
         ("clpstat --graph -o incident.html", "draws the newest incident"),
         ("clpstat --events --follow | while read -r event; do ...; done", "feeds a script"),

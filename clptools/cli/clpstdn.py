@@ -15,15 +15,15 @@ COMMAND = Command(
     description=(
         "Groups are stopped, not moved.",
         (
-            "A node with CLP_ROOT set never shuts the machine down: its configuration names what "
-            "stands for that (action_command)."
+            "A node with CLP_ROOT set never shuts the machine down. action_command in its "
+            "configuration is run instead."
         ),
     ),
     options=(
         Option("-r", "--reboot", help="Reboot them instead."),
-        wait("Wait this long for it."),
+        wait("Wait this long until it is done."),
     ),
-    examples=(("clpstdn", "before the power is cut"),),
+    examples=(("clpstdn", "stops all servers before a planned power cut"),),
 )
 
 

@@ -15,20 +15,20 @@ COMMAND = Command(
     synopsis=("--enable -a|core|mgr...", "--disable -a|core|mgr..."),
     description=(
         (
-            "For systemd: enables or disables clpnode.service, which is all that the original has "
-            "several services for. Nothing is started or stopped by it; for that: clpcl(8). "
-            "Groups of services are taken as scripts for the original name them: core is the "
-            "node agent; mgr, the services of its window, has nothing here."
+            "Enables or disables clpnode.service in systemd, which does the work of the original's "
+            "several services. The command starts and stops nothing; clpcl(8) does. It accepts the "
+            "names of service groups that scripts for the original use: core is the node agent; "
+            "mgr, the services of the original's window, has no counterpart here."
         ),
         "A node with CLP_ROOT set has no unit (6).",
     ),
     options=(
-        Option("--enable", help="It starts with this host."),
-        Option("--disable", help="It does not, until it is enabled again."),
+        Option("--enable", help="Let the node agent start with this host."),
+        Option("--disable", help="Do not start it with this host, until it is enabled again."),
         Option("-a", "--all", help="All services."),
     ),
     arguments=(
-        Argument("SERVICES", help="core or mgr, in place of -a.", many=True, complete="core mgr"),
+        Argument("SERVICES", help="core or mgr, instead of -a.", many=True, complete="core mgr"),
     ),
     examples=(("clpsvcctrl --disable -a", "before long work on a server"),),
 )

@@ -16,39 +16,39 @@ if TYPE_CHECKING:
 
 COMMAND = Command(
     "clptoratio",
-    summary="stretch time-outs for a while",
+    summary="extend time-outs for a while",
     synopsis=("-r RATIO -t TIME [-w SEC]", "-i [-w SEC]", "-s"),
     description=(
         (
-            "For a time in which everything is slow, such as a backup or the rebuild of a disk: "
-            "makes time-outs RATIO times as long as configured, on all servers, for TIME. After "
-            "that they are as configured again. The same command given again starts TIME again."
+            "Makes time-outs RATIO times as long as configured, on all servers, for TIME. Use it "
+            "while everything is slow, for example during a backup or the rebuild of a disk. After "
+            "TIME the configured time-outs apply again. If you give the same command again, TIME "
+            "starts again."
         ),
         (
-            "Stretched are: [cluster] heartbeat_timeout; the start, stop and migrate time-outs of "
+            "It extends [cluster] heartbeat_timeout; the start, stop and migrate time-outs of "
             "group resources; start_wait and stop_wait of groups; interval and timeout of monitors "
             "that check something, a health_command's among them; [forced_stop] timeout."
         ),
         (
-            "Not stretched, since they keep a group from running twice and must be equal on all "
-            "servers at every moment: lease, self_stop, startup_wait and fence_delay, the "
-            "time-outs of NP resolution resources and the userw watchdog; nor "
-            "heartbeat_interval, after_recovery_deadline, windows and start_wait of monitors, "
-            "and the three minutes that a recovery script has. So where leases are in force "
-            "(three or more servers, or an NP resolution resource that decides), a server that "
-            "is cut off still stops its groups when its lease and self_stop are over, whatever "
-            "the ratio."
+            "It does not extend lease, self_stop, startup_wait and fence_delay, the time-outs of "
+            "NP resolution resources and the userw watchdog. These keep a group from running twice "
+            "and must be equal on all servers at every moment. It also does not extend "
+            "heartbeat_interval, after_recovery_deadline, windows and start_wait of monitors, and "
+            "the three minutes that a recovery script has. So if leases are in force (three or "
+            "more servers, or an NP resolution resource that decides), a server that is cut off "
+            "still stops its groups when its lease and self_stop are over, whatever the ratio is."
         ),
         (
-            "Servers do not compare their clocks: on each, TIME begins when it hears of the "
-            "ratio; the coordinator's end is the end for all. A server that starts meanwhile "
-            "gets the ratio from the others; when all of them boot or stop the cluster service, "
-            "it is forgotten. Monitors begin their intervals again when the ratio changes. "
-            "clpstat, clp.toml and clpcfctrl show time-outs as configured."
+            "Servers do not compare their clocks. On each server TIME begins when the server hears "
+            "of the ratio; the coordinator ends it for all. A server that starts meanwhile gets "
+            "the ratio from the others. If all servers boot or stop the cluster service, the ratio "
+            "is forgotten. Monitors begin their intervals again when the ratio changes. clpstat, "
+            "clp.toml and clpcfctrl show the configured time-outs."
         ),
         (
-            "-r and -t need all servers to be online (exit code 6). -i is always possible; while "
-            "there is no coordinator it is for the local server alone."
+            "-r and -t need all servers to be online (exit code 6). -i is always possible. While "
+            "there is no coordinator, it applies only to the local server."
         ),
     ),
     options=(
@@ -59,13 +59,13 @@ COMMAND = Command(
             metavar="TIME",
             help="For how long: minutes (m), hours (h) or days (d), 1m to 30d.",
         ),
-        Option("-i", "--initialize", help="Back to the configured time-outs; as -r 1."),
-        Option("-s", "--show", help="Show the present ratio, its end and who asked for it."),
+        Option("-i", "--initialize", help="Go back to the configured time-outs, as with -r 1."),
+        Option("-s", "--show", help="Show the present ratio, when it ends, and who set it."),
         wait("Wait this long for it (30)."),
     ),
     examples=(
-        ("clptoratio -r 3 -t 2h", "three times as long, for two hours"),
-        ("clptoratio -i", "the backup is through early"),
+        ("clptoratio -r 3 -t 2h", "makes time-outs three times as long, for two hours"),
+        ("clptoratio -i", "ends it early, after the backup"),
     ),
 )
 

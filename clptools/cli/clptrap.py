@@ -19,7 +19,7 @@ WORDS = "decode test FATAL ERROR PREDICT PERFORMANCE REDUNDANCY INFO"
 
 COMMAND = Command(
     "clptrap",
-    summary="decode SNMP traps of BMCs, and rehearse them",
+    summary="decode SNMP traps of BMCs, and send test traps",
     synopsis=(
         "decode HEX|-",
         "decode --specific N [--octets HEX]",
@@ -29,33 +29,35 @@ COMMAND = Command(
     ),
     description=(
         (
-            "decode says what a trap is, its class, which row of the class table decided, and "
-            "what the trap would do with the configuration of this server. Nothing runs."
+            "decode says what a trap means, its class, which row of the class table decided, and "
+            "what the trap would do with the configuration of this server. It does not start "
+            "anything."
         ),
         (
-            "HEX is a whole SNMP datagram. With - every line of standard input is a datagram in "
-            "hexadecimal, or the number of a PET and its octets; quoted octets may go over "
-            "several lines, as snmptrapd prints them. What is no trap is an error, exit code 1."
+            "HEX is a whole SNMP datagram. With -, every line of standard input is a datagram in "
+            "hexadecimal, or the number of a PET and its octets. Quoted octets may continue over "
+            "several lines, as snmptrapd prints them. Input that is not a trap is an error, exit "
+            "code 1."
         ),
         (
-            "Where a number or its octets depart from the specification, quirks say how it was "
-            "read. A number in doubt never ends a fault while its severity is non-critical or "
-            "worse: its severity gives the class. A [[trap_profile]] gives it one of its own "
-            "(specific N)."
+            "If a number or its octets depart from the specification, the line quirks says how it "
+            "was read. A number in doubt never ends a fault if its severity is non-critical or "
+            "worse; the severity then gives the class. A [[trap_profile]] can give it another "
+            "class (specific N)."
         ),
         (
             "test sends a rehearsal trap to the keyword address of SERVER, through the real "
-            "socket, proved by the authkey: it is shown and counted there and never recovers. "
-            "CLASS is FATAL, ERROR, PREDICT, PERFORMANCE, REDUNDANCY, INFO, CLEAR or UNKNOWN, or "
-            "an event such as 0Dh/6F/2."
+            "socket, signed with the authkey. The trap is shown and counted there and never starts "
+            "a recovery. CLASS is FATAL, ERROR, PREDICT, PERFORMANCE, REDUNDANCY, INFO, CLEAR or "
+            "UNKNOWN, or an event such as 0Dh/6F/2."
         ),
         (
-            "test --through-bmc lets the BMC of SERVER (left out: of this server) itself send a "
-            "test trap, and waits until it arrives at the keyword address: 1 where it was refused "
-            "there, with the reason, 7 where nothing came within 10 s. What a BMC needs for that: "
-            "clpbmccnf --alerts. Where no agent runs on this server, the command itself listens. A "
-            'BMC with protocol = "redfish" sends a test event in its place, which an agent has to '
-            "take within 20 s."
+            "test --through-bmc makes the BMC of SERVER (default: of this server) itself send a "
+            "test trap, and waits until it arrives at the keyword address. Exit code 1: it was "
+            "refused there, with the reason. Exit code 7: nothing came within 10 s. clpbmccnf "
+            "--alerts makes the settings that a BMC needs for this. If no agent runs on this "
+            'server, the command itself listens. A BMC with protocol = "redfish" sends a test '
+            "event instead, which an agent has to receive within 20 s."
         ),
     ),
     options=(
@@ -65,7 +67,7 @@ COMMAND = Command(
         Option(
             "--config",
             metavar="FILE",
-            help="Another configuration than this server's.",
+            help="Use this configuration instead of this server's.",
             complete="file",
         ),
         Option("--through-bmc", help="The BMC of SERVER itself sends the trap."),
@@ -81,10 +83,10 @@ COMMAND = Command(
         ),
     ),
     examples=(
-        ("clptrap decode --specific 880385", "what a number in a log means"),
-        ("clptrap decode --pcap bmc.pcap", "what a BMC sent"),
-        ("clptrap test --to server1 FATAL", "whether traps reach server1"),
-        ("clptrap test --through-bmc --to server1", "whether those of its BMC do"),
+        ("clptrap decode --specific 880385", "shows what a number in a log means"),
+        ("clptrap decode --pcap bmc.pcap", "shows what a BMC sent"),
+        ("clptrap test --to server1 FATAL", "tests whether traps reach server1"),
+        ("clptrap test --through-bmc --to server1", "tests whether traps of its BMC reach it"),
     ),
 )
 

@@ -27,9 +27,9 @@ COMMAND = Command(
     ),
     description=(
         (
-            "GRP_FAILOVER fails the group that holds RESOURCE over; the first HOST that answers "
-            "takes the request. EXEC_SCRIPT runs SCRIPT, which lies in scripts/trnreq, on every "
-            "HOST, with one line for each. Without -h it is this server."
+            "GRP_FAILOVER fails over the group with RESOURCE. The first HOST that answers takes "
+            "the request. EXEC_SCRIPT runs SCRIPT, which must be in scripts/trnreq, on every HOST, "
+            "and prints one line for each. Without -h, HOST is this server."
         ),
         "clprexec does the same for one server, also from outside the cluster.",
     ),
@@ -69,12 +69,12 @@ COMMAND = Command(
         ("0", "done"),
         ("2", "wrong usage"),
         ("9", "the failover was refused in the present state; the line says why"),
-        ("others", "failed, as clprexec(8) has it; of several servers, the first failure"),
+        ("others", "failed, as in clprexec(8); with several servers, the first failure"),
     ),
     fault_codes=((ExitCode.REFUSED, 9),),
     examples=(
         ("clptrnreq -t EXEC_SCRIPT -h server2 -s swap.sh", "runs it on server2"),
-        ("clptrnreq -t GRP_FAILOVER -h 10.0.0.2 -r exec1", "fails the group of exec1 over"),
+        ("clptrnreq -t GRP_FAILOVER -h 10.0.0.2 -r exec1", "fails over the group of exec1"),
     ),
 )
 

@@ -19,18 +19,21 @@ COMMAND = Command(
             "'monitor M normal|error|stall [on S]', 'cluster normal'."
         ),
         (
-            "Exit code 0 when it is true, also when it already was; 7 when it did not become true "
-            "in time. Without --timeout it waits as long as it takes."
+            "Exit code 0: the condition is true, or already was. Exit code 7: it did not become "
+            "true in time. Without --timeout, the command waits as long as it takes."
         ),
-        "With --timeout it also waits for a node agent that is only starting or restarts.",
+        "With --timeout, it also waits for a node agent that is starting or restarting.",
     ),
     options=(
         Option("--until", metavar="CONDITION", help="What to wait for."),
-        Option("--timeout", metavar="SEC", help="How long at most.", number=True),
+        Option("--timeout", metavar="SEC", help="Wait at most this long.", number=True),
     ),
     examples=(
-        ("clpwait --until 'group failover1 online on server2' --timeout 30", "after a move"),
-        ("clpwait --until 'cluster normal' && ./next-step", "goes on when all is well"),
+        (
+            "clpwait --until 'group failover1 online on server2' --timeout 30",
+            "waits for the end of a move",
+        ),
+        ("clpwait --until 'cluster normal' && ./next-step", "goes on when the cluster is normal"),
     ),
 )
 

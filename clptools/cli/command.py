@@ -203,7 +203,7 @@ FOLDER = Option(
     help="The folder of clp.toml and scripts/.",
     complete="directory",
 )
-FORCE = Option("-f", "--force", help="Do it even where the present state speaks against it.")
+FORCE = Option("-f", "--force", help="Do it even if the present state speaks against it.")
 APITO = Option(
     "--apito",
     metavar="SEC",

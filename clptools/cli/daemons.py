@@ -13,45 +13,47 @@ CLPNODE = Command(
     synopsis=("", "confirm-down SERVER --yes [--force] [--json]", "--help | --version"),
     description=(
         (
-            "Runs in the foreground, for systemd (Type=notify) or by hand. It starts the cluster "
-            "service unless clpcl -t stopped it since the last boot, and works with the key alone "
-            "until a first configuration is pushed."
+            "Runs in the foreground, started by systemd (Type=notify) or by hand. It starts the "
+            "cluster service, unless clpcl -t stopped it since the last boot. Until a first "
+            "configuration is pushed, it needs only the authkey."
         ),
         (
-            "SIGTERM moves this server's groups to others, or stops them, then it ends. While "
-            "the cluster is suspended it leaves them running. After kill -9 it finds what it held."
+            "After SIGTERM it moves this server's groups to others, or stops them, and then ends. "
+            "While the cluster is suspended it leaves them running. After kill -9 the next agent "
+            "finds the groups that were held."
         ),
         (
-            "One root has one agent: a second one starts and stops nothing, names the process "
-            "that runs, and ends with 6; so does an agent whose heartbeat address is in use by "
-            "another process of this host. Files that are removed from /run/clptools are made "
-            "again within a second. While the state there cannot be written (full, read-only) "
-            "the agent does nothing and sends no heartbeats; it records that in the alert log, "
-            "and goes on by itself when it can write again."
+            "Only one agent may run for one root. A second agent starts and stops nothing, names "
+            "the process that runs, and ends with 6. An agent whose heartbeat address is in use by "
+            "another process of this host does the same. Files that are removed from /run/clptools "
+            "are made again within a second. While the state there cannot be written (full, "
+            "read-only), the agent does nothing and sends no heartbeats. It records this in the "
+            "alert log, and goes on by itself when it can write again."
         ),
         (
-            "confirm-down: you vouch that SERVER is down, and stays down until it is back on the "
-            "network. A group that waited for that proof starts elsewhere. If it still runs, two "
-            "servers run the group and its data is lost; it is recorded with your name. It is "
-            "refused (6) while anything says that the server lives: clpforcestop powers it off, "
-            "and that is proof. --force overrides a BMC that says so, and datagrams that are "
-            "refused, as those with another authkey; never a server that is heard."
+            "confirm-down: you confirm that SERVER is down, and stays down until it is back on the "
+            "network. A group that waited for this proof starts elsewhere. If SERVER still runs, "
+            "two servers run the group and its data is lost. The command is recorded with your "
+            "name. It is refused (6) while there is any sign that the server is up: use "
+            "clpforcestop, which powers it off, and that is proof. --force overrides a BMC that "
+            "reads on, and datagrams that are refused, such as those with another authkey. It "
+            "never overrides a server that is heard."
         ),
     ),
     options=(
         Option("--yes", help="With confirm-down: you have made sure."),
         Option(
             "--force",
-            help="With confirm-down: also where its BMC or refused datagrams say that it lives; "
-            "recorded.",
+            help="With confirm-down: also if its BMC or refused datagrams are signs that it is up. "
+            "This is recorded.",
         ),
         Option("--json", help="With confirm-down: one JSON object instead of text."),
     ),
     arguments=(
-        Argument("confirm-down", help="Vouch for a server.", complete="confirm-down"),
+        Argument("confirm-down", help="Confirm that a server is down.", complete="confirm-down"),
         Argument("SERVER", help="The server that is down.", complete="server"),
     ),
-    examples=(("clpnode confirm-down server1 --yes", "server1's power cable is in your hand"),),
+    examples=(("clpnode confirm-down server1 --yes", "after you have unplugged server1"),),
     json=False,
 )
 
@@ -61,28 +63,32 @@ CLPWITNESSD = Command(
     synopsis=("[--listen ADDRESS[:PORT]] [--authkey FILE]... [--cert FILE --key FILE]",),
     description=(
         (
-            "Grants a lease to one server of a cluster at a time, so that the half of a divided "
-            "cluster that gets it goes on ([[np]] type witness). It runs in the foreground, on a "
-            "machine that is none of the cluster's servers, and needs no rights but to read its "
-            "key: the file that clpcfctrl --keygen --for witness makes on a server. The authkey "
-            "itself does as well, but opens the whole cluster."
+            "Grants a lease to one server of a cluster at a time. If a cluster is divided, the "
+            "half that gets the lease goes on ([[np]] type witness). The program runs in the "
+            "foreground, on a machine that is not a server of the cluster. It only needs the right "
+            "to read its key: the file that clpcfctrl --keygen --for witness makes on a server. "
+            "The authkey also works, but opens the whole cluster."
         ),
         (
             "It also carries heartbeats between servers whose networks are cut ([[interconnect]] "
             "type witnesshb)."
         ),
         (
-            "Requests and answers are signed with the cluster's authkey; a client without it "
-            "gets nothing. With several --authkey it serves several clusters."
+            "Requests and answers are signed with the key. A client without the key gets nothing. "
+            "With several --authkey it serves several clusters."
         ),
         (
-            "It keeps nothing on disk: after a start it grants nothing for as long as an earlier "
-            "lease may run (--longest-lease). Losing it stops nothing while the servers hear "
-            "each other."
+            "It keeps nothing on disk. After a start it grants nothing for as long as an earlier "
+            "lease may run (--longest-lease). If the witness server fails, nothing stops as long "
+            "as the servers hear each other."
         ),
     ),
     options=(
-        Option("--listen", metavar="ADDRESS[:PORT]", help="Where it answers; 0.0.0.0:29003."),
+        Option(
+            "--listen",
+            metavar="ADDRESS[:PORT]",
+            help="Address at which it answers (default 0.0.0.0:29003).",
+        ),
         Option(
             "--authkey",
             metavar="FILE",
@@ -90,9 +96,16 @@ CLPWITNESSD = Command(
             many=True,
             complete="file",
         ),
-        Option("--cert", metavar="FILE", complete="file", help="Certificate (PEM): https only."),
-        Option("--key", metavar="FILE", complete="file", help="Its key (PEM)."),
-        Option("--longest-lease", metavar="SECONDS", help="Longer ones are not granted; 10."),
+        Option(
+            "--cert",
+            metavar="FILE",
+            complete="file",
+            help="Certificate (PEM). With it, the server answers only https.",
+        ),
+        Option("--key", metavar="FILE", complete="file", help="Key of the certificate (PEM)."),
+        Option(
+            "--longest-lease", metavar="SECONDS", help="Longer leases are not granted (default 10)."
+        ),
     ),
     examples=(
         (

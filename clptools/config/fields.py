@@ -64,39 +64,39 @@ CLUSTER = (
         name="heartbeat_timeout",
         parse=seconds(0.1, 3600),
         default=3.0,
-        help="Silence after which a server counts as lost; its BMC is asked after two missed "
-        "heartbeats already.",
+        help="Silence after which a server counts as lost. Its BMC is already asked after two "
+        "missed heartbeats.",
     ),
     _cluster(
         name="lease",
         parse=seconds(0.1, 3600),
         default=3.0,
-        help="How long an answered heartbeat binds the vote; a group's holder may run it twice "
-        "as long without an answer.",
+        help="How long an answered heartbeat binds the vote. The holder of a group may run it for "
+        "twice this time without an answer.",
     ),
     _cluster(
         name="self_stop",
         parse=seconds(1, 3600),
         default=6.0,
-        help="Time a server has to stop its groups once its lease is over; then its watchdog "
+        help="Time that a server has to stop its groups after its lease is over. Then its watchdog "
         "resets it.",
     ),
     _cluster(
         name="fence_delay",
         parse=seconds(1, 600),
         default=5.0,
-        help="Where exactly half of the servers hear each other, they take turns of this length in "
-        "forcing the others to stop: first the holder of the first group (or whom an arbiter "
-        "decides for), then the others by name.  A turn must be a quarter longer than the "
-        "slowest BMC takes from the order to off; where "
-        "heartbeat_interval is above 0.2 s, five times what it exceeds that is added.",
+        help="If exactly half of the servers hear each other, they take turns of this length in "
+        "fencing the others: first the holder of the first group (or the server that an arbiter "
+        "chooses), then the others in the order of their names.  A turn must be a quarter longer "
+        "than the slowest BMC takes from the order to off.  If heartbeat_interval is above 0.2 s, "
+        "five times the excess is added.",
     ),
     _cluster(
         name="startup_wait",
         parse=seconds(1, 3600),
         default=300,
-        help="How long a server counts as off after its BMC read off, and how long a starting "
-        "server waits for servers that it cannot hear.",
+        help="How long a server counts as off after its BMC read off. Also how long a starting "
+        "server waits for servers that it does not hear.",
     ),
     _cluster(
         name="takeover_without_proof",
@@ -107,7 +107,7 @@ CLUSTER = (
     _cluster(
         name="action_command",
         parse=PATH,
-        help="Executable that gets every host action (action, server) in place of the host.",
+        help="Executable that gets every host action (action, server) instead of the host.",
     ),
     _cluster(
         name="journal_bytes",
@@ -120,7 +120,8 @@ CLUSTER = (
         parse=METRICS,
         default="",
         help="Where each agent serves metrics for Prometheus by HTTP (/metrics): a loopback "
-        "address with port, as 127.0.0.1:9402, or the path of a Unix socket; empty: nowhere.",
+        "address with port, such as 127.0.0.1:9402, or the path of a Unix socket. Empty: the agent "
+        "serves no metrics.",
     ),
     _cluster(
         name="revoked",
@@ -133,24 +134,25 @@ CLUSTER = (
         name="max_reboots",
         parse=integer(0, 99),
         default=3,
-        help="Final actions in a row that may end a server (0: no limit); see clpregctrl.",
+        help="How many final actions in a row may end a server (0: no limit); see clpregctrl.",
     ),
     _cluster(
         name="max_reboots_reset",
         parse=seconds(60, 86_400 * 30),
         default=3600,
-        help="A server that has run this long starts that count again.",
+        help="After a server has run this long, the count of max_reboots starts again.",
     ),
     _cluster(
         name="hardware",
         parse=TEXT,
-        help="Model of an original's hardware linkage; NX7700x cannot be used, no other is needed.",
+        help="Model of the original's hardware linkage. NX7700x cannot be used, and no other model "
+        "is needed.",
     ),
     _cluster(
         name="partition_action",
         parse=choice("none", "stop", *HOST_ACTIONS),
         default="stop",
-        help="What a server in the minority does besides stopping its groups.",
+        help="What a server in the minority does, in addition to stopping its groups.",
     ),
 )
 
@@ -169,7 +171,7 @@ BMC = (
         name="user",
         parse=text(max_bytes=64),
         default="",
-        help="Account on the BMC, of 16 bytes at most for IPMI; its password is in bmc/SERVER "
+        help="Account on the BMC, at most 16 bytes for IPMI. Its password is in bmc/SERVER "
         "(clpbmccnf).",
     ),
     _bmc(
@@ -177,38 +179,38 @@ BMC = (
         parse=choice("ipmi", "redfish"),
         default="ipmi",
         help="How the BMC is reached over its network: by IPMI 2.0, or by Redfish (HTTPS), which "
-        "reports hardware events as well. The BMC's own timer is reached by /dev/ipmi0 with "
-        "both.",
+        "reports hardware events as well. With both, the BMC's own timer is reached by /dev/ipmi0.",
     ),
     _bmc(
         name="system",
         parse=text(max_bytes=255),
         default="",
-        help="redfish: the system's name in the service, where that has several.",
+        help="redfish: the system's name in the service, if the service has several.",
     ),
     _bmc(
         name="certificate",
         parse=FINGERPRINT,
         default="",
-        help="redfish: SHA-256 of the BMC's certificate, the only one that is accepted; "
+        help="redfish: SHA-256 of the BMC's certificate. No other certificate is accepted. "
         "clpbmccnf --certificate shows it.",
     ),
     _bmc(
         name="ca",
         parse=PATH,
-        help="redfish: PEM file of the CA that signed the BMC's certificate, in place of "
-        "certificate; the BMC's certificate must then name its address.",
+        help="redfish: PEM file of the CA that signed the BMC's certificate, instead of "
+        "certificate. The BMC's certificate must then name its address.",
     ),
     _bmc(
         name="trap_sources",
         parse=of_traps.TRAP_SOURCES,
-        help="Further addresses from which this server's traps may come: the BMC's other port, a "
-        'chassis manager. One that speaks for several servers: { address = "…", variable = "OID", '
-        "value = …}, the variable that names the server (its slot), and what it says for this one.",
+        help="Other addresses from which this server's traps may come, such as the BMC's other "
+        "port or a chassis manager. For a sender that speaks for several servers, write { address "
+        '= "…", variable = "OID", value = …}: the variable that names the server (its slot), and '
+        "its value for this server.",
     ),
 )
 
-_DEVICE = "Its number in the original's forms of clpcfset; nothing else reads it."
+_DEVICE = "Number in the original's forms of clpcfset. Nothing else reads it."
 
 _interconnect = partial(Field, section="interconnect")
 
@@ -216,26 +218,28 @@ INTERCONNECT = (
     _interconnect(
         name="name",
         parse=NAME,
-        help="Name; by default the type and a number, as lankhb1.",
+        help="Name; by default the type and a number, such as lankhb1.",
     ),
     _interconnect(name="type", parse=TEXT, required=True, help="Heartbeat type."),
     _interconnect(name="device", parse=integer(0, 99_999), help=_DEVICE),
     _interconnect(
         name="address",
         parse=per_server(ENDPOINT),
-        help="Each server's own address on this path; bmchb: its BMC's, by default server.bmc.",
+        help="Each server's own address on this path. bmchb: the address of its BMC, by default "
+        "that of server.bmc.",
     ),
     _interconnect(
         name="interval",
         parse=seconds(0.02, 60),
-        help="Time between two heartbeats here; by default the cluster's, 1.0 for bmchb.",
+        help="Time between two heartbeats on this path; by default heartbeat_interval, 1.0 for "
+        "bmchb.",
     ),
 )
 
 _np = partial(Field, section="np")
 
 NP = (
-    _np(name="name", parse=NAME, help="Name; by default as pingnp1."),
+    _np(name="name", parse=NAME, help="Name; by default the type and a number, such as pingnp1."),
     _np(name="type", parse=TEXT, required=True, help="NP resolution type."),
     _np(name="device", parse=integer(0, 99_999), help=_DEVICE),
     _np(
@@ -257,20 +261,21 @@ FORCED_STOP = (
         name="action",
         parse=choice(*BmcAction),
         default="none",
-        help="What the BMC, or a fence agent, does to a server that cannot be proven down "
-        "otherwise.",
+        help="What the BMC, or a fence agent, does to a server that cannot be proven down in "
+        "another way.",
     ),
     _forced_stop(
         name="timeout",
         parse=seconds(1, 600),
         default=30,
-        help="How long it may take until the server reads off; nothing else ends a forced stop.",
+        help="How long it may take until the server reads off. Nothing else ends a forced stop.",
     ),
     _forced_stop(
         name="retries",
         parse=integer(0, 10),
         default=2,
-        help="Further orders to a BMC that may have accepted one; a busy BMC is waited for.",
+        help="How many more orders a BMC gets that may have accepted one. A forced stop waits for "
+        "a BMC that is busy.",
     ),
 )
 
@@ -294,7 +299,7 @@ GROUP = (
     _group(
         name="servers",
         parse=list_of(NAME, at_least=1),
-        help="Servers that may run it, best first; left out: all, or those of server_groups.",
+        help="Servers that may run it, best first. Default: all, or those of server_groups.",
     ),
     _group(
         name="startup",
@@ -306,74 +311,79 @@ GROUP = (
         name="failover",
         parse=choice(*Failover),
         default="auto",
-        help="Next server in order, the healthiest one, or none without an operator.",
+        help="Where the group goes when its server is lost. auto: to the next server in order. "
+        "dynamic: to the healthiest server. manual: nowhere, until an operator decides.",
     ),
     _group(
         name="failback",
         parse=choice(*Failback),
         default="manual",
-        help="Whether it moves back when a better server is there again.",
+        help="Whether the group moves back when a better server is available again.",
     ),
     _group(
         name="server_groups",
         parse=list_of(NAME, at_least=1),
-        help="Server groups within which a failover stays first.",
+        help="Server groups. A failover first stays within the present one.",
     ),
     _group(
         name="start_after",
         parse=list_of(NAME),
         default=(),
-        help="Groups that must be online, on any server, before it starts: with the cluster, by "
-        "command and after a failover. It runs on when they stop later. A move or a recovery that "
-        "would only wait for them leaves it where it runs; clpgrp -f waits for nothing.",
+        help="Groups that must be online, on any server, before this group starts: with the "
+        "cluster, by command and after a failover. It keeps running when they stop later. If a "
+        "move or a recovery would only wait for them, the group stays where it runs. clpgrp -f "
+        "does not wait.",
     ),
     _group(
         name="start_after_same_server",
         parse=list_of(NAME),
         default=(),
-        help="The same, but only while they are on the server on which it starts, or start there.",
+        help="As start_after, but only for groups that are on the server on which it starts, or "
+        "that start there.",
     ),
     _group(
         name="start_wait",
         parse=seconds(1, 86_400),
         default=1800,
-        help="How long it waits for them until that is an error: clpgrp -s ends with it, and it "
-        "starts as soon as they are online.",
+        help="How long it waits for them before that is an error. clpgrp -s then ends with an "
+        "error. The group still starts as soon as they are online.",
     ),
     _group(
         name="stop_after",
         parse=list_of(NAME),
         default=(),
-        help="Groups that must have stopped before it stops, at the stops that stop_after_at "
-        "names. Moves, recoveries and a server without a majority do not wait, and no stop waits "
-        "for what runs on a server that is not heard, or could not be stopped.",
+        help="Groups that must have stopped before this group stops, in the cases that "
+        "stop_after_at names. Moves, recoveries and a server without a majority do not wait. No "
+        "stop waits for a group that runs on a server that is not heard, or that could not be "
+        "stopped.",
     ),
     _group(
         name="stop_after_at",
         parse=list_of(choice(*StopKind)),
         default=("cluster",),
-        help="When it waits for them: cluster (all servers stop), server (its own server stops: "
-        "for those on that server), group (clpgrp -t; -f waits for nothing).",
+        help="When it waits for them: cluster (all servers stop), server (its own server stops; it "
+        "waits for the groups on that server), group (clpgrp -t; -f does not wait).",
     ),
     _group(
         name="stop_wait",
         parse=seconds(1, 86_400),
         default=1800,
-        help="How long it waits for them; then it stops all the same.",
+        help="How long it waits for them. Then it stops without them.",
     ),
     _group(
         name="exclusive_with",
         parse=list_of(NAME),
         default=(),
-        help="Groups from which it is kept apart, and they from it.",
+        help="Groups that must not run on the same server as this one. The rule holds in both "
+        "directions.",
     ),
     _group(
         name="exclusive",
         parse=choice(*Exclusive),
         default="absolute",
-        help="How strictly: absolute, so that they never share a server and one of them waits "
-        "where only one server is left; or normal, so that they share a server only where no other "
-        "one may run them.",
+        help="How strictly the groups are kept apart. absolute: they never share a server; if only "
+        "one server is left, one of them waits. normal: they share a server only if no other "
+        "server may run them.",
     ),
     _group(name="comment", parse=TEXT, default="", help="Shown by clpstat."),
 )
@@ -393,33 +403,33 @@ RESOURCE = (
     _resource(
         name="stop_timeout",
         parse=seconds(0.1, 86400),
-        help="How long its stop may take, where that is not timeout.",
+        help="How long its stop may take, if that differs from timeout.",
     ),
     _resource(
         name="start_retries",
         parse=integer(0, 100),
         default=0,
-        help="Further tries of a start that failed, on the same server.",
+        help="How often a failed start is tried again on the same server.",
     ),
     _resource(
         name="failover_on_failure",
         parse=integer(0, 100),
         default=1,
-        help="How many other servers are tried after its start failed. After the last one it "
-        "begins again, with pauses of 30 s, 60 s, up to 10 min.",
+        help="How many other servers are tried after its start failed. After the last one the "
+        "tries begin again, with pauses of 30 s, 60 s, up to 10 min.",
     ),
     _resource(
         name="final_action",
         parse=choice(*FinalAction),
         default="none",
-        help="What is done when its start failed on every server (once, not after each "
-        "further try), or when its stop failed.",
+        help="Action after its start failed on every server (once, not after each further try), or "
+        "after its stop failed.",
     ),
     _resource(
         name="depends",
         parse=list_of(NAME),
-        help="Resources of the group that start before it; by default those of the types "
-        "before its own: fip, service, exec.",
+        help="Resources of the group that start before it. Default: the resources of the types "
+        "before its own, in the order fip, service, exec.",
     ),
     _resource(name="comment", parse=TEXT, default="", help="Shown by clpstat."),
 )

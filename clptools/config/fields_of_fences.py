@@ -85,52 +85,55 @@ FENCE = (
         name="agent",
         parse=AGENT,
         required=True,
-        help="Fence agent as it is installed in /usr/sbin, such as fence_apc_snmp: off, on and "
-        "status, never reboot. Agents that cut storage or a network, and not power, are refused: "
-        "their off proves nothing.",
+        help="Name of the fence agent in /usr/sbin, such as fence_apc_snmp. It is asked for off, "
+        "on and status, never for reboot. Agents that cut off storage or a network, and not power, "
+        "are refused, because their off proves nothing.",
     ),
     _fence(
         name="servers",
         parse=list_of(NAME, at_least=1),
-        help="Servers whose power it controls; left out: all.",
+        help="Servers whose power it controls. Default: all.",
     ),
     _fence(
         name="parameters",
         parse=PARAMETERS,
-        help="What the agent is told on its standard input, by its own names (fence_… -o "
-        "metadata): ip, username, plug, …; action and passwords are refused.",
+        help="Parameters that the agent gets on its standard input, with the agent's own names "
+        "(fence_… -o metadata): ip, username, plug, … The parameters action and passwords are "
+        "refused here.",
     ),
     _fence(
         name="parameters_on",
         parse=on_each(PARAMETERS),
-        help="Those of single servers: { server1 = { plug = 1 }, server2 = { plug = 2 } }.",
+        help="Parameters of single servers: { server1 = { plug = 1 }, server2 = { plug = 2 } }.",
     ),
     _fence(
         name="password_file",
         parse=PATH,
-        help="File with its password (or apikey, secret_key, token) alone, of mode 0400, on every "
-        "server: it goes to the agent's standard input.",
+        help="File that contains only its password (or apikey, secret_key, token), with mode 0400, "
+        "on every server. The password goes to the agent's standard input.",
     ),
     _fence(
         name="order",
         parse=integer(1, 99),
         default=1,
-        help="Levels, lower first: the next one is tried once one failed; a BMC comes before all "
-        "of them. Equal order: one level, as two power supplies have two outlets; all of it is "
-        "switched off, and proof is that all of it reads off.",
+        help="Level of the agent. Lower levels are tried first; after one failed, the next is "
+        "tried. A BMC comes before all levels. Agents with the same order are one level, such as "
+        "the two outlets of two power supplies: all of them are switched off, and the proof is "
+        "that all of them read off.",
     ),
     _fence(
         name="poll",
         parse=BOOLEAN,
         default=False,
-        help="Read status every 5 s: the agent runs each time, so only for one that is cheap. "
-        "Without it status is read only once the server is silent; then its off is proof once it "
-        "was read for 60 s, or after the agent's own on.",
+        help="Read the status every 5 s. The agent runs each time, so use this only if a run is "
+        "cheap. Without poll, the status is read only after the server became silent. Its off is "
+        "then proof after it was read for 60 s, or if the same agent read on before.",
     ),
     _fence(
         name="timeout",
         parse=seconds(1, 300),
         default=30,
-        help="How long one run of the agent may take; then it is killed with all that it started.",
+        help="How long one run of the agent may take. Then the agent is killed, with all processes "
+        "that it started.",
     ),
 )

@@ -38,7 +38,7 @@ MONITOR = (
     _monitor(
         name="servers",
         parse=list_of(NAME, at_least=1),
-        help="Servers on which it runs; left out: all.",
+        help="Servers on which it runs. Default: all.",
     ),
     _monitor(
         name="interval",
@@ -50,26 +50,26 @@ MONITOR = (
         name="timeout",
         parse=seconds(0.1, 86400),
         default=120,
-        help="How long one check may take; longer is a failure.",
+        help="How long one check may take. A longer check is a failure.",
     ),
     _monitor(
         name="retries",
         parse=integer(0, 1000),
         default=0,
-        help="Failed checks in a row that are not yet an error.  A time-out is an error at once: "
-        "it is not retried.",
+        help="How many failed checks in a row are not yet an error.  A time-out is an error at "
+        "once and is not retried.",
     ),
     _monitor(
         name="start_wait",
         parse=seconds(0, 86400),
         default=0,
-        help="How long the first check waits.",
+        help="How long to wait before the first check.",
     ),
     _monitor(
         name="timing",
         parse=choice(*Timing),
         default="always",
-        help="Whether it runs always, or only while its target is online on this server; of fipw "
+        help="Whether it always runs, or only while its target is online on this server. For fipw "
         "and pidw with a target the default is active.",
     ),
     _monitor(
@@ -87,56 +87,57 @@ MRW = (
         name="category",
         parse=text(min_bytes=1, max_bytes=MAX_CATEGORY_BYTES, what="category"),
         required=True,
-        help="BMCNOTICE, NIC, FC, HA/SS, HA/AM, HA/RS, SPS, MCE, or your own; 1 to 32 bytes.",
+        help="BMCNOTICE, NIC, FC, HA/SS, HA/AM, HA/RS, SPS, MCE, or a category of your own, of 1 "
+        "to 32 bytes.",
     ),
     _monitor(
         name="keyword",
         parse=_KEYWORD,
-        help="The device that is meant, any if left out; BMCNOTICE: the address[:port] of this "
-        "system to which the BMC sends its traps.",
+        help="The device whose messages are taken. Default: any. BMCNOTICE: the address[:port] of "
+        "this system to which the BMC sends its traps.",
     ),
     _monitor(
         name="keyword_on",
         parse=per_server(_KEYWORD),
-        help="Keywords of single servers, in place of keyword.",
+        help="Keywords of single servers, instead of keyword.",
     ),
     _monitor(
         name="stall_on_predictive_failure",
         parse=BOOLEAN,
         default=False,
-        help="Set monitor status to Stall because of BMC detected predict failure.",
+        help="Set the monitor to Stall when the BMC reports that a failure is likely.",
     ),
     _monitor(
         name="stall_on_performance_down",
         parse=BOOLEAN,
         default=False,
-        help="Set monitor status to Stall because of BMC detected performance down.",
+        help="Set the monitor to Stall when the BMC reports reduced performance.",
     ),
     _monitor(
         name="prepare_on_stall",
         parse=BOOLEAN,
         default=False,
-        help="A predicted failure plans a move of the recovery's target: the next server is "
+        help="When a failure is likely, plan a move of the recovery's target. The next server is "
         "prepared at once (prepare of exec resources), and the target moves in the next "
         "quiet_window.",
     ),
     _monitor(
         name="quiet_window",
         parse=QUIET_WINDOW,
-        help="When planned moves may begin, in the local time of the servers: 02:00-04:00, over "
-        "midnight too, or of a day: Sat 02:00-06:00; several with commas. The clocks of all "
-        "servers must agree on it.",
+        help="When planned moves may begin, in the local time of the servers: 02:00-04:00 every "
+        "day (also over midnight), or Sat 02:00-06:00 on one day. Separate several windows by "
+        "commas. The clocks of all servers must agree that the window is open.",
     ),
     _monitor(
         name="recover_on",
         parse=list_of(choice(*CLASSES[:5])),
         default=("FATAL",),
-        help="Classes of hardware events that open an Error and are recovered from.",
+        help="Classes of hardware events that set the monitor to Error and start its recovery.",
     ),
     _monitor(
         name="community",
         parse=list_of(text(min_bytes=1, max_bytes=255)),
-        help="SNMP v1 and v2c communities whose traps are taken: public by default, none where "
+        help="SNMP v1 and v2c communities whose traps are accepted. Default: public, or none if "
         "there are SNMPv3 users.",
     ),
 )
@@ -173,14 +174,14 @@ _STEPS = (
         name="action",
         parse=choice(*RecoveryStep),
         default="final",
-        help="The step with which recovery begins.",
+        help="The first step of the recovery.",
     ),
     _recovery(
         name="target",
         parse=TEXT,
         default="",
-        help='A group, a group resource, or "All Groups".  While it is not online nothing is '
-        "done, not even the final action; with action = final it only sets this condition.",
+        help='A group, a group resource, or "All Groups".  While it is not online, no step is '
+        "done, not even the final action. With action = final, target is only this condition.",
     ),
     _recovery(
         name="script",
@@ -205,8 +206,8 @@ _STEPS = (
         parse=seconds(1),
         default=86400,
         help="Restarts and failovers are counted within this time. A fault that ends by itself "
-        "does not reset the counts, because one that comes and goes would move groups back "
-        "and forth; clpmonctrl -c, clpmonctrl --acknowledge and clprexec --clear reset them.",
+        "does not reset the counts, because a fault that comes and goes would move groups back and "
+        "forth. clpmonctrl -c, clpmonctrl --acknowledge and clprexec --clear reset them.",
     ),
 )
 _AROUND_STEPS = (
@@ -215,21 +216,21 @@ _AROUND_STEPS = (
         parse=BOOLEAN,
         default=False,
         help="Resources of the target with a migrate script carry their state over before the "
-        "failover; one that fails does not hold it up.",
+        "failover. A script that fails does not delay the failover.",
     ),
     _recovery(
         name="failover_outside_server_group",
         parse=BOOLEAN,
         default=False,
-        help="Fail over to a server outside the present server group; mrw only. Where none "
-        "outside is able to take it, one inside is chosen.",
+        help="Fail over to a server outside the present server group (mrw only). If no server "
+        "outside can take the group, one inside is chosen.",
     ),
     _recovery(
         name="pre_action_script",
         parse=SCRIPT,
         default="",
-        help="Runs before each recovery step; not for driver categories (NIC, FC, HA/*, SPS, "
-        "MCE), and not before the final action of BMCNOTICE.",
+        help="Script that runs before each recovery step. It does not run for driver categories "
+        "(NIC, FC, HA/*, SPS, MCE), nor before the final action of BMCNOTICE.",
     ),
     _recovery(
         name="after_recovery",
@@ -241,7 +242,7 @@ _AROUND_STEPS = (
             BmcAction.NMI,
         ),
         default="none",
-        help="What the BMC would have done: it is done after a failover.",
+        help="What the BMC would have done. It is done after a failover.",
     ),
     _recovery(
         name="after_recovery_deadline",
@@ -259,7 +260,7 @@ RECOVERY = (
         name="final_action",
         parse=choice(*FinalAction),
         default="none",
-        help="What is done when restarts and failovers are used up.",
+        help="Action when restarts and failovers are used up.",
     ),
     *_AROUND_STEPS,
 )
@@ -272,14 +273,14 @@ ALERT = (
         name="level",
         parse=choice(*Level),
         default="ERROR",
-        help="The least level that is passed on.",
+        help="The lowest level of alerts that are passed on.",
     ),
     _alert(name="mail_to", parse=list_of(text(min_bytes=3)), help="Mail addresses."),
     _alert(
         name="mail_from",
         parse=TEXT,
         default="clptools",
-        help="Sender of the mails; without a domain: of the full name of the host that sends.",
+        help="Sender of the mails. Without a domain, the full name of the sending host is added.",
     ),
     _alert(name="smtp", parse=ENDPOINT, default="127.0.0.1:25", help="The mail relay."),
     _alert(
@@ -289,7 +290,11 @@ ALERT = (
         help="Encryption to the relay; its certificate must be valid for its address.",
     ),
     _alert(name="smtp_ca", parse=PATH, help="Certificate authority of the relay (PEM)."),
-    _alert(name="smtp_user", parse=TEXT, help="Login at the relay; only with smtp_tls."),
+    _alert(
+        name="smtp_user",
+        parse=TEXT,
+        help="User name for the login at the relay. Only with smtp_tls.",
+    ),
     _alert(
         name="smtp_password_file",
         parse=PATH,

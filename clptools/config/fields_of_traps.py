@@ -70,32 +70,32 @@ TRAP_PROFILE = (
     _profile(
         name="manufacturer",
         parse=numbers(1, 2**32 - 1),
-        help="IANA numbers of the makers whose PETs rows are for; left out: every BMC. A redfish "
-        "row counts where the service names that maker (Vendor, or its system's Manufacturer). An "
-        "oid row is for whatever has that name.",
+        help="IANA numbers of the makers whose PETs the rows are for. Default: every BMC. A "
+        "redfish row applies if the service names that maker (Vendor, or its system's "
+        "Manufacturer). An oid row applies to every trap that has that name.",
     ),
     _profile(
         name="rows",
         parse=table_of("row", choice(*CLASSES, "off")),
-        help='Rows of the class table, as "0Dh/6F/2" or "redfish REGISTRY.MESSAGE", and the class '
-        "each gets, or off.",
+        help='Rows of the class table, such as "0Dh/6F/2" or "redfish REGISTRY.MESSAGE", each with '
+        "its class, or with off.",
     ),
     _profile(
         name="meanings",
         parse=table_of("row", TEXT),
-        help="Rows of the class table, and the text for the operator.",
+        help="Rows of the class table, each with its text for the operator.",
     ),
     _profile(
         name="enterprise",
         parse=Kind(name="OID or list of OIDs", read=_one_or_more, empty=(), shape="text or list"),
-        help="Where its traps and their variables are: OIDs in trap_profile.trap are below it, "
-        "unless they begin with 1.3.6.1.",
+        help="OID of its traps and their variables. OIDs in trap_profile.trap are below it, unless "
+        "they begin with 1.3.6.1.",
     ),
     _profile(
         name="text",
         parse=OID,
-        help="The variable with the vendor's own sentence; test, recovered, ok, clear_if and "
-        "clear_unless may stand here, too, for all its traps.",
+        help="The variable with the vendor's own text. test, recovered, ok, clear_if and "
+        "clear_unless may also stand here, for all its traps.",
     ),
 )
 
@@ -113,78 +113,79 @@ TRAP = (
         required=True,
         help='Names of traps: "0.6050", "0.6050..6069", "2.1.*" for all below; a table gives each '
         "its class. The 0 before the last number may be left out. The first trap table that gives "
-        "a class decides; the site's come before those that ship.",
+        "a class decides; your own tables come before those of the package.",
     ),
     _trap(
         name="name",
         parse=TEXT,
         default="",
-        help="What the fault's key calls it; tables of one name open and close the same fault. "
-        "Left out: each number is a fault of its own.",
+        help="Name in the fault's key. Tables with the same name open and close the same fault. "
+        "Default: each number is a fault of its own.",
     ),
-    _trap(name="class", parse=_CLASS, help="The class of what gets none otherwise."),
-    _trap(name="variable", parse=OID, help="The variable that decides by its value."),
+    _trap(name="class", parse=_CLASS, help="The class of a trap that gets no class otherwise."),
+    _trap(name="variable", parse=OID, help="The variable whose value decides."),
     _trap(
         name="mask",
         parse=integer(1, MASK),
-        help="Only these bits of the variable are looked at.",
+        help="Only these bits of the variable are used.",
     ),
     _trap(
         name="classes",
         parse=table_of("value", _CLASS),
-        help='Values of the variable and their classes: 4, 0x10, "3..5", "PSU0001", "PSU*"; '
-        "where none fits, match and class decide, or the next table.",
+        help='Values of the variable and their classes: 4, 0x10, "3..5", "PSU0001", "PSU*"; if '
+        "none fits, match and class decide, or the next table.",
     ),
     _trap(
         name="step",
         parse=integer(2, 65536),
-        help="The trap's number is step * thing + level + base; without a name the thing stands "
-        "in the fault's key.",
+        help="The trap's number is step * thing + level + base. Without a name, the thing is in "
+        "the fault's key.",
     ),
     _trap(name="base", parse=integer(0, 2**32 - 1), default=0, help="See step."),
     _trap(
         name="levels",
         parse=table_of("level", _CLASS),
-        help="Levels and their classes; beside a variable, CLEAR here ends what the variable's "
-        "class would open.",
+        help="Levels and their classes. If there is also a variable, CLEAR here ends the fault "
+        "that the variable's class would open.",
     ),
     _trap(
         name="ipmi",
         parse=BOOLEAN,
         default=False,
         help="The name ends in sensor type + 256 * event type, and 16 * offset + 1, or + 2 for a "
-        "deassertion: rows of the class table give the class.",
+        "deassertion. The rows of the class table give the class.",
     ),
     _trap(
         name="instance",
         parse=_PARTS,
-        help='Variables that name the part, for the fault\'s key: "1.6", "1.18[2:]" without its '
-        'first two characters ("1.18[0x2:]": of a hexadecimal number, a 0x not counted), "6.2[#]" '
-        'where the variables below stand and not what they say, "1.18|1.21" two of which a trap '
-        "may say one alone: the first that beginning and end both say is compared.",
+        help='Variables that name the part, for the fault\'s key. "1.6": its value. "1.18[2:]": '
+        'its value without the first two characters ("1.18[0x2:]": of a hexadecimal number, not '
+        'counting 0x). "6.2[#]": the index of the variables below it, not their values. '
+        '"1.18|1.21": two variables, of which a trap may have only one; the first one that both '
+        "the beginning and the end have is compared.",
     ),
     _trap(
         name="closes",
         parse=list_of(TEXT),
-        help="Names of other tables whose fault of the same part a CLEAR ends as well (or an "
-        "INFO, in a table that gives nothing else).",
+        help="Names of other tables. A CLEAR also ends their fault of the same part (or an INFO "
+        "does, in a table that gives nothing else).",
     ),
     _trap(
         name="meaning",
         parse=TEXT,
         default="",
-        help="Text for the operator: {0} is the first of instance, {1.2} a variable.",
+        help="Text for the operator. {0} is the first of instance, {1.2} a variable.",
     ),
     _trap(
         name="text",
         parse=OID,
-        help="The variable with the vendor's own sentence.",
+        help="The variable with the vendor's own text.",
     ),
     _trap(
         name="own_watchdog",
         parse=BOOLEAN,
         default=False,
-        help="It tells of the BMC's timer: INFO where this cluster armed it.",
+        help="The trap is about the BMC's timer. It is INFO if this cluster armed the timer.",
     ),
 )
 
@@ -193,17 +194,17 @@ CONDITIONS = ("test", "recovered", "ok", "clear_if", "clear_unless")
 _condition = partial(Field, section="trap_profile.trap.CONDITION")
 
 CONDITION = (
-    _condition(name="variable", parse=OID, required=True, help="The variable that is looked at."),
+    _condition(name="variable", parse=OID, required=True, help="The variable that is compared."),
     _condition(
         name="value",
         parse=Kind(name="number, text or list of them", read=_values, empty=(), shape="numbers"),
         required=True,
-        help="What it says: one of these fits. The condition test makes a trap INFO; recovered "
-        "makes one CLEAR that would open a fault; with ok nothing is opened; clear_if must fit "
-        "for a CLEAR, and clear_unless must not where only the number says so.",
+        help="Values; one of them must fit. The condition test makes a trap INFO. recovered makes "
+        "a trap CLEAR that would open a fault. With ok, nothing is opened. clear_if must fit for a "
+        "CLEAR. clear_unless must not fit for a CLEAR that only the trap's number gives.",
     ),
     _condition(
-        name="mask", parse=integer(1, MASK), help="Only these bits of a number are looked at."
+        name="mask", parse=integer(1, MASK), help="Only these bits of a number are compared."
     ),
 )
 

@@ -211,7 +211,7 @@ MIN_SNMP_CHARACTERS = 8
 
 def how_bmc(server: str, user: str = "") -> str:
     """How the password file of a BMC is made; `user`: its account, if that is known."""
-    return f"Set its password: clpbmccnf -u {user or 'USER'} {server}"
+    return f"Set its password: clpbmccnf {f'-u {user} ' if user else ''}{server}"
 
 
 def how_snmp(user: str) -> str:

@@ -41,7 +41,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     level: Level = Level.ERROR
-    """The least level that is passed on."""
+    """The lowest level of alerts that are passed on."""
     mail_to: tuple[str, ...] = ()
     mail_from: str = "clptools"
     smtp: str = "127.0.0.1:25"

@@ -48,7 +48,7 @@ def read_password(path: str) -> str:
             found = os.fstat(file.fileno())
             text = file.read(4096)
     except FileNotFoundError:
-        hint = "clpbmccnf -u USER writes it"
+        hint = f"clpbmccnf {os.path.basename(path)} stores it"
         raise ClpError(ExitCode.FAILED, f"{path}: no BMC password there", hint) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ClpError(ExitCode.FAILED, f"{path}: {error}") from None

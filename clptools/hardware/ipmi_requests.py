@@ -75,7 +75,8 @@ def refusal(code: int) -> str:
 def mend(server: str, user: str, fault: str) -> str:
     """What a person can do about a fault of a login; empty: nothing, or it passes by itself."""
     low = fault.lower()
-    account, write = user or "the account", f"clpbmccnf -u {user or 'USER'} {server}"
+    account = user or "the account"
+    write = f"clpbmccnf {f'-u {user} ' if user else ''}{server}"
     if "must be changed" in low:
         return f"Change the password of {account} in the BMC of {server}, then store it: {write}"
     if "lock" in low and "password" in low:

@@ -28,7 +28,7 @@ COMMON = (
         name="flap_count",
         parse=integer(2, 1000),
         default=3,
-        help="So many faults of one device within flap_window are flapping.",
+        help="How many faults of one device within flap_window count as flapping.",
     ),
     _key(
         name="flap_window",
@@ -40,14 +40,14 @@ COMMON = (
         name="settle",
         parse=seconds(0.1, 86400),
         default=30,
-        help="How long a flapping device must be well until it counts as such.",
+        help="How long a flapping device must be well before it counts as well.",
     ),
     _key(
         name="quiet",
         parse=seconds(0, 30 * 86400),
         default=0,
-        help="An error that has no end of its own (a machine check, an I/O "
-        "error) is closed after this long without another; 0: by clpmonctrl --acknowledge alone.",
+        help="An error that has no end of its own (a machine check, an I/O error) is closed after "
+        "this long without another one. 0: only clpmonctrl --acknowledge closes it.",
     ),
 )
 """Keys of every category that has a source."""
@@ -58,7 +58,8 @@ OWN: dict[str, tuple[Field, ...]] = {
             name="probe_interval",
             parse=seconds(0, 86400),
             default=60,
-            help="Time between two reads of the block device that the keyword names; 0: none.",
+            help="Time between two reads of the block device that the keyword names. 0: it is not "
+            "read.",
         ),
         _key(
             name="probe_timeout",
@@ -70,8 +71,8 @@ OWN: dict[str, tuple[Field, ...]] = {
             name="smart_interval",
             parse=seconds(0, 86400),
             default=300,
-            help="Time between two looks at the critical warnings of NVMe controllers, which the "
-            "kernel does not tell of; 0: at the start alone.",
+            help="Time between two reads of the critical warnings of NVMe controllers, which the "
+            "kernel does not report. 0: they are read only at the start.",
         ),
     ),
     "HA/AM": (
@@ -79,20 +80,21 @@ OWN: dict[str, tuple[Field, ...]] = {
             name="loop_count",
             parse=integer(2, 1000),
             default=3,
-            help="A unit that systemd restarts so often within flap_window is looping.",
+            help="How many restarts of a unit by systemd within flap_window count as a restart "
+            "loop.",
         ),
         _key(
             name="pid_file",
             parse=one_or_per_server(PATH),
-            help="File with the id of the application's main process, for an application "
-            "that is no unit; the keyword is then its name.",
+            help="File with the id of the application's main process, for an application that is "
+            "not a systemd unit. The keyword is then its name.",
         ),
         _key(
             name="health_command",
             parse=SCRIPT,
-            help="Command that says by its exit status whether the application that the "
-            "keyword names is well; every interval, for timeout at most; under "
-            "scripts/monitor.s/MONITOR/.",
+            help="Command under scripts/monitor.s/MONITOR/ whose exit status says whether the "
+            "application that the keyword names is well. It runs every interval, for at most "
+            "timeout.",
         ),
     ),
     "HA/RS": (
@@ -100,56 +102,58 @@ OWN: dict[str, tuple[Field, ...]] = {
             name="pressure_stall",
             parse=number(1, 100),
             default=60,
-            help="Percentage of time in which work waits for cpu, io or memory.",
+            help="Threshold: percentage of time in which work waits for cpu, io or memory.",
         ),
         _key(
             name="pressure_window",
             parse=seconds(0.5, 10),
             default=2,
-            help="The time over which the kernel measures it; below 2 it wants CAP_SYS_RESOURCE.",
+            help="The time over which the kernel measures pressure_stall. Below 2 s the kernel "
+            "requires CAP_SYS_RESOURCE.",
         ),
         _key(
             name="memory_used",
             parse=number(1, 100),
             default=97,
-            help="Percentage of the memory that is not available.",
+            help="Threshold: percentage of the memory that is not available.",
         ),
         _key(
             name="files_used",
             parse=number(1, 100),
             default=90,
-            help="Percentage of the system's file handles in use.",
+            help="Threshold: percentage of the system's file handles in use.",
         ),
         _key(
             name="processes_used",
             parse=number(1, 100),
             default=90,
-            help="Percentage of the system's process ids in use.",
+            help="Threshold: percentage of the system's process ids in use.",
         ),
         _key(
             name="space_used",
             parse=number(1, 100),
             default=95,
-            help="Percentage of a file system's space in use.",
+            help="Threshold: percentage of a file system's space in use.",
         ),
         _key(
             name="inodes_used",
             parse=number(1, 100),
             default=95,
-            help="Percentage of a file system's inodes in use.",
+            help="Threshold: percentage of a file system's inodes in use.",
         ),
         _key(
             name="duration",
             parse=seconds(0, 86400),
             default=30,
-            help="How long a threshold must be passed, and how long kept again.",
+            help="How long a threshold must be exceeded before it is a fault, and how long it must "
+            "be kept before the fault ends.",
         ),
         _key(
             name="sample_interval",
             parse=seconds(0.05, 3600),
             default=10,
-            help="Time between two looks at memory, handles, processes and disks, which "
-            "the kernel does not tell of by itself.",
+            help="Time between two checks of memory, handles, processes and disks, which the "
+            "kernel does not report by itself.",
         ),
     ),
     "MCE": (
@@ -157,8 +161,8 @@ OWN: dict[str, tuple[Field, ...]] = {
             name="correctable_count",
             parse=integer(1, 1_000_000),
             default=10,
-            help="So many corrected errors of one device within correctable_window "
-            "predict its failure.",
+            help="How many corrected errors of one device within correctable_window predict its "
+            "failure.",
         ),
         _key(
             name="correctable_window",

@@ -16,9 +16,9 @@ FIELDS: dict[str, tuple[Field, ...]] = {
             name="carrier",
             parse=choice("timer", "power"),
             default="timer",
-            help="What carries the beat: the BMC's watchdog timer, or (where another program has "
-            "that timer) nothing but the power state, which shows a server that is off and not "
-            "one that hangs.",
+            help="What carries the heartbeat: the BMC's watchdog timer, or only the power state, "
+            "if another program uses that timer. The power state shows a server that is off, but "
+            "not one that hangs.",
         ),
     ),
     "witnesshb": (
@@ -27,7 +27,7 @@ FIELDS: dict[str, tuple[Field, ...]] = {
             name="url",
             parse=URL,
             required=True,
-            help="Where the witness server answers.",
+            help="URL of the witness server.",
         ),
     ),
 }

@@ -42,7 +42,7 @@ FIELDS: dict[str, tuple[Field, ...]] = {
             name="method",
             parse=choice("softdog", "ipmi", "keepalive", "guard", "none"),
             default="guard",
-            help="What resets this server when its user space stands still.",
+            help="What resets this server when its user space hangs.",
         ),
         Field(
             section="monitor",
@@ -58,13 +58,14 @@ FIELDS: dict[str, tuple[Field, ...]] = {
             name="script",
             parse=SCRIPT,
             default="genw.sh",
-            help="Script whose exit status is the verdict, under scripts/monitor.s/MONITOR/.",
+            help="Script whose exit status is the result of the check, under "
+            "scripts/monitor.s/MONITOR/.",
         ),
         Field(
             section="monitor",
             name="normal",
             parse=numbers(0, 255),
-            help="Exit statuses that mean normal, 0 if left out; every other one is an error.",
+            help="Exit statuses that mean normal. Default: 0. Every other status is an error.",
         ),
     ),
     "ipw": (
@@ -73,13 +74,13 @@ FIELDS: dict[str, tuple[Field, ...]] = {
             name="targets",
             parse=list_of(ADDRESS, at_least=1),
             required=True,
-            help="Addresses of which one must answer a ping.",
+            help="Addresses. One of them must answer a ping.",
         ),
         Field(
             section="monitor",
             name="targets_on",
             parse=lists_per_server(ADDRESS),
-            help="Addresses of single servers, in place of targets.",
+            help="Addresses of single servers, instead of targets.",
         ),
     ),
     "miiw": (
@@ -88,13 +89,13 @@ FIELDS: dict[str, tuple[Field, ...]] = {
             name="interface",
             parse=one_or_per_server(_INTERFACE),
             required=True,
-            help="Network interface whose link is watched, one for all or by server.",
+            help="Network interface whose link is watched: one for all servers, or one for each.",
         ),
         Field(
             section="monitor",
             name="interface_on",
             parse=per_server(_INTERFACE),
-            help="Interfaces of single servers, in place of interface.",
+            help="Interfaces of single servers, instead of interface.",
         ),
     ),
     "pidw": (
@@ -102,8 +103,8 @@ FIELDS: dict[str, tuple[Field, ...]] = {
             section="monitor",
             name="pid_file",
             parse=one_or_per_server(PATH),
-            help="File with the process's id; without it what the target's start script left "
-            "running is watched.",
+            help="File with the id of the process. Default: the process that the target's start "
+            "script left running is watched.",
         ),
     ),
     "bmcw": (),
@@ -113,13 +114,13 @@ FIELDS: dict[str, tuple[Field, ...]] = {
             name="path",
             parse=one_or_per_server(PATH),
             required=True,
-            help="Block device or file that is read, or directory that is written to.",
+            help="Block device or file that the check reads, or directory that it writes to.",
         ),
         Field(
             section="monitor",
             name="path_on",
             parse=per_server(PATH),
-            help="Paths of single servers, in place of path.",
+            help="Paths of single servers, instead of path.",
         ),
     ),
     "fipw": (),

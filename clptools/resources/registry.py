@@ -64,15 +64,16 @@ FIELDS: dict[str, tuple[Field, ...]] = {
             name="stop",
             parse=SCRIPT,
             default="stop.sh",
-            help="Script that stops it; empty: nothing is to be stopped.",
+            help="Script that stops it. Empty: there is nothing to stop.",
         ),
         Field(
             section=_SECTION,
             name="background",
             parse=BOOLEAN,
             default=False,
-            help="Whether the start script is the program itself and goes on: the start succeeds "
-            "as soon as it has begun, the stop script has to end it, and pidw can watch it.",
+            help="Whether the start script is the program itself and keeps running. The start then "
+            "succeeds as soon as the script has begun, the stop script has to end it, and pidw can "
+            "watch it.",
         ),
         Field(
             section=_SECTION,
@@ -80,19 +81,20 @@ FIELDS: dict[str, tuple[Field, ...]] = {
             parse=SCRIPT,
             default="",
             help="Script that carries its state over before a failover by a monitor with "
-            "migrate_before_failover (virsh managedsave onto shared storage, a copy ahead). It "
-            "starts nothing elsewhere: the stop script follows, and the start script of the next "
-            "server goes on with what it finds. Failure and time-out hold nothing up.",
+            "migrate_before_failover (for example virsh managedsave onto shared storage, or a copy "
+            "in advance). It must not start anything elsewhere: the stop script follows, and the "
+            "start script on the next server continues with what it finds. A failure or a time-out "
+            "of this script does not delay the failover.",
         ),
         Field(
             section=_SECTION,
             name="prepare",
             parse=SCRIPT,
             default="",
-            help="Script that makes another server ready, at once when a move to it is planned "
-            "(prepare_on_stall of a monitor): fetch an image, warm a cache. It starts nothing and "
-            "takes nothing that the start needs; nothing waits for it, a start neither, and it "
-            "may run more than once.",
+            help="Script that prepares another server as soon as a move to it is planned "
+            "(prepare_on_stall of a monitor), for example fetches an image or warms a cache. It "
+            "must not start anything, and must not hold anything that the start needs. Nothing "
+            "waits for it, not even a start. It may run more than once.",
         ),
     ),
     "fip": (
@@ -107,44 +109,46 @@ FIELDS: dict[str, tuple[Field, ...]] = {
             section=_SECTION,
             name="address_on",
             parse=per_server(NETWORK),
-            help="Addresses of single servers, in place of address.",
+            help="Addresses of single servers, instead of address.",
         ),
         Field(
             section=_SECTION,
             name="interface",
             parse=one_or_per_server(_INTERFACE),
-            help="Interface that carries it; left out: the one with an address of that network.",
+            help="Interface that carries it. Default: the interface with an address of that "
+            "network.",
         ),
         Field(
             section=_SECTION,
             name="interface_on",
             parse=per_server(_INTERFACE),
-            help="Interfaces of single servers, in place of interface.",
+            help="Interfaces of single servers, instead of interface.",
         ),
         Field(
             section=_SECTION,
             name="announcements",
             parse=integer(0, 60),
             default=5,
-            help="How often neighbours are told of the new place, the first time at once; also "
-            "when the link comes back, or something took the address away and it was put back.",
+            help="How many announcements tell neighbours where the address is now; the first is "
+            "sent at once. They are also sent when the link comes back, and when the address was "
+            "removed and set again.",
         ),
         Field(
             section=_SECTION,
             name="announce_interval",
             parse=integer(0, 86_400),
             default=60,
-            help="Seconds after which neighbours are told again although nothing changed, for "
-            "switches and routers that forgot or learned wrong; 0: never.",
+            help="Time after which the address is announced again although nothing changed, for "
+            "switches and routers that forgot it or learned a wrong place. 0: never.",
         ),
         Field(
             section=_SECTION,
             name="duplicate_check",
             parse=BOOLEAN,
             default=True,
-            help="Whether the network is asked first if somebody has the address already. Whoever "
-            "answers is asked again for up to 60 s; in the name of a server that is proven powered "
-            "off it is taken all the same.",
+            help="Whether the network is asked first if another machine already has the address. "
+            "If one answers, it is asked again for up to 60 s. An answer for a server that is "
+            "proven to be powered off does not prevent the start.",
         ),
     ),
     "ocf": (
@@ -153,63 +157,63 @@ FIELDS: dict[str, tuple[Field, ...]] = {
             name="agent",
             parse=AGENT,
             required=True,
-            help="The resource agent, as it is installed on every server of the group.",
+            help="The resource agent. It must be installed on every server of the group.",
         ),
         Field(
             section=_SECTION,
             name="parameters",
             parse=PARAMETERS,
             default={},
-            help="What the agent is given, by the names of its meta-data.",
+            help="Parameters that the agent gets, with the names of its meta-data.",
         ),
         Field(
             section=_SECTION,
             name="parameters_on",
             parse=on_each(PARAMETERS),
             default={},
-            help="Parameters of single servers, in place of those or beside them: "
-            '{ server2 = { nic = "eth3" } }.',
+            help="Parameters of single servers, which replace those in parameters or are added: { "
+            'server2 = { nic = "eth3" } }.',
         ),
         Field(
             section=_SECTION,
             name="parameters_from",
             parse=table_of("parameter", PATH),
             default={},
-            help="Files with the values of parameters that nobody may see, such as passwords, "
-            "mode 0400 on every server.",
+            help="Files with the values of secret parameters, such as passwords, with mode 0400 on "
+            "every server.",
         ),
         Field(
             section=_SECTION,
             name="role",
             parse=choice("started", "promoted"),
             default="started",
-            help="promoted: the agent has two roles, and the server of the group is where it is "
-            "promoted (the primary of a mirror). A start promotes it as well; a stop demotes it "
-            "and leaves it there unpromoted, as a mirror needs it on the other server.",
+            help="promoted: the agent has two roles, and is promoted on the server that runs the "
+            "group (the primary of a mirror). A start also promotes it. A stop only demotes it and "
+            "leaves it running unpromoted, because the other server needs it for the mirror.",
         ),
         Field(
             section=_SECTION,
             name="monitor_interval",
             parse=seconds(0, 86_400),
             default=0,
-            help="Time between two runs of its monitor while it is online; 0: none. They are those "
-            "of a monitor of type ocfw and of the resource's name with a w behind it, which "
-            "restarts the resource, and then fails its group over; write a monitor of type ocfw "
-            "for another recovery.",
+            help="Time between two runs of its monitor while it is online. 0: it has no monitor. "
+            "The runs belong to a monitor of type ocfw whose name is the resource's name and a w. "
+            "It restarts the resource, and then fails its group over. For another recovery, write "
+            "a monitor of type ocfw.",
         ),
         Field(
             section=_SECTION,
             name="monitor_timeout",
             parse=seconds(1, 86_400),
             default=60,
-            help="How long one run of its monitor may take; longer is a failure.",
+            help="How long one run of its monitor may take. A longer run is a failure.",
         ),
         Field(
             section=_SECTION,
             name="depth",
             parse=integer(0, 1000),
             default=0,
-            help="How thorough its monitor is (OCF_CHECK_LEVEL); 0 is the ordinary one.",
+            help="How thorough its monitor is (OCF_CHECK_LEVEL). 0 is the ordinary level.",
         ),
     ),
     "service": (
@@ -218,7 +222,7 @@ FIELDS: dict[str, tuple[Field, ...]] = {
             name="unit",
             parse=text(max_bytes=255, min_bytes=1, what="unit"),
             required=True,
-            help="The systemd unit, `.service` if it has no other suffix.",
+            help="The systemd unit. Without a suffix, .service is added.",
         ),
     ),
 }

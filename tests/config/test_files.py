@@ -105,7 +105,7 @@ def test_bmc_passwords() -> None:
     assert read_bmc_password("server1") == "another"
     with pytest.raises(ClpError) as missing:
         read_bmc_password("server2")
-    assert missing.value.hint == "Set its password: clpbmccnf -u USER server2"
+    assert missing.value.hint == "Set its password: clpbmccnf server2"
 
 
 def test_snmp_keys() -> None:

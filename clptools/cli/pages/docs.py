@@ -33,16 +33,17 @@ MODULES = {
 _EVENTS_HEAD = """\
 # Events
 
-For anyone who reads the alert log, filters it, or is woken by an alert. This page is generated from
-the catalogue in the source (`python -m clptools.cli.generate`).
+This page is for anyone who reads the alert log, filters it, or is woken by an alert. It is
+generated from the catalogue in the source (`python -m clptools.cli.generate`).
 
-Each line of the alert log has a module and a level; syslog, mail, SNMP traps and
-`clpstat --events --json` have the event's number too. Modules and numbers are the original's, so
-filters on them keep working; events that the original does not have are numbered from 900. Where
-events share a number, the code after the level tells them apart: `code` in the JSON.
+Each line of the alert log has a module and a level. syslog, mail, SNMP traps and
+`clpstat --events --json` also have the event's number. Modules and numbers are those of the
+original, so filters on them keep working. Events that the original does not have are numbered from
+900. If several events share a number, the code after the level distinguishes them (`code` in the
+JSON).
 
-In the texts, words in capitals stand for what the event is about, and `ME` for the server that
-reports it. Text in brackets appears only where it applies; of `(one | another)`, one appears.
+In the texts, a word in capitals stands for the object of the event, and `ME` for the server that
+reports it. Text in brackets appears only if it applies. Of `(one | another)`, one appears.
 `clpstat --explain NAME` shows the incident that an event belongs to.
 """
 
@@ -145,8 +146,9 @@ SECTIONS = (
 _SCENARIOS_HEAD = """\
 # The language of scenarios
 
-For anyone who writes a scenario for `clpsim --play FILE`, or reads one in `tests/scenarios/`.
-This page is generated from the parser's own tables (`python -m clptools.cli.generate`).
+This page is for anyone who writes a scenario for `clpsim --play FILE`, or reads one in
+`tests/scenarios/`. It is generated from the parser's own tables
+(`python -m clptools.cli.generate`).
 
 ```
 # A power loss: the BMC reads off, and that is the proof.
@@ -160,44 +162,45 @@ until failover1 server2 20
 state
 ```
 
-`clpsim --play FILE` plays it in virtual time. It prints each block of lines with what happened
-below `----`, and at the end each promise that was broken, or that all held. The exit status is 0 if
-all held, 9 if one was broken, and 2 if the file is wrong; then it prints `FILE:LINE:`, what is
-wrong, and how to correct it. `clpsim --systematic` prints its findings in this language.
+`clpsim --play FILE` plays the scenario in virtual time. It prints each block of lines, and below
+`----` what happened. At the end it prints each promise that was broken, or that all held. The exit
+status is 0 if all held, and 9 if one was broken. It is 2 if the file is wrong; `clpsim` then
+prints `FILE:LINE:`, what is wrong, and how to correct it. `clpsim --systematic` prints its
+findings in this language.
 
 ## How a file is written
 
-- A line is a verb and its words, with blanks between them. A `#` begins a comment. Words that
-  contain blanks are quoted.
-- A verb that finds nothing to do does nothing: `kill server1` while its agent is down.
-- `----` ends a block of lines; below it is what the block printed, up to a blank line. The
-  player does not compare it; the tests of this project do, and write it (`pytest --rewrite`).
+- A line is a verb and its words, with blanks between them. A `#` begins a comment. Quote words that
+  contain blanks.
+- A verb that finds nothing to do does nothing, such as `kill server1` while its agent is down.
+- `----` ends a block of lines. The output of the block is below it, up to a blank line. `clpsim`
+  does not compare this output; the tests of this project compare and write it (`pytest --rewrite`).
 - In the usages below, words in capitals are placeholders, `[...]` may be left out, `...` means
   that more may follow, and `a|b` is a choice. SERVER, GROUP, MONITOR, RESOURCE and INTERCONNECT
   are names of the cluster; SECONDS is a number such as 4.5; SHARE is a number from 0 to 1.
 - `@holder` and `@coordinator` stand for the server that runs a group, or that is coordinator,
   when the word first occurs; `@holder2` is another such word, which remembers its own server.
-- Without `boot`, `pause` and the like, a simulated server boots in 10 s, and its scripts take a
-  short random time. Randomness follows from `seed`: a file plays the same way every time.
+- Without `boot`, `pause` and similar verbs, a simulated server boots in 10 s, and its scripts take
+  a short random time. `seed` determines all randomness: a file plays the same way every time.
 
 ## The frame
 """
 
 _SAMPLES = f"""\
-NAME is a sample cluster: {", ".join(f"`{name}`" for name in NAMED)}, or any other such name up
-to 32 servers. It is the number of servers; `bmc` if each has a BMC; then `lease` (no arbiter,
-watchdogs that enforce the lease), `strong`, `witness` or `disk` (an arbiter that only one side
-can win), `req` (it decides for everyone) or `weak` (both sides can win it). Servers are
-`server1`, `server2`, ...;
-groups `failover1`, ...; their resources `exec1`, `exec1b`, ...; monitors `userw` (the
-watchdog), `mrw1` (traps), `mrw2` (messages of the category NIC) and `genw1` (looks every 5 s).
+NAME is a sample cluster: {", ".join(f"`{name}`" for name in NAMED)}, or another name of the same
+form with up to 32 servers. The name begins with the number of servers; then comes `bmc` if each
+has a BMC; then `lease` (no arbiter, watchdogs that enforce the lease), `strong`, `witness` or
+`disk` (an arbiter that only one side can win), `req` (an arbiter that decides instead of the
+majority) or `weak` (an arbiter that both sides can win). Servers are `server1`, `server2`, ...;
+groups are `failover1`, ...; their resources are `exec1`, `exec1b`, ...; monitors are `userw` (the
+watchdog), `mrw1` (traps), `mrw2` (messages of the category NIC) and `genw1` (checks every 5 s).
 Large ones such as `{LARGE[-1][0]}` are slow. The keys, with the default at the end of each row:"""
 _PROMISES = f"""\
-With `cluster config` only the last {len(WORLD_KEYS)} may be given.
-The promises that `expect` names:"""
+With `cluster config` you may give only the last {len(WORLD_KEYS)}.
+`expect` takes these promises:"""
 _BMC = "How a BMC can misbehave, after `bmc SERVER`:"
 _REQUESTS = (
-    "What a person can ask for, after `request SERVER`; `force` is the `-f` of the commands:"
+    "What a person can request, after `request SERVER`; `force` is the `-f` of the commands:"
 )
 _REVISIONS = "What can be pushed, after `revise SERVER`:"
 

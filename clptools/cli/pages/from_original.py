@@ -15,37 +15,38 @@ from clptools.config.variants import REFUSED
 _HEAD = """\
 # From EXPRESSCLUSTER
 
-For anyone who brings a configuration, a script or a habit from EXPRESSCLUSTER X. The tables are
-generated from those by which a `clp.conf` is translated (`python -m clptools.cli.generate`).
+This page is for anyone who brings a configuration, a script or a habit from EXPRESSCLUSTER X. The
+tables are generated from those that translate a `clp.conf` (`python -m clptools.cli.generate`).
 
-## A configuration comes over
+## Bring a configuration over
 
 1. Copy `clp.conf` and `scripts/` of the original (below `/opt/nec/clusterpro`) into one folder.
 2. `clpcfctrl --import FOLDER -x NEW` writes `NEW/clp.toml` and copies the scripts, whose layout is
    the same.
-3. Read what it says. Each parameter is *carried*, or named with its value: *equivalent* is done in
-   another way here and nothing is lost; *needs your decision* names what to decide; *lost* has no
-   equivalent. They are counted at the end.
-4. Disks, volume groups, cloud addresses and the monitors of databases are no types here: an agent
-   or a script does their work. Their text is in `NEW/clp.toml`, as comments, with every value of
-   the file; what the file does not say is named there as missing. To use one, take away the first
-   `#` of each line of its block. [storage.md](storage.md) says how such a group is built and tried.
-5. Set the accounts of the BMCs, which no `clp.conf` says in a readable form: `clpbmccnf`.
-6. `clpcfchk NEW` says whether it fits together and what it can prove; `clpcfctrl --push -x NEW`
-   puts it in force.
+3. Read its output. Each parameter is *carried*, or named with its value. *equivalent*: clptools
+   does it in another way, and nothing is lost. *needs your decision*: the text says what to decide.
+   *lost*: there is no equivalent. They are counted at the end.
+4. Disks, volume groups, cloud addresses and the monitors of databases are not types of clptools:
+   an agent or a script does their work. `NEW/clp.toml` has text for them, as comments, with every
+   value of the file. Values that the file does not have are named there as missing. To use such a
+   block, remove the first `#` of each of its lines. [storage.md](storage.md) says how to build and
+   test such a group.
+5. Set the accounts of the BMCs with `clpbmccnf`: a `clp.conf` has them in no readable form.
+6. `clpcfchk NEW` says whether the configuration fits together and what it can prove.
+   `clpcfctrl --push -x NEW` puts it in force.
 
-The order of elements never matters. A file of EXPRESSCLUSTER for Windows is refused unless
+The order of elements does not matter. A file of EXPRESSCLUSTER for Windows is refused unless
 `--force` is given.
 
 ## Scripts that build or edit a configuration
 
-`clpcfset` takes the original's words, in any order and any number of times, and comes to the same
-as an import. It ends with 0 and a note where nothing is lost or somebody has to decide, with 8 and
-the reason where something is lost, so that a script under `sh -e` stops only there. Where an agent
-or a script of `genw` does the work of a type, it prints the text that an import would write as a
-comment, and does not write it: put it into `clp.toml` yourself.
+`clpcfset` takes the original's words, in any order and any number of times, and gives the same
+result as an import. If nothing is lost, or somebody has to decide, it ends with 0 and a note. If
+something is lost, it ends with 8 and the reason, so that a script under `sh -e` stops only there.
+If an agent or a script of `genw` does the work of a type, it prints the text that an import would
+write as a comment, and does not write it: put that text into `clp.toml` yourself.
 
-A script that edits a `clp.conf` by `sed` or reads it by `xmllint` works on an export:
+A script that edits a `clp.conf` with `sed`, or reads it with `xmllint`, works on an export:
 
 ```
 clpcfctrl --export clp.conf
@@ -54,20 +55,22 @@ clpcfctrl --import clp.conf --merge -x /etc/clptools
 clpcfctrl --push
 ```
 
-`--export` names what such a file cannot say; with `--merge`, that stays as it is in `clp.toml`.
+`--export` names the parts that such a file cannot hold. With `--merge`, these parts stay unchanged
+in `clp.toml`.
 
 ## Scripts that call commands
 
-Commands have the original's names, and `clpstat` its columns. For scripts that name its places and
-units (`/opt/nec/clusterpro/bin`, `clusterpro_webmgr`), `clpcompat --install` makes them, and
-`clpcompat --remove` takes them away. These commands are for scripts alone, or differ most:
+Commands have the original's names, and `clpstat` has its columns. For scripts that name the
+original's paths and units (`/opt/nec/clusterpro/bin`, `clusterpro_webmgr`), `clpcompat --install`
+makes them, and `clpcompat --remove` removes them. These commands exist only for scripts, or differ
+most from the original:
 
 """
 _PARAMETERS = """\
 ## Parameters
 
-`-` means that it sets no key, with the reason. A parameter that is in none of the tables has no
-equivalent.
+`-` means that the parameter sets no key; the remark gives the reason. A parameter that is in none
+of the tables has no equivalent.
 """
 _FOR_SCRIPTS = (
     "clpbackup", "clpcfadm", "clpcfget", "clpencrypt", "clpforcestop", "clpfwctrl", "clplcnsc",
@@ -94,14 +97,14 @@ _MORE = {
         ("exclusive", "exclusive_with, exclusive", "from all groups that are exclusive"),
     ),
     "resource": (
-        ("depend@RESOURCE", "depends", "of one that is not carried: what that one depends on"),
+        ("depend@RESOURCE", "depends", "one that is not carried is replaced by what it depends on"),
         ("exec: parameters/timeout/start", "timeout", ""),
-        ("exec: parameters/timeout/stop", "stop_timeout", "where it is another"),
+        ("exec: parameters/timeout/stop", "stop_timeout", "if it differs"),
         ("exec: parameters/act/sync", "background", "0 is true"),
-        ("fip: parameters/ip", "address, interface", "the interface stands behind %"),
+        ("fip: parameters/ip", "address, interface", "the interface is behind %"),
     ),
     "monitor": (
-        ("target", "target", "of a resource that is not carried: its group"),
+        ("target", "target", "its group, if the resource is not carried"),
         ("polling/servers@ID/name", "servers", ""),
         ("relation/name", "recovery.target", "LocalServer: none"),
         ("emergency/threshold/restart", "recovery.restart_count", ""),
@@ -109,9 +112,9 @@ _MORE = {
         ("emergency/threshold/script", "recovery.script", "the file of preaction/path"),
         ("emergency/action", "recovery.final_action", ""),
         ("emergency/preaction/use, path", "recovery.pre_action_script", "before every step"),
-        ("ipw: parameters/list@ID/ip", "targets", "of single servers: targets_on"),
+        ("ipw: parameters/list@ID/ip", "targets", "for single servers: targets_on"),
         ("genw: parameters/normalval", "normal", ""),
-        ("genw: parameters/sync", "-", "0 needs your decision: a script is run to its end"),
+        ("genw: parameters/sync", "-", "0 needs your decision: the monitor waits for its script"),
     ),
 }  # fmt: skip
 """What code reads, because several parameters make one key."""
@@ -151,9 +154,10 @@ def original_page() -> str:
 
 
 _OURS = """\
-A file says only what differs from the original's defaults, and public pages do not tell all of
-those. What is written out here is our choice, and the import says so: the prefix length of a
-floating address without one (24, IPv6 128), and of monitors:
+A file contains only values that differ from the original's defaults, and public pages do not
+document all of these defaults. The import therefore writes out values that clptools chose, and
+says so: the prefix length of a floating address without one (24, IPv6 128), and these values of
+monitors:
 """
 
 
@@ -168,13 +172,13 @@ def _line(before: str, tag: str, row: Row) -> tuple[str, ...]:
         remark = ", ".join(f"{code} {word}" for code, word in row.codes.items())
         remark = "see below" if len(row.codes) > 4 and row.key == "final_action" else remark
     if row.by_server:
-        remark = f"of single servers: `{row.key}_on`"
+        remark = f"for single servers: `{row.key}_on`"
     return name, f"`{row.key}`", remark
 
 
 _AGENTS = """\
 The import and `clpcfset` offer these as text. Each parameter is followed by the tag path that fills
-it in; *missing* ones no `clp.conf` says.
+it in. A parameter that no `clp.conf` contains is *missing*.
 """
 
 

@@ -91,23 +91,23 @@ def text(words: str) -> str:
 
 _DESCRIPTION = (
     (
-        "The configuration of a cluster, the same on every server. It is TOML: text is quoted, a "
-        "table begins with [name], one of several of a kind with [[name]]. Durations are in "
-        "seconds."
+        "This file configures a cluster. It is the same on every server. It is TOML: text is "
+        "quoted, a table begins with [name], and one of several tables of a kind begins with "
+        "[[name]]. Durations are in seconds."
     ),
     (
-        "Unknown keys, wrong types and values that do not fit together are refused; clpcfchk "
-        "shows all of them at once, each with its line and its remedy. A changed file takes "
-        "effect by clpcfctrl --push, once every server has accepted it."
+        "Unknown keys, wrong types and values that do not fit together are refused. clpcfchk shows "
+        "all of them at once, each with its line and its remedy. A changed file takes effect by "
+        "clpcfctrl --push, once every server has accepted it."
     ),
     (
-        "Secrets are never in it. The shared secret is in authkey (clpcfctrl --keygen), "
+        "The file never contains secrets. The shared secret is in authkey (clpcfctrl --keygen), "
         "passwords of BMCs are in bmc/SERVER (clpbmccnf), pass phrases of SNMPv3 users in "
         "snmp/USER (clpbmccnf --snmp), all below /etc/clptools, mode 0400, on every server."
     ),
     (
         "snmp/USER has the lines auth=PASS PHRASE and priv=PASS PHRASE, in any order, each phrase "
-        'of at least 8 characters; priv may be left out with priv_protocol = "none". A line alone '
+        'of at least 8 characters; priv may be left out with priv_protocol = "none". A single line '
         "without auth= is the phrase for both. Lines that begin with # are comments."
     ),
 )
@@ -142,50 +142,52 @@ _VARIABLES = (
 )
 _AGENTS = (
     (
-        "A group resource of type ocf is run by a resource agent of the OCF standard, as it is "
+        "A resource agent of the OCF standard runs a group resource of type ocf. The agent must be "
         "installed on every server (/usr/lib/ocf/resource.d/PROVIDER/TYPE; Debian's package "
-        "resource-agents). The file has to be root's alone. What the "
-        "agent takes is in its meta-data: clpcfchk compares the parameters with it, clpcfset add "
-        "resource GROUP ocf NAME agent=AGENT names those that it needs."
+        "resource-agents). Only root may be able to change the file. The agent's meta-data say "
+        "which parameters it takes: clpcfchk compares the parameters with them, and clpcfset add "
+        "resource GROUP ocf NAME agent=AGENT names the required ones."
     ),
     (
-        "A start that fails with status 2 to 5 fails on that server until it is mended there, one "
-        "with 6 on every server; any other one may succeed elsewhere. A stop that ends with "
-        "anything but 0 leaves the group held: the resource may be active. Where the software of "
-        "an agent is not installed, and it started nothing since the boot, nothing is stopped."
+        "If a start fails with status 2 to 5, it fails on that server until the cause is corrected "
+        "there. With status 6 it fails on every server. With any other status it may succeed "
+        "elsewhere. If a stop ends with anything but 0, the group stays held, because the resource "
+        "may be active. If the software of an agent is not installed, and the agent started "
+        "nothing since the boot, nothing is stopped."
     ),
     (
-        "Agents that call crm_attribute, crm_master, attrd_updater or crm_node get stand-ins: what "
-        "they set they can read on the same server until its next boot, and nothing else goes by "
-        "it. Agents that cannot work without Pacemaker are refused, with the reason. Nothing is "
-        "promoted, and migrate_to is not used: it makes a resource active on a server to which the "
-        "group was not granted."
+        "Agents that call crm_attribute, crm_master, attrd_updater or crm_node get stand-ins. An "
+        "agent can read what it set there on the same server until its next boot; nothing else "
+        "uses these values. Agents that cannot work without Pacemaker are refused, with the "
+        'reason. Only role = "promoted" promotes a resource. migrate_to is not used, because it '
+        "makes a resource active on a server to which the group was not granted."
     ),
 )
 
 _REDFISH = (
     (
-        'A BMC with protocol = "redfish" is asked over one HTTPS connection that is kept. The '
+        'A BMC with protocol = "redfish" is asked over one HTTPS connection that stays open. The '
         "account needs to log in and to control power (Login and ConfigureComponents; Operator). "
         "The password is sent only to the pinned certificate, or to one that the CA signed. A "
-        "system is off when it and the chassis that holds it alone say Off; PoweringOff and all "
-        "other words are unknown."
+        "system is off when the system says Off, and the chassis that holds only this system says "
+        "Off. PoweringOff and all other words mean unknown."
     ),
     (
         "The BMC's timer, for userw method ipmi and for after_recovery, is reached by /dev/ipmi0, "
-        "which still works where IPMI over LAN is switched off; without that device, "
-        "after_recovery is done after the recovery, but nothing is armed before. Heartbeats are "
-        "not written into a BMC: a bmchb interconnect shows its power alone."
+        "which still works if IPMI over LAN is switched off. Without that device, after_recovery "
+        "is done after the recovery, but the timer is not armed before it. Heartbeats are not "
+        "written into such a BMC: a bmchb interconnect shows only its power."
     ),
     (
-        "Where a message receive monitor of BMCNOTICE has a keyword for the server, hardware "
-        "events of its own BMC come by Redfish, beside traps. They come by a stream of the "
-        "service, or else by events that it pushes to the keyword address (HTTPS, the same port "
-        "by TCP, a secret path; the BMC must reach it), and from its log, which is read every "
-        "10 seconds and fills the gaps of both. An event is handled once, however it comes. Its "
-        "class is that of a row redfish REGISTRY.MESSAGE, as in redfish Power.PowerSupplyFailed; "
-        "where there is none, Critical is ERROR, OK ends what the same message began, and the "
-        "message is reported once an hour. clpstat --hw counts what became of all of them."
+        "If a message receive monitor of BMCNOTICE has a keyword for the server, hardware events "
+        "of the server's own BMC come by Redfish, in addition to traps. They come by a stream of "
+        "the service. Without a stream, the service pushes them to the keyword address (HTTPS, the "
+        "same port by TCP, a secret path; the BMC must reach it). The service's log is also read "
+        "every 10 seconds and fills the gaps of both. An event is handled once, even if it comes "
+        "in several ways. The row redfish REGISTRY.MESSAGE gives its class, for example redfish "
+        "Power.PowerSupplyFailed. If there is no row, Critical is ERROR, OK ends what the same "
+        "message began, and the message is reported once an hour. clpstat --hw counts what became "
+        "of all events."
     ),
 )
 _OTHER_SCRIPTS = (
@@ -195,14 +197,14 @@ _OTHER_SCRIPTS = (
     "CLP_EVENT_ID, CLP_TIME and CLP_MESSAGE."
 )
 _TRAPS = (
-    "Traps of BMCs that are no PETs are read by profiles: those that ship, for Dell iDRAC, HPE "
-    "iLO (NEC's models with iLO, too), Lenovo XCC and IMM, Fujitsu iRMC, Huawei and xFusion iBMC "
-    "and Cisco CIMC, and the site's own, which take precedence. A trap that no row knows is "
-    "recorded in the alert log, once an hour for each name, with the row that would give it a "
-    "class; clptrap decode says the same. In a profile, tables of one name are about one sort of "
-    "fault, and the variables of instance tell its parts apart. A CLEAR ends what is open under "
-    "the same name and part, whatever opened it, and what closes names. Here each named table "
-    "opens and ends its own fault; the last table gives all other traps of the vendor a class:"
+    "Profiles decode BMC traps that are not PETs. The package has profiles for Dell iDRAC, HPE iLO "
+    "(also NEC's models with iLO), Lenovo XCC and IMM, Fujitsu iRMC, Huawei and xFusion iBMC, and "
+    "Cisco CIMC. Your own profiles take precedence. A trap that no row knows is recorded in the "
+    "alert log, once an hour for each name, with the row that would give it a class; clptrap "
+    "decode says the same. In a profile, tables with the same name are about one kind of fault, "
+    "and the variables of instance distinguish the parts. A CLEAR ends every open fault with the "
+    "same name and part, and the faults that closes names. In this example each named table opens "
+    "and ends its own fault, and the last table gives all other traps of the vendor a class:"
 )
 TRAP_SAMPLE = """\
 [[trap_profile]]
