@@ -29,6 +29,7 @@ NAMES = (
     "coordinator",
     "seeds",
     "systematic",
+    "fuzz",
     "house",
     "false_takeover",
     "whole",
