@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import functools
 import inspect
+import os
 import signal
 import socket
+import tempfile
 import time
 from collections.abc import Awaitable, Callable
 
@@ -30,6 +33,19 @@ Where a test says that something comes soon, what would come late comes later th
 
 SLOWEST_MS = 10_000
 """The same for one example of a fuzz test, which takes a millisecond or two."""
+
+
+def in_memory() -> str:
+    """A new folder without a disk below it, where there is one; it goes when the run ends.
+
+    For parts that sync each write and are asked within a time-out: a disk that is busy with what
+    was just installed holds them up for seconds.
+    """
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    folder = tempfile.TemporaryDirectory(prefix="clptools-test-", dir=memory)
+    atexit.register(folder.cleanup)
+    return folder.name
+
 
 WHOLE_LIMIT_S = 5 * LIMIT_S
 """How long a test that is a coroutine may take in all."""

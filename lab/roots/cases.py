@@ -71,6 +71,29 @@ def upgrade(made: Made) -> None:
     check(two.roots[0].try_sh("test -e /run/worker")[0] != 0, "a removal stops the group")
 
 
+def upgrade_page(made: Made) -> None:
+    """docs/upgrading.md, as written there: server by server to this version, and back."""
+    page = (SOURCE / "docs/upgrading.md").read_text()
+    lines = re.findall(r"^    ([a-z].*)$", page, re.M)
+    check([line.split()[0] for line in lines] == ["sh", "clpstat", "sh"], f"its lines: {lines}")
+    two = pair(_dpkg(made.first))
+    for typed in (lines[:2], lines[2:]):
+        for root in two.roots:
+            for line in typed:
+                if line.startswith("clpstat"):
+                    root.sh("clpstat -s")
+                elif "--downgrade" in line:
+                    check("or: dpkg -i clptools_" in line, line)
+                    _dpkg(made.first)(root)
+                else:
+                    root.sh(f"sh {root.take(made.bundle)}")
+            two.normal()
+            two.undisturbed()
+            if typed == lines[:2] and root is two.roots[0]:
+                told = " ".join(root.sh("clpstat -s").split())
+                check(f"{VERSION} on server1" in told, f"versions differ: {told}")
+
+
 def by_hand(made: Made) -> None:
     """An /etc/clptools that somebody made by hand stays as it is."""
     root = Root("server", 1)
@@ -322,6 +345,7 @@ def original_places(made: Made) -> None:
 CASES = {
     "deb": deb,
     "upgrade": upgrade,
+    "upgrade-page": upgrade_page,
     "by-hand": by_hand,
     "over-pip": over_pip,
     "full-disk": full_disk,

@@ -24,7 +24,7 @@ from typing import Any
 import pytest
 
 from clptools.arbiters.base import ArbiterContext, Held, NpResolution
-from tests.conftest import LIMIT_S, free_port
+from tests.conftest import LIMIT_S, free_port, in_memory
 
 AUTHKEY = bytes(range(32))
 
@@ -100,7 +100,7 @@ class Etcd(Program):
         scheme = "https" if tls else "http"
         self.url = f"{scheme}://127.0.0.1:{free_port()}"
         peer = f"http://127.0.0.1:{free_port()}"
-        words = ["etcd", "--data-dir", str(folder / "etcd"), "--log-level", "warn"]
+        words = ["etcd", "--data-dir", in_memory(), "--log-level", "warn"]
         words += ["--listen-client-urls", self.url, "--advertise-client-urls", self.url]
         words += ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer]
         words += ["--initial-cluster", f"default={peer}"]

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.conftest import in_memory
 from tests.real.cluster import Cluster, Node, until
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
@@ -25,6 +26,7 @@ class Tie:
         self.cluster = cluster
         self.kind, _, self.required = kind.partition(" ")
         self.program: subprocess.Popen[bytes] | None = None
+        self.data = in_memory()
 
     def np(self) -> str:
         """The arbiter's table."""
@@ -49,7 +51,7 @@ class Tie:
             if shutil.which("etcd") is None:
                 pytest.skip("NOT TESTED: etcd is not installed")
             url, peer = f"http://{WHERE}:2379", "http://127.0.0.1:2380"
-            words = ["etcd", "--data-dir", f"{folder}/etcd"]
+            words = ["etcd", "--data-dir", self.data]
             words += ["--listen-client-urls", url, "--advertise-client-urls", url]
             words += ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer]
             words += ["--initial-cluster", f"default={peer}"]
