@@ -8,7 +8,7 @@ from clptools.core.notices.form import ERROR, INFO, WARN, Entry, Names, Notice
 
 
 class JournalUnwritten(Notice, frozen=True):
-    """The journal cannot be written to a disk that is full or hangs; the gap cannot be replayed."""
+    """The disk is full or hangs, so the journal cannot be written. The gap cannot be replayed."""
 
     entry = Entry("pm", 901, WARN)
     about = ("me",)
@@ -22,7 +22,7 @@ class JournalUnwritten(Notice, frozen=True):
 
 
 class JournalWritten(Notice, frozen=True):
-    """The disk takes the journal again."""
+    """The journal can be written to the disk again."""
 
     entry = Entry("pm", 901, WARN)
     about = ("me",)
@@ -32,7 +32,7 @@ class JournalWritten(Notice, frozen=True):
 
 
 class RecordsUnwritten(Notice, frozen=True):
-    """A disk that is full takes no records: the alert log lacks what happens meanwhile."""
+    """The disk is full, so no records are written: the alert log lacks what happens meanwhile."""
 
     entry = Entry("pm", 911, WARN)
     about = ("me",)
@@ -44,7 +44,7 @@ class RecordsUnwritten(Notice, frozen=True):
 
 
 class RecordsWritten(Notice, frozen=True):
-    """The disk takes records again."""
+    """Records can be written to the disk again."""
 
     entry = Entry("pm", 911, WARN)
     about = ("me",)
@@ -52,7 +52,8 @@ class RecordsWritten(Notice, frozen=True):
 
 
 class DiskFull(Notice, frozen=True):
-    """A disk without room will soon take neither journal nor records; the cluster goes on."""
+    """The disk has no room left: soon neither journal nor records can be written. The cluster goes
+    on."""
 
     entry = Entry("pm", 913, WARN)
     about = ("me",)
@@ -73,7 +74,7 @@ class DiskHasRoom(Notice, frozen=True):
 
 
 class DiskHangs(Notice, frozen=True):
-    """A disk that does not answer takes neither journal nor records; the cluster goes on."""
+    """The disk does not answer, so neither journal nor records are written. The cluster goes on."""
 
     entry = Entry("pm", 912, WARN)
     about = ("me",)
@@ -85,7 +86,7 @@ class DiskHangs(Notice, frozen=True):
 
 
 class DiskAnswers(Notice, frozen=True):
-    """The disk takes journal and records again."""
+    """The disk answers again: journal and records are written."""
 
     entry = Entry("pm", 912, WARN)
     about = ("me",)
@@ -96,7 +97,7 @@ class DiskAnswers(Notice, frozen=True):
 
 
 class StateUnusable(Notice, frozen=True):
-    """The file with what this agent must not forget was there and could not be read."""
+    """The state file of this agent exists but could not be read."""
 
     entry = Entry("pm", 903, WARN)
     about = ("me",)
@@ -110,8 +111,8 @@ class StateUnusable(Notice, frozen=True):
 
 
 class MemberUnusable(Notice, frozen=True):
-    """The file that says whether this server is a member was garbled: it counts as one that left,
-    which only makes its start more careful."""
+    """The file that says whether this server is a member was garbled. The server counts as one that
+    left, which only makes its start more careful."""
 
     entry = Entry("pm", 903, WARN)
     about = ("me",)
@@ -121,7 +122,7 @@ class MemberUnusable(Notice, frozen=True):
 
 
 class LedgerUnusable(Notice, frozen=True):
-    """The file of the open hardware events was there and could not be read."""
+    """The file of open hardware events exists but could not be read."""
 
     entry = Entry("pm", 903, WARN)
     about = ("me",)
@@ -132,7 +133,8 @@ class LedgerUnusable(Notice, frozen=True):
 
 
 class BootNotNoted(Notice, frozen=True):
-    """Without a note of this boot a later agent could take itself for the first one of it."""
+    """The note of this boot could not be written. Without it, an agent that starts later could take
+    itself for the first one of this boot."""
 
     entry = Entry("pm", 903, WARN)
     about = ("me",)
@@ -144,7 +146,7 @@ class BootNotNoted(Notice, frozen=True):
 
 
 class BootNotedLate(Notice, frozen=True):
-    """The disk took the note of this boot that it had refused at the start."""
+    """The note of this boot, which could not be written at the start, is on the disk now."""
 
     entry = Entry("pm", 903, INFO)
     about = ("me",)
@@ -166,7 +168,7 @@ class BootNotMarked(Notice, frozen=True):
 
 
 class NameTaken(Notice, frozen=True):
-    """A process holds the socket name by which agents of one host find each other."""
+    """Another user's process holds the socket name by which agents of one host find each other."""
 
     entry = Entry("pm", 903, WARN)
     about = ("me",)
@@ -180,7 +182,7 @@ class NameTaken(Notice, frozen=True):
 
 
 class StartWaits(Notice, frozen=True):
-    """An agent that cannot write its state starts nothing."""
+    """The agent cannot write its state, so it starts nothing."""
 
     entry = Entry("pm", 907, ERROR)
     about = ("me",)
@@ -192,7 +194,7 @@ class StartWaits(Notice, frozen=True):
 
 
 class StartGoesOn(Notice, frozen=True):
-    """The state can be written; the agent starts."""
+    """The state can be written now, so the agent starts."""
 
     entry = Entry("pm", 908, INFO)
     about = ("me",)
@@ -202,7 +204,7 @@ class StartGoesOn(Notice, frozen=True):
 
 
 class StateUnwritten(Notice, frozen=True):
-    """State cannot be written, although nothing may be sent before it is."""
+    """The state cannot be written, and nothing may be sent before it is."""
 
     entry = Entry("pm", 907, ERROR)
     about = ("me",)
@@ -218,7 +220,7 @@ class StateUnwritten(Notice, frozen=True):
 
 
 class StateWritten(Notice, frozen=True):
-    """A disk that took nothing works again."""
+    """The state can be written again."""
 
     entry = Entry("pm", 908, WARN)
     about = ("me",)
@@ -237,7 +239,7 @@ class FilesMadeAgain(Notice, frozen=True):
 
 
 class LockMadeAgain(Notice, frozen=True):
-    """The file that keeps a second agent away was removed."""
+    """The lock file, which keeps a second agent away, was removed."""
 
     entry = Entry("pm", 909, WARN)
     about = ("me",)
@@ -247,7 +249,7 @@ class LockMadeAgain(Notice, frozen=True):
 
 
 class LockNotMade(Notice, frozen=True):
-    """The file that keeps a second agent away is gone, and cannot be made."""
+    """The lock file, which keeps a second agent away, is gone and cannot be made again."""
 
     entry = Entry("pm", 909, ERROR)
     about = ("me",)
@@ -257,7 +259,7 @@ class LockNotMade(Notice, frozen=True):
 
 
 class FilesNotMade(Notice, frozen=True):
-    """A file of a running agent in `/run` is gone, and cannot be made."""
+    """A file of the running agent in `/run` is gone and cannot be made again."""
 
     entry = Entry("pm", 909, ERROR)
     about = ("me",)
@@ -296,7 +298,7 @@ class EditKept(Notice, frozen=True):
 
 
 class PushMended(Notice, frozen=True):
-    """An agent ended in the middle of a push; the next one put the rest of the files in place."""
+    """An agent ended in the middle of a push. The next agent put the remaining files in place."""
 
     entry = Entry("pm", 906, WARN)
     about = ("me",)
@@ -330,7 +332,7 @@ class NotTakenOver(Notice, frozen=True):
 
 
 class TwoRevisions(Notice, frozen=True):
-    """Two parts of the cluster that did not hear each other each got a push."""
+    """Each of two parts of the cluster that could not hear each other got a push of its own."""
 
     entry = Entry("pm", 906, ERROR)
     about = ("me", "server")
@@ -342,7 +344,7 @@ class TwoRevisions(Notice, frozen=True):
 
 
 class OneRevision(Notice, frozen=True):
-    """Two servers that each had a push of their own have the same configuration again."""
+    """Two servers, each with a push of its own, have the same configuration again."""
 
     entry = Entry("pm", 906, INFO)
     about = ("me", "server")
@@ -353,7 +355,7 @@ class OneRevision(Notice, frozen=True):
 
 
 class PushedWithout(Notice, frozen=True):
-    """A push went on without servers that are down."""
+    """A push was made without the servers that are down."""
 
     entry = Entry("pm", 905, WARN)
     about = ("me", "servers")
@@ -376,7 +378,7 @@ class NoConfiguration(Notice, frozen=True):
 
 
 class TakenOut(Notice, frozen=True):
-    """A push took this server out of the cluster; its configuration is only in `history/` now."""
+    """A push removed this server from the cluster. Its configuration remains only in `history/`."""
 
     entry = Entry("pm", 914, WARN)
     about = ("me", "by")
@@ -388,7 +390,7 @@ class TakenOut(Notice, frozen=True):
 
 
 class ConfigurationInForce(Notice, frozen=True):
-    """A push reached this server."""
+    """A pushed configuration took effect on this server."""
 
     entry = Entry("pm", 905, INFO)
     about = ("me",)
@@ -404,8 +406,8 @@ class ConfigurationInForce(Notice, frozen=True):
 
 
 class AgentStoodStill(Notice, frozen=True):
-    """The agent did nothing for a good part of the heartbeat time-out: the machine is overloaded,
-    stood still, or something in the agent took too long."""
+    """The agent did nothing for a large part of the heartbeat time-out: the machine is overloaded
+    or stood still, or something in the agent took too long."""
 
     entry = Entry("pm", 917, WARN)
     about = ("me",)
@@ -419,7 +421,7 @@ class AgentStoodStill(Notice, frozen=True):
 
 
 class HostActed(Notice, frozen=True):
-    """What was done to end this host, or restart it, and how that went."""
+    """What was done to shut down or restart this host, and how that went."""
 
     entry = Entry("pm", 910, WARN)
     about = ("me",)
@@ -444,7 +446,7 @@ class ChassisIdentified(Notice, frozen=True):
 
 
 class AlertsWait(Notice, frozen=True):
-    """Mail, SNMP traps or the script of alerts could not be handed over; tried again."""
+    """Alerts could not be delivered by mail, SNMP trap or script. Delivery is tried again."""
 
     entry = Entry("pm", 940, WARN)
     about = ("me",)
@@ -460,7 +462,8 @@ class AlertsWait(Notice, frozen=True):
 
 
 class OutsideDenied(Notice, frozen=True):
-    """A program outside the cluster asked for something that it may not have (`clprexec`)."""
+    """A program outside the cluster asked for something that it is not allowed to do
+    (`clprexec`)."""
 
     entry = Entry("trnsv", 1, ERROR)
     about = ("me",)
@@ -490,7 +493,7 @@ class KnockDenied(Notice, frozen=True):
 
 
 class OutsideDone(Notice, frozen=True):
-    """What was asked from outside was done."""
+    """An action that a program outside the cluster asked for was done."""
 
     entry = Entry("trnsv", 30, INFO)
     about = ("me",)
@@ -501,7 +504,7 @@ class OutsideDone(Notice, frozen=True):
 
 
 class OutsideFailed(Notice, frozen=True):
-    """What was asked from outside was begun, and failed."""
+    """An action that a program outside the cluster asked for was begun, and failed."""
 
     entry = Entry("trnsv", 31, ERROR)
     about = ("me",)
@@ -516,8 +519,8 @@ class OutsideFailed(Notice, frozen=True):
 
 
 class AgentUnfit(Notice, frozen=True):
-    """An `ocf` resource could not be started on this server: its agent is missing, or does not
-    take what it is given."""
+    """An `ocf` resource could not be started on this server: its agent is missing, or rejects the
+    parameters that it would get."""
 
     entry = Entry("rc", 944, WARN)
     about = ("me", "resource")
@@ -530,7 +533,7 @@ class AgentUnfit(Notice, frozen=True):
 
 
 class AgentFit(Notice, frozen=True):
-    """The agent of a resource is there, and takes what it is given."""
+    """The agent of a resource is installed and accepts its parameters."""
 
     entry = Entry("rc", 944, INFO)
     about = ("me", "resource")
@@ -540,7 +543,8 @@ class AgentFit(Notice, frozen=True):
 
 
 class RunsUnheld(Notice, frozen=True):
-    """Something other than the cluster runs a resource here; it may be active on two servers."""
+    """A resource runs here without the cluster having started it, so it may be active on two
+    servers."""
 
     entry = Entry("rc", 945, ERROR)
     about = ("me", "group", "resource")
@@ -554,11 +558,11 @@ class RunsUnheld(Notice, frozen=True):
     resource: str
     holder: str
     what: str = ""
-    """How it is seen, where its agent alone does not say that."""
+    """How it was found to run, if not by its agent alone."""
 
 
 class RunsNoMore(Notice, frozen=True):
-    """It was stopped, or this server holds its group now."""
+    """The resource was stopped, or this server holds its group now."""
 
     entry = Entry("rc", 945, INFO)
     about = ("me", "group", "resource")
@@ -572,7 +576,8 @@ class RunsNoMore(Notice, frozen=True):
 
 
 class MetricsUnserved(Notice, frozen=True):
-    """Nothing can be read where `[cluster] metrics` says; the cluster goes on without it."""
+    """Metrics cannot be served at the address in `[cluster] metrics`. The cluster goes on without
+    them."""
 
     entry = Entry("pm", 940, WARN)
     about = ("me",)
@@ -588,7 +593,7 @@ class MetricsUnserved(Notice, frozen=True):
 
 
 class MetricsServed(Notice, frozen=True):
-    """The place was taken before."""
+    """Metrics are served, after their address could not be used."""
 
     entry = Entry("pm", 940, INFO)
     about = ("me",)
@@ -601,7 +606,7 @@ class MetricsServed(Notice, frozen=True):
 
 
 class KeyRollAsked(Notice, frozen=True):
-    """Somebody asked for a step of a key roll."""
+    """A user asked for the next step of a key roll."""
 
     entry = Entry("pm", 918, INFO)
     about = ("me",)
@@ -611,7 +616,7 @@ class KeyRollAsked(Notice, frozen=True):
 
 
 class KeyRollGivenUp(Notice, frozen=True):
-    """Somebody asked to undo the first step of a key roll."""
+    """A user asked to undo the first step of a key roll."""
 
     entry = Entry("pm", 918, INFO)
     about = ("me",)
@@ -621,7 +626,7 @@ class KeyRollGivenUp(Notice, frozen=True):
 
 
 class KeyAccepted(Notice, frozen=True):
-    """The first step of a key roll: the new authkey counts beside the old one."""
+    """First step of a key roll: the new authkey is accepted beside the old one."""
 
     entry = Entry("pm", 918, INFO)
     about = ("me",)
@@ -634,7 +639,7 @@ class KeyAccepted(Notice, frozen=True):
 
 
 class KeyUsed(Notice, frozen=True):
-    """The second step of a key roll: the new authkey signs, and the old one still counts."""
+    """Second step of a key roll: the new authkey signs, and the old one is still accepted."""
 
     entry = Entry("pm", 918, INFO)
     about = ("me",)
@@ -647,7 +652,7 @@ class KeyUsed(Notice, frozen=True):
 
 
 class KeyDropped(Notice, frozen=True):
-    """The last step of a key roll: the old authkey does not count any more."""
+    """Last step of a key roll: the old authkey is no longer accepted."""
 
     entry = Entry("pm", 918, INFO)
     about = ("me",)

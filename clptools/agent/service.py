@@ -62,7 +62,7 @@ _LOOK_S = 5.0
 _CLOCK_S = 1.0
 """How often the wall clock is checked for steps, and the lag of the loop."""
 _LAG_TOLD_MS = 60_000
-"""A lag is told this often at most: what slows a machine down does so again and again."""
+"""A lag is reported at most this often, because what slows a machine down does so repeatedly."""
 
 
 class Owner(Protocol):
