@@ -1,7 +1,7 @@
-"""What is to be done: all output of the core, carried out in the order of the list.
+"""What is to be done: all output of the core.
 
-The agent performs a list strictly in order and starts no later list before an earlier one is
-through (long work is only *begun* here; its end comes back as an event).  `Persist` and
+The agent carries out a list strictly in order, and starts no later list before it has finished the
+earlier one. Long work is only *begun* here; its end comes back as an event. `Persist` and
 `SetMember` are synchronous: if one fails, nothing after it in the list is done.
 """
 
@@ -27,13 +27,14 @@ class Persist(ActionBase, tag="persist", frozen=True, kw_only=True):
 
 
 class SetMember(ActionBase, tag="set-member", frozen=True, kw_only=True):
-    """Write the disk's `member` bit; clearing it is fsynced, before "left" is told."""
+    """Write the disk's `member` bit; clearing it is fsynced before the others are told that this
+    server left."""
 
     member: bool
 
 
 class KeepLedger(ActionBase, tag="keep-ledger", frozen=True, kw_only=True):
-    """Write the ledger of open hardware events to disk; it need not be through at once."""
+    """Write the ledger of open hardware events to disk; the write need not finish at once."""
 
     ledger: LedgerFile
 
@@ -41,7 +42,7 @@ class KeepLedger(ActionBase, tag="keep-ledger", frozen=True, kw_only=True):
 class SendBeat(ActionBase, tag="send-beat", frozen=True, kw_only=True):
     """Send a heartbeat on every LAN interconnect, after the `Persist` before it in the list.
 
-    `via` empty: to `beat.to` itself; else to that server, who relays it.
+    If `via` is empty, it goes to `beat.to` itself; otherwise to `via`, which relays it.
     """
 
     beat: Beat
@@ -73,31 +74,32 @@ class ReadPower(ActionBase, tag="read-power", frozen=True, kw_only=True):
 
     server: str
     echo: bool = False
-    """Its heartbeats are missed: one ICMP echo goes out on every LAN interconnect with the
-    question, and an "off" is reported once 50 ms have shown that no answer comes."""
+    """The server's heartbeats are missing. One ICMP echo goes out with the question on every LAN
+    interconnect, and "off" is reported only if no echo reply comes within 50 ms."""
     keep: bool = True
-    """The session stays open; else it ends with the answer, as a BMC has few."""
+    """The session stays open. Otherwise it ends with the answer, because a BMC has few sessions."""
     agents: bool = False
-    """Fence agents are asked as well where no BMC answers, also those without `poll`."""
+    """If no BMC answers, fence agents are asked as well, also those without `poll`."""
 
 
 class Fence(ActionBase, tag="fence", frozen=True, kw_only=True):
-    """Send one control command to a server's BMC, or none; one `FenceDone` answers.
+    """Send at most one control command to a server's BMC; one `FenceDone` answers.
 
-    It leaves within `within_ms` or never: later the core may have heard its victim again.
-    `power-on` alone is repeated until it reads on, or `within_ms` are over.
+    The command leaves within `within_ms` or never, because later the core may have heard the victim
+    again. Only `power-on` is repeated, until the BMC reads on or `within_ms` is over.
     """
 
     server: str
     action: BmcOrder
     ordered_at: int
-    """`now` of the decision, from which `within_ms` counts: a machine may stand still since."""
+    """`now` of the decision. `within_ms` counts from it, because the machine may have stood still
+    since."""
     within_ms: int = 500
 
 
 class CallOffFence(ActionBase, tag="call-off-fence", frozen=True, kw_only=True):
-    """End fence agents that carry out an order for that server: they log in for seconds, and it is
-    not wanted any more.  Nothing answers but the order itself."""
+    """End the fence agents that carry out an order for that server, because the order is not wanted
+    any more. A login alone takes them seconds. Only the order itself is answered."""
 
     server: str
 
@@ -118,9 +120,9 @@ class ReleaseArbiter(ActionBase, tag="release-arbiter", frozen=True, kw_only=Tru
 class RunResource(ActionBase, tag="run-resource", frozen=True, kw_only=True):
     """Begin the start, stop or migration of a group resource, after the `Persist` that names it.
 
-    What still runs of an earlier operation of that resource is ended first: one at a time.  One
-    `ResourceDone` answers, at the latest so long after its begin as the time-out is; of an
-    operation that was ended for a later one, it need not.
+    Any earlier operation of that resource that still runs is ended first: one at a time. One
+    `ResourceDone` answers within the time-out. An operation that was ended for a later one need not
+    be answered.
     """
 
     group: str
@@ -135,18 +137,18 @@ class RunResource(ActionBase, tag="run-resource", frozen=True, kw_only=True):
     priority: int = 1
     """This server's place in the group's order, from 1."""
     forced: bool = False
-    """The lease is over: a stop that does not end in time is followed by the watchdog."""
+    """The lease is over: if the stop does not end in time, the watchdog resets the machine."""
     off: tuple[str, ...] = ()
-    """Servers that were proven powered off when this start was granted: an address that one of
-    them still seems to answer for may be taken."""
+    """Servers that were proven powered off when this start was granted: an address may be taken
+    even if one of them still seems to answer for it."""
     macs_off: tuple[str, ...] = ()
-    """MAC addresses of theirs, and of nobody else's."""
+    """MAC addresses that belong to those servers alone."""
     number: int = 0
-    """Names this operation among all of this incarnation; given back in `ResourceDone`."""
+    """Identifies this operation within the incarnation; `ResourceDone` returns it."""
 
 
 class WatchResource(ActionBase, tag="watch-resource", frozen=True, kw_only=True):
-    """Watch over a resource that an agent before this one started (`WATCHED`)."""
+    """Watch a resource that an earlier agent started (types in `WATCHED`)."""
 
     group: str
     resource: str
@@ -164,21 +166,21 @@ class RunScript(ActionBase, tag="run-script", frozen=True, kw_only=True):
 
 
 class RunMonitor(ActionBase, tag="run-monitor", frozen=True, kw_only=True):
-    """Start (`on`) or stop an active monitor's rounds."""
+    """Start (`on`) or stop the periodic checks of an active monitor."""
 
     monitor: str
     on: bool
 
 
 class FaultMonitor(ActionBase, tag="fault-monitor", frozen=True, kw_only=True):
-    """Dummy failure of an active monitor on or off."""
+    """Switch the dummy failure of an active monitor on or off."""
 
     monitor: str
     on: bool
 
 
 class ArmWatchdog(ActionBase, tag="arm-watchdog", frozen=True, kw_only=True):
-    """Arm the `userw` watchdog by `method`, in place of another one only once it is armed;
+    """Arm the `userw` watchdog by `method`. It replaces another one only once it is armed itself.
     `WatchdogChanged` answers."""
 
     timeout_ms: int
@@ -186,11 +188,11 @@ class ArmWatchdog(ActionBase, tag="arm-watchdog", frozen=True, kw_only=True):
 
 
 class PetWatchdog(ActionBase, tag="pet-watchdog", frozen=True, kw_only=True):
-    """Feed the watchdog.  Only emitted while the lease runs or nothing is held."""
+    """Feed the watchdog. Emitted only while the lease runs or nothing is held."""
 
 
 class DisarmWatchdog(ActionBase, tag="disarm-watchdog", frozen=True, kw_only=True):
-    """Disarm it cleanly, after nothing is held any more."""
+    """Disarm the watchdog cleanly, once nothing is held any more."""
 
 
 class HostAction(ActionBase, tag="host-action", frozen=True, kw_only=True):
@@ -208,9 +210,10 @@ class ArmDeadman(ActionBase, tag="arm-deadman", frozen=True, kw_only=True):
 
 
 class StandDown(ActionBase, tag="stand-down", frozen=True, kw_only=True):
-    """Call off a dead-man timer of the own BMC: what it was armed for is done, or will not be.
+    """Call off a dead-man timer of the own BMC: what it was armed for has been done, or will not
+    be.
 
-    Not every BMC stops the timer when it resets its server.
+    This is needed because not every BMC stops the timer when it resets its server.
     """
 
 
@@ -227,15 +230,15 @@ class Record(ActionBase, tag="record", frozen=True, kw_only=True):
     because: tuple[str, ...] = ()
     """Further sentences: the evidence."""
     event: int = 0
-    """Open hardware event it speaks of, or 0."""
+    """Number of the open hardware event that it is about, or 0."""
     code: str = ""
-    """Name of its notice, by which programs know it; people go by `module` and `event_id`."""
+    """Name of its notice, for programs; people know it by `module` and `event_id`."""
 
 
 class Stretch(ActionBase, tag="stretch", frozen=True, kw_only=True):
     """Make the time-outs of the configuration in force `ratio` times as long; 1: as configured.
 
-    `SettingsChanged` with `stretch` answers.
+    A `SettingsChanged` with `stretch` answers.
     """
 
     ratio: int
@@ -266,7 +269,7 @@ class Reincarnate(ActionBase, tag="reincarnate", frozen=True, kw_only=True):
 
 
 class Exit(ActionBase, tag="exit", frozen=True, kw_only=True):
-    """The agent may end: everything it had to stop or say is done."""
+    """The agent may end: everything is stopped, and the others have been told."""
 
 
 Action = (

@@ -1,4 +1,4 @@
-"""What in a new configuration cannot take effect while groups run."""
+"""Which changes of a configuration cannot take effect while groups run."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 def in_the_way(old: Settings, new: Settings, held: Iterable[str]) -> Refusal | None:
-    """Names the first held group that the new configuration would pull from under itself.
+    """Says which held group, if any, forbids the new configuration; the first one found.
 
     A running group keeps its resources, their types, options and order, because they must be
-    stopped as they were started; time-outs, policies, monitors and comments may change.
+    stopped as they were started. Time-outs, policies, monitors and comments may change.
     """
     for name in held:
         before, after = old.group(name), new.group(name)
@@ -45,6 +45,6 @@ def _shape(group: Group) -> tuple[object, ...]:
 
 
 def _options(resource: Resource) -> list[tuple[str, Option]]:
-    """Those by which it is started and stopped."""
+    """The options by which the resource is started and stopped."""
     besides = BESIDES.get(resource.type, frozenset())
     return sorted(each for each in resource.options.items() if each[0] not in besides)

@@ -20,19 +20,19 @@ import msgspec
 from clptools.core.model.messages import Beat, Message
 
 MAX_BYTES = 1_200
-"""Of a datagram, as UDP payload: with its headers below the 1,280 bytes that every IPv6 path
-carries whole (RFC 8200, 5), and below what tunnels leave of 1,500."""
+"""Most bytes of a datagram, as UDP payload. With headers it stays below the 1,280 bytes that every
+IPv6 path carries unfragmented (RFC 8200, 5), and below what tunnels leave of 1,500."""
 FRAME_BYTES = 41
-"""What the link puts around the payload (`links/wire.py`)."""
+"""What the link adds around the payload (`links/wire.py`)."""
 PLAIN, PACKED = 1, 2
 NAME_BYTES = 6
-"""Two of 32 names share 48 bits once in 10^11 clusters."""
+"""With 48 bits, two of 32 names collide once in 10^11 clusters."""
 _UNKNOWN = "?"
-"""Begins what stands for a name that is not known here; no name begins so."""
+"""Prefix of the placeholder for a name that is not known here; no name begins with it."""
 
 
 class Packed(Message, array_like=True, frozen=True, kw_only=True):
-    """Form 2."""
+    """The payload of form 2."""
 
     beat: Beat
     hears: bytes = b""
@@ -46,7 +46,7 @@ _packed = msgspec.msgpack.Decoder(Packed)
 
 
 def form(beat: Beat) -> int:
-    """`PLAIN` or `PACKED`."""
+    """The form in which a beat is sent: `PLAIN` or `PACKED`."""
     return PACKED if beat.listed or beat.page else PLAIN
 
 
@@ -65,9 +65,10 @@ def pack(beat: Beat) -> bytes:
 
 
 def unpack(payload: bytes, kind: int, names: dict[bytes, str]) -> Beat:
-    """The beat in a payload of form `kind`; `names`: what `digests` made.
+    """The beat in a payload of form `kind`; `names` is the result of `digests`.
 
-    Raises ValueError (msgspec's are some): it is none, or not of this form.
+    Raises ValueError (msgspec's errors are ValueErrors) if the payload is no beat, or not of this
+    form.
     """
     if kind == PLAIN:
         beat = _plain.decode(payload)
@@ -85,7 +86,7 @@ def unpack(payload: bytes, kind: int, names: dict[bytes, str]) -> Beat:
 
 
 def datagram_bytes(beat: Beat) -> int:
-    """How long the datagram of a beat is, as UDP payload."""
+    """Length of a beat's datagram, as UDP payload."""
     return FRAME_BYTES + len(pack(beat))
 
 

@@ -1,7 +1,7 @@
-"""The volatile state of the rules: kept in `/run` with the boot id, gone with the boot.
+"""The volatile state of the rules: kept in `/run` with the boot id, and gone with the boot.
 
-Written before any part of it is used or told.  What is not in here is forgotten by an agent
-restart, and the rules are safe with that.
+It is written before any part of it is used or told. What is not in here is forgotten when an agent
+restarts, and the rules are safe with that.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from clptools.core.model.settings import Arbiter, Cluster, InForce
 
 
 class HeldGroup(msgspec.Struct, frozen=True, kw_only=True):
-    """One group as far as a restart must know it."""
+    """What a restarted agent must know of one group."""
 
     group: str
     seen: Epoch = NO_EPOCH
@@ -21,12 +21,12 @@ class HeldGroup(msgspec.Struct, frozen=True, kw_only=True):
     held: bool = False
     state: str = ""
     event: str = "START"
-    """`CLP_EVENT` of its start, told again to its stop script."""
+    """`CLP_EVENT` of its start, which its stop script gets again."""
     previous: str = ""
     resources: dict[str, str] = {}
     """Resource -> `ResourceState` value."""
     purge: bool = False
-    """Something of it may be left from before the agent that began without state."""
+    """Something of it may still run from before this agent started without state."""
 
 
 class MonitorMemory(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -56,18 +56,18 @@ class OpenEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LedgerFile(msgspec.Struct, frozen=True, kw_only=True):
-    """The ledger of open hardware events: on disk, because hardware outlives a boot.
+    """The ledger of open hardware events: on disk, because hardware faults outlive a boot.
 
-    Instants are of the clock that `now` comes from; the agent that keeps the file over a boot
-    shifts them to the new clock (they may become negative).
+    Instants are of the clock that `now` comes from. When the agent reads the file after a boot, it
+    shifts them to the new clock, so they may become negative.
     """
 
     next_event: int = 1
     entries: tuple[OpenEntry, ...] = ()
     halts: dict[str, int] = {}
-    """`rm`, `rc` -> final actions of monitors, of resources, in a row that ended the machine."""
+    """`rm` (monitors), `rc` (resources) -> how many final actions in a row ended the machine."""
     liars: tuple[str, ...] = ()
-    """Servers whose BMC read off while they were heard: what it says is no proof."""
+    """Servers whose BMC read off while they were heard, so what it says is no proof."""
     behind: dict[str, str] = {}
     """Resource whose copy of mirrored data here is behind -> the server with the newer one."""
 
@@ -81,7 +81,7 @@ class Durable(msgspec.Struct, frozen=True, kw_only=True):
     vote_term: Term = NO_TERM
     groups: tuple[HeldGroup, ...] = ()
     lease_until: int = 0
-    """Holder's lease, `now` of this boot."""
+    """End of the holder's lease, in `now` of this boot."""
     left: tuple[str, ...] = ()
     """Servers that said they left."""
     confirmed: dict[str, str] = {}
@@ -92,22 +92,23 @@ class Durable(msgspec.Struct, frozen=True, kw_only=True):
     suspended_since: int = 0
     """Since when the cluster is suspended, `now` of this boot: negative where it began before."""
     waived: bool = False
-    """Suspended, and all know that this server does not stop itself by its lease."""
+    """The cluster is suspended, and all servers know that this one does not stop itself by its
+    lease."""
     monitors: tuple[MonitorMemory, ...] = ()
     names: tuple[str, ...] = ()
-    """Servers of the revision by which we vote, or of the one before while both count."""
+    """Servers of the revision by which we vote, or of the previous one while both count."""
     arbiter: Arbiter | None = None
     cluster: Cluster | None = None
-    """Its lengths, likewise."""
+    """The durations of that revision."""
     ratio_until: int = 0
     """When stretched time-outs end, `now` of this boot."""
     macs: dict[str, tuple[str, ...]] = {}
     """Server -> its MAC addresses."""
     doubt: bool = False
-    """Voters or lengths change, and some server may not have heard of it."""
+    """Voters or durations are changing, and some server may not have heard of it."""
     turns_before: tuple[InForce, ...] = ()
-    """Revisions by which some server may still take turns in fencing."""
+    """Revisions by which some server may still take its turn to fence."""
     off: dict[str, int] = {}
-    """Server -> when the newest off read of it that counts was asked, `now` of this boot."""
+    """Server -> when its newest read that counted as off was asked, in `now` of this boot."""
     off_at: dict[str, str] = {}
-    """Server -> address and port of the BMC that read so."""
+    """Server -> address and port of the BMC that read off."""

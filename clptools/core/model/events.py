@@ -1,8 +1,8 @@
 """What happened: all input of the core, in the past tense.
 
-The journal is the list of these with their `now`; feeding it to a core restored from the
-segment's snapshot gives the same actions, byte for byte.  Nothing reaches the core in another
-way.  Instants named `asked_at` or `sent_at` are `now` values of this same server.
+The journal is the list of these events with their `now`. Feeding it to a core that was restored
+from the segment's snapshot gives the same actions, byte for byte. Nothing reaches the core in
+another way. Instants named `asked_at` or `sent_at` are `now` values of this same server.
 """
 
 from __future__ import annotations
@@ -33,23 +33,24 @@ class AgentStarted(EventBase, tag="agent-started", frozen=True, kw_only=True):
     durable: Durable | None
     """What `/run` held with this boot's id, or None: the agent has no state."""
     member: bool
-    """The disk's bit: admitted, and has not left."""
+    """The `member` bit on disk: this server was admitted and has not left."""
     ledger: LedgerFile = LedgerFile()
     """Open hardware events as the disk has them, instants shifted to this boot."""
     stopped: bool = False
     """`clpcl -t` stopped the cluster service since the last boot."""
     first_of_boot: bool = False
-    """The disk notes another boot: nothing of ours can run yet, so nothing is held."""
+    """The disk notes another boot, so nothing of ours can be running yet and nothing is held."""
     macs: tuple[str, ...] = ()
     """MAC addresses of this server, `00:25:90:ab:cd:ef`."""
     noted: bool = True
     """This boot's id is on the disk, fsynced; without it no grant is taken."""
     version: str = ""
-    """Of the agent's program, `0.2.0`; empty in journals of 0.1.0."""
+    """Version of the agent, such as `0.2.0`; empty in journals of 0.1.0."""
 
 
 class AgentStopping(EventBase, tag="agent-stopping", frozen=True, kw_only=True):
-    """SIGTERM: move or stop this server's groups, then leave; suspended: keep them running."""
+    """SIGTERM came: this server moves or stops its groups, then leaves. While the cluster is
+    suspended, they keep running."""
 
 
 class SettingsOffered(EventBase, tag="settings-offered", frozen=True, kw_only=True):
@@ -74,13 +75,13 @@ class BeatSeen(EventBase, tag="beat-seen", frozen=True, kw_only=True):
 
 
 class HeartbeatRefused(EventBase, tag="heartbeat-refused", frozen=True, kw_only=True):
-    """Datagrams come from a server's address that are none of this cluster; told once a second.
+    """Datagrams that are not of this cluster come from a server's address; reported once a second.
 
-    They prove nothing, as anybody can send them: people are told, and warned.
+    They prove nothing, because anybody can send them, but people are warned.
     """
 
     server: str
-    """By its address."""
+    """The server that has this address."""
     address: str
     why: RefusedFor
 
@@ -103,45 +104,45 @@ class PowerRead(EventBase, tag="power-read", frozen=True, kw_only=True):
 
     server: str
     power: PowerState
-    """Unknown: with `error`."""
+    """Unknown if the read failed; `error` says why."""
     asked_at: int
     beat: str = ""
     """The BMC heartbeat carried there (initial countdown), as text; empty: none."""
     latency_ms: int = 0
     error: str = ""
     session: str = ""
-    """The BMC session that it was read in, a new name after each login, silent ones too; empty:
-    the protocol keeps none."""
+    """The BMC session in which it was read. Its name changes with each login, also with an
+    automatic one. Empty: the protocol keeps no sessions."""
     session_at: int = 0
     """When that session was opened."""
     echoed: bool = False
     """The server's kernel answered an ICMP echo that went out with the question."""
     where: str = ""
-    """Address and port that were asked; empty: an agent of before told none."""
+    """Address and port that were asked; empty: an earlier version of the agent did not say."""
     mend: str = ""
-    """With `error` or `lacks`: what a person can do about it; empty: nothing, or it passes by
-    itself."""
+    """With `error` or `lacks`: what a person can do about it; empty: nothing, or it will pass
+    without help."""
     lacks: str = ""
     """What our account may not do there, though it may read."""
     by: str = ""
-    """The fence agents that answered, or did not; empty: the BMC."""
+    """The fence agents that were asked; empty: the BMC was."""
 
 
 class FenceDone(EventBase, tag="fence-done", frozen=True, kw_only=True):
     """The one control command of a `Fence` was answered, or never left.
 
-    An accepted power-down is no evidence: reads that follow prove it.
+    An accepted power-off is no proof; only the reads that follow are.
     """
 
     server: str
     action: BmcOrder
     asked_at: int
     sent: bool = False
-    """It left, and the BMC accepted it."""
+    """The command left, and the BMC accepted it."""
     left: bool = False
-    """It left and was not answered: the BMC may have accepted it."""
+    """The command left and was not answered, so the BMC may have accepted it."""
     refused: bool = False
-    """The BMC would refuse it each time; any other refusal passes."""
+    """The BMC would refuse the command each time. Other refusals are temporary."""
     error: str = ""
 
 
@@ -163,16 +164,16 @@ class ResourceDone(EventBase, tag="resource-done", frozen=True, kw_only=True):
     op: Operation
     epoch: int
     number: int = 0
-    """Of the `RunResource` that it answers."""
+    """Number of the `RunResource` that it answers."""
     ok: bool
     timed_out: bool = False
     severity: Severity = Severity.SOFT
-    """Of a start that failed."""
+    """Severity of a failed start."""
     text: str = ""
 
 
 class ResourceSaid(EventBase, tag="resource-said", frozen=True, kw_only=True):
-    """An operation on a group resource has a remark for the operator; it goes on."""
+    """A running operation on a group resource has a remark for the operator."""
 
     group: str
     resource: str
@@ -180,7 +181,7 @@ class ResourceSaid(EventBase, tag="resource-said", frozen=True, kw_only=True):
 
 
 class ResourceLost(EventBase, tag="resource-lost", frozen=True, kw_only=True):
-    """A resource that was started is gone, and could not be put back in place."""
+    """A resource that was started is gone and could not be restored."""
 
     group: str
     resource: str
@@ -206,24 +207,26 @@ class MonitorResult(EventBase, tag="monitor-result", frozen=True, kw_only=True):
 
 
 class HardwareSeen(EventBase, tag="hardware-seen", frozen=True, kw_only=True):
-    """A trap that passed its source checks, decoded; never with its community."""
+    """A decoded trap that passed its source checks. Its community is never included."""
 
     monitor: str
     key: str
-    """Identity of the hardware fault (sensor, entity, offset, ...): what a deassertion closes."""
+    """Identity of the hardware fault (sensor, entity, offset, ...), by which a deassertion closes
+    it."""
     duplicate_key: str
-    """Equal for resends of one trap (GUID, sequence, timestamp); empty: cannot be told."""
+    """Equal for resends of one trap (GUID, sequence, timestamp); empty: resends cannot be
+    recognised."""
     event_class: EventClass
     clears: str = ""
-    """For CLEAR: the class it closes; empty: whatever `key` opened."""
+    """For CLEAR: the class that it closes; empty: whatever was opened by `key`."""
     closes: tuple[str, ...] = ()
-    """Every key it closes, where that is more than `key` alone ("fully redundant" closes each
-    degree of lost redundancy of the sensor); a `*` beside `|` or `~`: any text there.  An INFO may
-    close others, too ("power is on" ends "power failed")."""
+    """All keys that it closes, if more than `key` alone ("fully redundant" closes each degree of
+    the sensor's lost redundancy). A `*` beside `|` or `~` matches any text there. An INFO may close
+    others, too ("power is on" ends "power failed")."""
     row: str = ""
     """The row of the class table that decided: `23h/6F/1`, `severity 20h`, `oid 1.3...`."""
     own_watchdog: bool = False
-    """It may be the BMC's timer that this agent armed, told by a trap that is no PET."""
+    """It may report the BMC's timer that this agent armed, by a trap that is no PET."""
     meaning: str
     source: str
     varbinds: tuple[tuple[str, str], ...] = ()
@@ -231,12 +234,13 @@ class HardwareSeen(EventBase, tag="hardware-seen", frozen=True, kw_only=True):
 
 
 class MessageSeen(EventBase, tag="message-seen", frozen=True, kw_only=True):
-    """A driver's or a program's message at the door (`message.sock`, built-in sources)."""
+    """A message of a driver or a program (from `message.sock` or a built-in source)."""
 
     category: str
     keyword: str = ""
     fault: str = ""
-    """Which of the device's faults, where several can be open at once; a recovery closes it."""
+    """Which of the device's faults it is, if several can be open at once. A recovery closes that
+    one."""
     text: str = ""
     recovered: bool = False
     predictive: bool = False
@@ -245,13 +249,13 @@ class MessageSeen(EventBase, tag="message-seen", frozen=True, kw_only=True):
 
 
 class WindowChanged(EventBase, tag="window-changed", frozen=True, kw_only=True):
-    """When the next quiet window of a monitor begins and ends, or the present one, by this host's
-    wall clock as it stands now; told again whenever that clock says otherwise."""
+    """The present or next quiet window of a monitor, by this host's wall clock as it stands now.
+    Reported again whenever that clock changes it."""
 
     monitor: str
     opens_at: int
     closes_at: int
-    """Not above `opens_at`: there is none."""
+    """If not above `opens_at`, there is no window."""
     when: str = ""
     """The same for people, in local time: `Sat 2026-12-05 02:00-06:00`."""
 
@@ -265,25 +269,27 @@ class WatchdogChanged(EventBase, tag="watchdog-changed", frozen=True, kw_only=Tr
 
 
 class BootNoted(EventBase, tag="boot-noted", frozen=True, kw_only=True):
-    """The disk took the note of this boot that it had not taken when the agent started."""
+    """The note of this boot, which could not be written when the agent started, is on the disk
+    now."""
 
 
 class CopiesKept(EventBase, tag="copies-kept", frozen=True, kw_only=True):
-    """The disk took a ledger with other copies behind than before, or could not."""
+    """A ledger with a changed list of copies that are behind was written to disk, or could not
+    be."""
 
     behind: dict[str, str] = {}
     fault: str = ""
 
 
 class ConditionSeen(EventBase, tag="condition-seen", frozen=True, kw_only=True):
-    """Something on this server itself is not well, or is well again (no text)."""
+    """Something on this server itself is not well; without a text it is well again."""
 
     name: str
-    """Which: the same in its beginning and its end."""
+    """Identifies the condition: its beginning and its end have the same name."""
     text: str = ""
     mend: str = ""
     monitors: tuple[str, ...] = ()
-    """Monitors that do not see all that they are to see."""
+    """Monitors that miss some of what they should see because of it."""
 
 
 class RequestSeen(EventBase, tag="request-seen", frozen=True, kw_only=True):
@@ -293,7 +299,7 @@ class RequestSeen(EventBase, tag="request-seen", frozen=True, kw_only=True):
     user: str
     request: Request
     asked_at: int = 0
-    """Time since boot (ms) of this host when it was asked for; 0: not said."""
+    """When it was asked for, in ms since this host's boot; 0: not said."""
 
 
 class HostActionDone(EventBase, tag="host-action-done", frozen=True, kw_only=True):

@@ -24,9 +24,10 @@ from clptools.core.model.timing import NEVER
 from clptools.core.model.words import Severity
 
 _UNFIT_MS = 600_000
-"""Nobody tells that a server was mended, such as a disk that is there again: then it is tried."""
+"""After this time a failed start is tried again, because nothing reports that a server was mended,
+such as a disk that is back."""
 _MOST_WHY = 300
-"""Characters of what a script said that others are told."""
+"""How many characters of a script's output the other servers are told."""
 
 
 class GroupRun(msgspec.Struct):
@@ -40,39 +41,40 @@ class GroupRun(msgspec.Struct):
     previous: str = ""
     factor: str = "GROUPSTOP"
     next_why: GroupWhy = GroupWhy.NONE
-    """What `why` becomes when the stop under way is through."""
+    """What `why` becomes when the stop under way has finished."""
     restart: bool = False
-    """Start again in place when the stop is through."""
+    """Start it again on this server when the stop has finished."""
     forced: bool = False
     purge: bool = False
-    """Stopping what an earlier incarnation without state may have left."""
+    """The stop under way is a purge: it stops what may still run from before this agent started
+    without state."""
     purge_at: int = NEVER
-    """When a purge that did not end well is tried again, or `NEVER`."""
+    """When a failed purge is tried again, or `NEVER`."""
     purges: int = 0
-    """How often it did not end well."""
+    """How often a purge has failed."""
     off: tuple[str, ...] = ()
     """Servers that were proven powered off when it was granted."""
     resources: dict[str, ResourceState] = {}
-    """The state of each, or the one that its newest operation is to bring it to."""
+    """Resource -> its state, or the state to which its newest operation is bringing it."""
     busy: dict[str, int] = {}
-    """Resource -> number of its newest operation, until that ends: the end of an earlier one is
-    ignored."""
+    """Resource -> number of its newest operation while that runs. The end of an earlier operation
+    is ignored."""
     retries: dict[str, int] = {}
     wanted_off: list[str] = []
     """Resources that an operator stopped (`clprsc -t`) in an online group."""
     stopping_only: list[str] = []
-    """With a partial stop: just these."""
+    """The resources that a partial stop stops."""
     migrations: list[str] = []
-    """Resources that are still to be migrated, or are, before the stop."""
+    """Resources that are being migrated, or still must be, before the stop."""
     texts: dict[str, str] = {}
     since: int = 0
     failed: str = ""
-    """Resource whose failure ended the last start here."""
+    """The resource whose failure ended the last start here."""
     failed_why: str = ""
-    """Why it did, with its last line."""
+    """Why that resource failed, with the last line of its output."""
     failed_at: int = NEVER
     severity: Severity = Severity.SOFT
-    """Of that failure."""
+    """Severity of that failure."""
 
 
 class LifecycleState(msgspec.Struct):
@@ -84,7 +86,7 @@ class LifecycleState(msgspec.Struct):
 
 
 class GrantState(msgspec.Struct):
-    """A grant of ours (as coordinator) and how far it got."""
+    """A grant that we gave as coordinator, and its stage."""
 
     server: str
     epoch: Epoch
@@ -102,24 +104,24 @@ class Waiting(msgspec.Struct, frozen=True):
 
     text: str
     servers: tuple[str, ...] = ()
-    """Servers of which proof is missing that they do not run it."""
+    """Servers that are not proven not to run it."""
 
 
 class OrderWait(msgspec.Struct):
     """A group that waits for other groups before it is started, or stopped."""
 
     groups: tuple[str, ...]
-    """For which it waits."""
+    """The groups that it waits for."""
     since: int
     told: bool = False
-    """This server has recorded that it waits."""
+    """This server has recorded the wait."""
     over: bool = False
-    """This server has recorded that it has waited for as long as configured."""
+    """This server has recorded that the configured wait is over."""
 
 
 class OrderState(msgspec.Struct):
-    """Groups that wait for other groups, as every server finds it by itself: what it remembers of
-    a wait outlives an office."""
+    """Groups that wait for other groups. Every server finds these waits by itself, so what it
+    remembers of them outlives an office."""
 
     starts: dict[str, OrderWait] = {}
     stops: dict[str, OrderWait] = {}
@@ -136,11 +138,11 @@ class OfficeState(msgspec.Struct):
     """Group -> (what it waits for, since)."""
     waiting_told: list[str] = []
     retry_at: dict[str, int] = {}
-    """Group that could be started nowhere -> when all of it is tried again."""
+    """Group that could not be started on any server -> when all servers are tried again."""
 
 
 class ClearanceState(msgspec.Struct):
-    """What this office granted: evidence from before a grant says nothing about it."""
+    """What this office granted. Evidence from before a grant proves nothing about that grant."""
 
     granted_at: dict[str, dict[str, int]] = {}
     """Group -> server -> when we last granted it in this office."""
@@ -153,7 +155,7 @@ class MirrorState(msgspec.Struct):
     behind: dict[str, str] = {}
     """Resource whose copy here is behind -> the server with the newer one."""
     kept: dict[str, str] = {}
-    """The same as the disk has it."""
+    """`behind` as it is on the disk."""
 
 
 class Copies(msgspec.Struct):
@@ -162,13 +164,13 @@ class Copies(msgspec.Struct):
     servers: tuple[str, ...]
     since: int
     told: bool = False
-    """It was recorded: each of them said it again after the others had."""
+    """It was recorded, after each of them had said it again since the others did."""
 
 
 # Questions that several rooms ask of the groups on this server.
 
 Runs = Mapping[str, GroupRun]
-"""Group -> how it stands on this server; read-only."""
+"""Group -> its state on this server; read-only."""
 
 
 def holds_any(runs: Runs) -> bool:
@@ -186,7 +188,7 @@ def held(runs: Runs, settings: Settings) -> list[str]:
 
 
 def failed_starts(runs: Runs) -> dict[str, str]:
-    """Group -> why its last start here failed, where it does not run here."""
+    """Group that does not run here -> why its last start here failed."""
     return {
         name: f"{run.failed}: {run.failed_why[:_MOST_WHY]}"
         for name, run in runs.items()
@@ -195,7 +197,8 @@ def failed_starts(runs: Runs) -> dict[str, str]:
 
 
 def unfit(runs: Runs, now: int) -> tuple[str, ...]:
-    """Groups whose start failed here a short while ago, and would again until that is mended."""
+    """Groups whose start failed here a short time ago and would fail again until the cause is
+    mended."""
     return tuple(
         name
         for name, run in runs.items()
@@ -204,5 +207,5 @@ def unfit(runs: Runs, now: int) -> tuple[str, ...]:
 
 
 def purging(runs: Runs) -> tuple[str, ...]:
-    """Groups that are not held, and of which something may be left from before the boot."""
+    """Groups that are not held, but of which something may be left from before the boot."""
     return tuple(name for name, run in runs.items() if run.purge and not run.held)

@@ -1,13 +1,13 @@
 """What the cores of two servers say to each other: the heartbeat and the control messages.
 
-A heartbeat (`Beat`) is addressed to one peer, because it answers that peer.  Everything the
-safety rules need of a server (its term, its vote, what it holds, whether its watchdog is
-armed) rides in it, so one datagram that arrives is enough.  Instants (`sent_at`) are on the
-*sender's* clock and only ever come back to the sender; nobody compares two servers' clocks, but
-for whose turn it is to fence (`turns_ms`).
+A heartbeat (`Beat`) is addressed to one peer, because it answers that peer. Everything the safety
+rules need of a server (its term, its vote, what it holds, whether its watchdog is armed) rides in
+it, so one datagram that arrives is enough. Instants (`sent_at`) are on the *sender's* clock and
+only ever come back to the sender; nobody compares two servers' clocks, except for whose turn it is
+to fence (`turns_ms`).
 
-Control messages travel on the TLS channel.  Each of them may be lost, doubled or late: the
-core repeats what matters until a heartbeat shows that it was taken.
+Control messages travel on the TLS channel. Each of them may be lost, doubled or late: the core
+repeats what matters until a heartbeat shows that it was taken.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Echo(Message, array_like=True, frozen=True, kw_only=True):
 
 
 class Vote(Message, array_like=True, frozen=True, kw_only=True):
-    """A vote, or with `pre` the word that it would be given, for the beat sent at `sent_at`."""
+    """A vote, or with `pre` the promise that it would be given, for the beat sent at `sent_at`."""
 
     term: Term
     sent_at: int
@@ -70,13 +70,13 @@ class Holding(Message, array_like=True, frozen=True, kw_only=True):
     seen: Epoch
     held: bool
     state: str
-    """`GroupState` value; `stop-failed` is held as well."""
+    """`GroupState` value; a group in `stop-failed` counts as held."""
     why: str = ""
     """Why it was released: `GroupWhy` value."""
 
 
 class Line(Message, array_like=True, frozen=True, kw_only=True):
-    """All that a server says of one group, numbered anew with every change.
+    """All that a server says of one group; each change gives it a new number.
 
     See `core/cluster/holdings.py`.
     """
@@ -90,7 +90,8 @@ class Line(Message, array_like=True, frozen=True, kw_only=True):
 class Beat(Message, tag="beat", array_like=True, frozen=True, kw_only=True):
     """One heartbeat from `sender` to `to`.
 
-    Encoded without field names, as it is sent so often: fields are only ever added at the end.
+    It is encoded without field names because it is sent so often; so fields are only ever added at
+    the end.
     """
 
     sender: str
@@ -104,25 +105,26 @@ class Beat(Message, tag="beat", array_like=True, frozen=True, kw_only=True):
     term: Term = NO_TERM
     """The highest term the sender knows."""
     ask: str = ""
-    """`Ask` value; a question of a newer version is not answered."""
+    """`Ask` value; a value that only a newer version knows is not answered."""
     ask_term: Term = NO_TERM
     vote: Vote | None = None
     authority: bool = False
-    """The sender is coordinator and its authority ran when this was sent."""
+    """The sender was coordinator, with authority, when this was sent."""
     coordinator: str = ""
-    """The coordinator as far as the sender knows."""
+    """The coordinator, if the sender knows one."""
     newcomer: bool = False
     ripe: bool = False
-    """A newcomer whose first `L + d` is over."""
+    """The sender is a newcomer, and its first `L + d` is over."""
     lacks: tuple[str, ...] = ()
-    """A newcomer's peers that neither count it nor are out for it."""
+    """If the sender is a newcomer: peers that do not count it and that it does not regard as
+    out."""
     counts: bool = True
-    """The sender does not have `to` for out, and votes by the same configuration."""
+    """The sender does not regard `to` as out, and votes by the same configuration."""
     left: bool = False
     """The sender has left: released all, cleared its bit, deleted its state."""
     out: tuple[str, ...] = ()
     hears: tuple[str, ...] = ()
-    """Peers heard directly within two intervals: they may relay."""
+    """Peers that the sender heard directly within two intervals, for which it may relay."""
     holdings: tuple[Holding, ...] = ()
     policy: Epoch = NO_EPOCH
     """Version of the shared policy that the sender knows; a server with a newer one sends it."""
@@ -130,50 +132,52 @@ class Beat(Message, tag="beat", array_like=True, frozen=True, kw_only=True):
     """The sender's watchdog is armed and its lease binds it."""
     suspended: bool = False
     stopped: bool = False
-    """The cluster service is stopped there: it takes no group."""
+    """The cluster service is stopped on the sender, so it takes no group."""
     barred: bool = False
-    """An open fatal hardware event: it receives no group while another may run it."""
+    """The sender has an open fatal hardware event: it gets no group that another server may run."""
     revision: int = 0
     voters: int = 0
-    """Who votes, the arbiter and the lengths of the sender's configuration, as one number."""
+    """The voters, the arbiter and the durations of the sender's configuration, as one number."""
     unproven: tuple[str, ...] = ()
-    """As coordinator: groups that could not start elsewhere now, since nothing proves that they
-    do not run on a server that went dark."""
+    """As coordinator: groups that could not start elsewhere now, because nothing proves that a
+    silent server does not run them."""
     purging: tuple[str, ...] = ()
-    """Groups of which something may be left from before the boot: the last choice for them."""
+    """Groups of which something may be left here from before the boot: this server is the last
+    choice for them."""
     lists: bool = False
     """The sender understands the fields below."""
     listed: int = 0
-    """Not 0: `holdings`, `unproven` and `purging` did not fit and are empty here; they are those
-    of the sender's list as it stood with this number."""
+    """If not 0: `holdings`, `unproven` and `purging` did not fit and are empty here. Their content
+    is the sender's list with this number."""
     count: int = 0
     """How many lines that list had."""
     total: int = 0
     """Sum of their numbers."""
     have: int = 0
-    """Newest list of `to`, of the incarnation in `echo`, that the sender had whole."""
+    """The newest list of `to` (of its incarnation in `echo`) that the sender has completely."""
     page: tuple[Line, ...] = ()
-    """Not empty: this is no heartbeat, it only brings these lines of the sender's list."""
+    """If not empty, this is no heartbeat: it only carries these lines of the sender's list."""
     turns_ms: int = 0
-    """How long before `sent_at` the instant lies from which the sender counts turns to fence `to`;
-    0: it says nothing of it, as earlier versions do."""
+    """How long before `sent_at` the sender started counting turns to fence `to`; 0: it does not
+    say, as in earlier versions."""
     unfit: bool = False
-    """The sender cannot note its boot on disk: it takes no group."""
+    """The sender cannot note its boot on disk, so it takes no group."""
 
 
 class Grant(Message, tag="grant", frozen=True, kw_only=True):
-    """From a coordinator with authority: start `group`.  Dies `H` after the answered beat."""
+    """From a coordinator with authority: start `group`. It expires `H` after the beat that it
+    answers."""
 
     group: str
     epoch: Epoch
     incarnation: str
-    """The grantee's."""
+    """Incarnation of the server that gets the grant."""
     sent_at: int
-    """Send time, on the grantee's clock, of its beat that this answers."""
+    """Send time, on the clock of the server that gets the grant, of its beat that this answers."""
     event: str = "START"
     """`START`, `FAILOVER`: becomes `CLP_EVENT`."""
     previous: str = ""
-    """Where it ran before; becomes `CLP_SERVER_PREV`."""
+    """The server that ran it before; becomes `CLP_SERVER_PREV`."""
     reason: str = ""
     off: tuple[str, ...] = ()
     """Servers that are proven powered off."""
@@ -190,17 +194,17 @@ class Order(Message, tag="order", frozen=True, kw_only=True):
     """Becomes `CLP_FACTOR`."""
     reason: str = ""
     planned: int = 0
-    """Number of the holder's open event behind a planned move: nothing stops once that is closed,
-    or the quiet window is over there."""
+    """For a planned move: number of the holder's open event behind it. The holder does not stop the
+    group if that event is closed or its quiet window is over."""
 
 
 class Plan(Message, array_like=True, frozen=True, kw_only=True):
-    """A move of one group in the next quiet window, off a server that expects a failure; only
-    policy, never proof.  See `core/monitors/planned_moves.py`."""
+    """A move of one group, in the next quiet window, off a server that expects a failure. It is
+    only policy, never proof. See `core/monitors/planned_moves.py`."""
 
     group: str
     server: str
-    """Where it runs, and the event is open."""
+    """The server that runs the group and has the open event."""
     monitor: str
     event: int
     """Number of that event in the server's ledger."""
@@ -217,7 +221,7 @@ class Plan(Message, array_like=True, frozen=True, kw_only=True):
 
     @property
     def source(self) -> tuple[str, str, int]:
-        """What it is about: no second move follows from the same event."""
+        """Identifies the plan's cause, so that no second move follows from the same event."""
         return self.group, self.server, self.event
 
 
@@ -226,11 +230,11 @@ class Intent(Message, array_like=True, frozen=True, kw_only=True):
 
     group: str
     wanted: bool
-    """It is to run somewhere."""
+    """The group should run somewhere."""
     preferred: str = ""
     """An operator or a recovery named this server for the next start."""
     avoid: tuple[str, ...] = ()
-    """Servers where it failed, or that a recovery wants it off."""
+    """Servers where it failed, or where a recovery does not want it."""
     force: bool = False
     event: str = "START"
     previous: str = ""
@@ -240,15 +244,16 @@ class Intent(Message, array_like=True, frozen=True, kw_only=True):
     handled: int = 0
     """`n` of the last epoch whose release has been acted on."""
     stays: bool = False
-    """An operator, a recovery or a failed start took it off its best server: no automatic
-    failback before that server has been away and is back."""
+    """An operator, a recovery or a failed start took it off its best server. There is no automatic
+    failback until that server has been away and is back."""
     rounds: int = 0
-    """How often all servers that may be tried were tried in vain since it was last online."""
+    """How often all servers that may run it were tried in vain since it was last online."""
     planned: int = 0
-    """Number of the open event behind a planned move: until the group stops for it, the move may
-    still be called off."""
+    """For a planned move: number of the open event behind it. The move may still be called off
+    until the group stops for it."""
     fatal: bool = False
-    """Its last start failed in a way that no other server would mend: the round is over."""
+    """Its last start failed in a way in which it would fail on every server, so no other server is
+    tried."""
 
 
 class Shared(Message, tag="shared", frozen=True, kw_only=True):
@@ -266,13 +271,13 @@ class Shared(Message, tag="shared", frozen=True, kw_only=True):
     ratio: int = 1
     """How many times as long as configured time-outs are (`core/cluster/timeout_ratio.py`)."""
     ratio_ms: int = 0
-    """For how long, from when a server hears of it."""
+    """For how long the ratio lasts, counted from when a server hears of it."""
     ratio_by: str = ""
-    """The user who asked for it; empty: its time was over."""
+    """The user who asked for the ratio; empty: its time was over."""
     ratio_number: int = 0
-    """Grows with every asking: the same ratio again counts anew."""
+    """Grows with every request, so that the same ratio asked for again starts anew."""
     plans: tuple[Plan, ...] = ()
-    """At most one of a group that is not over."""
+    """At most one plan of a group is not over."""
 
 
 class Report(Message, tag="report", frozen=True, kw_only=True):
@@ -292,9 +297,9 @@ class Forward(Message, tag="forward", frozen=True, kw_only=True):
     user: str
     request: Request
     incarnation: str = ""
-    """Of the server that it is meant for, as far as it is known: a later one is not asked."""
+    """Incarnation of the server that must decide, if known; a later one does not answer."""
     sent_at: int = 0
-    """When that server sent the newest beat that the sender had of it, on its own clock."""
+    """Send time, on the deciding server's clock, of the newest beat that the sender had from it."""
 
 
 class Answer(Message, tag="answer", frozen=True, kw_only=True):

@@ -16,7 +16,7 @@ from clptools.core.model.timing import NEVER
 from clptools.core.model.words import EventClass, Quiet, RecoveryStage
 
 NOTICE_MS = 300_000
-"""A planned move is announced so long before it begins."""
+"""How long before its begin a planned move is announced."""
 
 
 class OpenEvent(msgspec.Struct):
@@ -39,7 +39,7 @@ class Unclaimed(msgspec.Struct):
 
     told_at: int
     count: int = 0
-    """Since it was recorded last."""
+    """How many messages came since the last record."""
 
 
 class LedgerState(msgspec.Struct):
@@ -48,7 +48,7 @@ class LedgerState(msgspec.Struct):
     events: dict[str, OpenEvent] = {}
     """`monitor/key` -> open hardware event."""
     unclaimed: dict[str, Unclaimed] = {}
-    """Key of a message -> what was recorded of it; only faults that no monitor takes."""
+    """Key of a message -> what was recorded of it; only for faults that no monitor takes."""
     next_event: int = 1
     traps_taken: dict[str, int] = {}
     """Duplicate key of a trap -> when it was taken."""
@@ -60,20 +60,20 @@ class MonitorRun(msgspec.Struct):
     status: MonitorStatus = MonitorStatus.NORMAL
     text: str = ""
     device: str = ""
-    """Keyword of the newest message that it took."""
+    """Keyword of the newest message that the monitor took."""
     suspended: bool = False
     suspended_by: str = ""
     suspended_at: int = NEVER
     suspended_days: int = 0
     """Whole days for which people were reminded of it."""
     running: bool = False
-    """An active monitor's rounds are on."""
+    """The periodic checks of an active monitor run."""
     fault: bool = False
     scripts: list[int] = []
     restarts: list[int] = []
     failovers: list[int] = []
     stays: dict[str, str] = {}
-    """Groups that it could not move, and why, as recorded."""
+    """Group that it could not move -> why, as recorded."""
     held_back: str = ""
     """What kept this incident from being recovered, as recorded."""
     finals: int = 0
@@ -89,14 +89,14 @@ class Window(msgspec.Struct, frozen=True):
     opens_at: int
     closes_at: int
     when: str
-    """In local time, for people."""
+    """The window in local time, for people."""
 
     def is_open(self, now: int) -> bool:
-        """Whether now is within it."""
+        """Whether `now` is within the window."""
         return self.opens_at <= now < self.closes_at
 
     def stage(self, now: int) -> Quiet:
-        """How far it is now."""
+        """Whether the window is open, near, or neither."""
         if not self.opens_at - NOTICE_MS <= now < self.closes_at:
             return Quiet.CLOSED
         return Quiet.OPEN if now >= self.opens_at else Quiet.NEAR
@@ -108,11 +108,11 @@ class PlansState(msgspec.Struct):
     windows: dict[str, Window] = {}
     """Monitor -> its present or next quiet window, by this server's wall clock."""
     announced_at: dict[str, int] = {}
-    """As coordinator: group -> when its move was announced, or learned to be."""
+    """As coordinator: group -> when its move was announced, or when we learned that it had been."""
     hindered: dict[str, str] = {}
-    """As coordinator: group -> what kept it from moving last, in its window."""
+    """As coordinator: group -> what last kept it from moving in its window."""
     prepared: list[tuple[str, str, int]] = []
-    """`Plan.source` of those for which this server was made ready."""
+    """`Plan.source` of the plans for which this server was prepared."""
     scripts: dict[str, tuple[str, str]] = {}
     """Token of a prepare script that runs here -> its group and resource."""
 
@@ -121,9 +121,10 @@ class FinalState(msgspec.Struct):
     """Final actions in a row."""
 
     halts: dict[str, int] = {}
-    """`rm`, `rc` -> how many of them ended this machine."""
+    """`rm` (monitors), `rc` (resources) -> how many in a row ended this machine."""
     deadman_until: int = NEVER
-    """Until then an expired watchdog timer of the BMC is the one that we armed."""
+    """Until then, a report that the BMC's watchdog timer expired is about the timer that we
+    armed."""
 
 
 # Questions that several rooms ask of this server's open hardware events.

@@ -1,7 +1,7 @@
 """What an operator (or a script, or a peer on an operator's behalf) may ask of the core.
 
-`server` names the server that shall act; empty: the one that decides (the coordinator for groups,
-this server for monitors).  The core forwards requests that another server decides.
+`server` names the server that is to act; if it is empty, the deciding server acts (the coordinator
+for groups, this server for monitors). The core forwards requests that another server decides.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ REFUSED = 6
 TIMED_OUT = 7
 
 LASTS_MS = 10_000
-"""A request that waited longer, for an agent that stood still, is refused as outdated."""
+"""A request that waited longer, because the agent stood still, is refused as outdated."""
 MAX_RATIO = 10_000
 """The original's limit (`clptoratio`)."""
 MAX_OUTDATE_MS = 3_600_000
@@ -42,11 +42,11 @@ class ServiceStop(RequestBase, tag="service-stop", frozen=True, kw_only=True):
 
     then: AfterStop = AfterStop.NOTHING
     everywhere: bool = False
-    """All servers stop (`server` was `*` where it was asked): no group moves."""
+    """All servers stop (the client asked with `server` `*`), so no group moves."""
 
 
 class Suspend(RequestBase, tag="suspend", frozen=True, kw_only=True):
-    """Suspend the cluster: groups keep running, nothing acts."""
+    """Suspend the cluster: groups keep running, and no server acts on anything."""
 
     force: bool = False
 
@@ -84,7 +84,7 @@ class GroupMove(RequestBase, tag="group-move", frozen=True, kw_only=True):
     to: str = ""
     force: bool = False
     failover: bool = False
-    """Asked by a recovery or from outside: scripts see `CLP_EVENT=FAILOVER`."""
+    """A recovery or a program outside asked: scripts get `CLP_EVENT=FAILOVER`."""
     reason: str = ""
 
 
@@ -95,14 +95,14 @@ class GroupCancel(RequestBase, tag="group-cancel", frozen=True, kw_only=True):
 
 
 class ResourceStart(RequestBase, tag="resource-start", frozen=True, kw_only=True):
-    """Start one resource of an online group; `force`: and those it depends on."""
+    """Start one resource of an online group; with `force`, also those that it depends on."""
 
     resource: str
     force: bool = False
 
 
 class ResourceStop(RequestBase, tag="resource-stop", frozen=True, kw_only=True):
-    """Stop one resource; `force`: and those that depend on it."""
+    """Stop one resource; with `force`, also those that depend on it."""
 
     resource: str
     force: bool = False
@@ -127,7 +127,7 @@ class MonitorClear(RequestBase, tag="monitor-clear", frozen=True, kw_only=True):
 
 
 class MonitorFault(RequestBase, tag="monitor-fault", frozen=True, kw_only=True):
-    """Dummy failure on or off."""
+    """Switch a monitor's dummy failure on or off."""
 
     monitor: str = ""
     on: bool = True
@@ -152,10 +152,10 @@ class ExternalNotice(RequestBase, tag="external-notice", frozen=True, kw_only=Tr
 
 
 class ClearHalts(RequestBase, tag="clear-halts", frozen=True, kw_only=True):
-    """Start the count of final actions that ended this machine again."""
+    """Reset the count of final actions that ended this machine."""
 
     kind: str
-    """`rm`: of monitors; `rc`: of resources."""
+    """`rm`: final actions of monitors; `rc`: of resources."""
 
 
 class ConfirmDown(RequestBase, tag="confirm-down", frozen=True, kw_only=True):
@@ -163,9 +163,9 @@ class ConfirmDown(RequestBase, tag="confirm-down", frozen=True, kw_only=True):
 
     down: str
     force: bool = False
-    """Also against evidence, but never while the server is heard."""
+    """Also if evidence speaks against it, but never while the server is heard."""
     only_look: bool = False
-    """Between servers: say what speaks against it, and do nothing."""
+    """Between servers: only say what speaks against it."""
 
 
 class ForceStop(RequestBase, tag="force-stop", frozen=True, kw_only=True):
@@ -183,9 +183,9 @@ class OutdateCopy(RequestBase, tag="outdate-copy", frozen=True, kw_only=True):
     current: bool = False
     """The copy of the server that asks is known to be current."""
     lasts_ms: Annotated[int, msgspec.Meta(ge=0, le=MAX_OUTDATE_MS)] = 120_000
-    """How long proof is waited for."""
+    """How long to wait for proof."""
     in_sync: bool = False
-    """Instead: the copy of the server that is asked is in sync again."""
+    """Asks for the opposite: the copy on the server that is asked is in sync again."""
 
 
 Request = (
@@ -222,6 +222,6 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     hint: str = ""
     """What would allow it, or what to do next."""
     did: str = ""
-    """What was done, where, how many: one sentence, said before `Command succeeded.`"""
+    """What was done, where, and how often: one sentence, printed before `Command succeeded.`"""
     fate: CopyFate = CopyFate.UNKNOWN
-    """Of `OutdateCopy`: what is proven of the peer's copy."""
+    """For `OutdateCopy`: what is proven of the peer's copy."""

@@ -39,7 +39,8 @@ class TrapSource(Frozen, frozen=True, kw_only=True):
 
     address: str
     variable: str = ""
-    """OID of the variable that names the server; empty: all that comes from there is its own."""
+    """OID of the variable that names the server; empty: every trap from that address is this
+    server's."""
     value: str = ""
     """What that variable says for this server (its slot)."""
 
@@ -53,40 +54,41 @@ class Bmc(Frozen, frozen=True, kw_only=True):
     protocol: str = "ipmi"
     """`ipmi` or `redfish`."""
     system: str = ""
-    """`redfish`: which of its systems; empty: the only one."""
+    """`redfish`: which of the BMC's systems is meant; empty: it has only one."""
     certificate: str = ""
-    """`redfish`: SHA-256 of its certificate, `sha256:` and 64 digits."""
+    """`redfish`: SHA-256 of the BMC's certificate, `sha256:` and 64 digits."""
     ca: str = ""
-    """`redfish`: PEM file of who signed it, where `certificate` is empty."""
+    """`redfish`: PEM file of the certificate authority, if `certificate` is empty."""
     trap_sources: tuple[TrapSource, ...] = ()
 
     @property
     def is_redfish(self) -> bool:
-        """Whether it is asked by Redfish, not by IPMI over LAN."""
+        """Whether it is reached by Redfish rather than by IPMI over LAN."""
         return self.protocol == "redfish"
 
     @property
     def where(self) -> str:
-        """Address and port: which BMC it is."""
+        """Address and port, which identify the BMC."""
         return f"{self.address}:{self.port}"
 
 
 class FenceAgent(Frozen, frozen=True, kw_only=True):
-    """`[[fence]]`: a fence agent as it is installed, with what it is told of one server."""
+    """`[[fence]]`: an installed fence agent, with its parameters for one server."""
 
     name: str
     agent: str
     """File name of the program: `fence_apc_snmp`."""
     parameters: dict[str, str] = {}
-    """As the agent reads them, those of this server (`parameters_on`) included."""
+    """Its parameters as the agent reads them, including those of this server (`parameters_on`)."""
     password_file: str = ""
-    """Empty: it needs no password."""
+    """File with its password; empty: it needs none."""
     order: int = 1
-    """The server's agents of one order are a level: all of them are switched, then all read."""
+    """The server's agents of the same order form a level: all of them are switched, then all are
+    read."""
     poll: bool = False
     """Its `status` is read at intervals, not only once its server is silent."""
     timeout_ms: int = 30_000
-    """Of one run."""
+    """Time-out of one run."""
 
 
 class Server(Frozen, frozen=True, kw_only=True):
@@ -95,7 +97,7 @@ class Server(Frozen, frozen=True, kw_only=True):
     name: str
     bmc: Bmc | None = None
     fences: tuple[FenceAgent, ...] = ()
-    """By `order`."""
+    """Sorted by `order`."""
 
     @property
     def has_power_control(self) -> bool:
@@ -117,13 +119,13 @@ class Server(Frozen, frozen=True, kw_only=True):
 
     @property
     def levels(self) -> tuple[tuple[FenceAgent, ...], ...]:
-        """Its fence agents, those of one order together."""
+        """Its fence agents, grouped by `order`."""
         orders = sorted({fence.order for fence in self.fences})
         return tuple(tuple(f for f in self.fences if f.order == order) for order in orders)
 
     @property
     def order_ms(self) -> int:
-        """How long fence agents may take over one order; 0: there are none."""
+        """How long its fence agents may take to carry out one command; 0: it has none."""
         return max((sum(f.timeout_ms for f in level) for level in self.levels), default=0)
 
 
@@ -134,7 +136,7 @@ class Interconnect(Frozen, frozen=True, kw_only=True):
     type: str
     """`lankhb`, `lanhb`, `bmchb` or `witnesshb`."""
     addresses: dict[str, str]
-    """Server name -> own address on this path (for `bmchb`: the BMC's)."""
+    """Server name -> its address on this path (for `bmchb`: its BMC's)."""
     interval_ms: int = 200
     url: str = ""
     """`witnesshb` only."""
@@ -171,7 +173,7 @@ class Arbiter(Frozen, frozen=True, kw_only=True):
 
 
 class ForcedStop(Frozen, frozen=True, kw_only=True):
-    """`[forced_stop]`: how a server that cannot be cleared otherwise is fenced."""
+    """`[forced_stop]`: how a server is fenced if it cannot be cleared otherwise."""
 
     action: BmcAction = BmcAction.NONE
     timeout_ms: int = 30_000
@@ -179,7 +181,7 @@ class ForcedStop(Frozen, frozen=True, kw_only=True):
 
 
 class ServerGroup(Frozen, frozen=True, kw_only=True):
-    """`[[server_group]]`: servers within which a dynamic failover stays first."""
+    """`[[server_group]]`: a dynamic failover prefers servers of the same server group."""
 
     name: str
     servers: tuple[str, ...]
@@ -196,9 +198,9 @@ class Resource(Frozen, frozen=True, kw_only=True):
     stop_timeout_ms: int = 1_800_000
     migrate_timeout_ms: int = 1_800_000
     migrates: bool = False
-    """It can carry its state over before a failover (`migrate`)."""
+    """It can move its state to another server before a failover (`migrate`)."""
     prepare: str = ""
-    """Script that makes the server ready to which a planned move goes: absolute, or relative to
+    """Script that prepares the target server of a planned move: absolute, or relative to
     `scripts/`; empty: there is none."""
     prepare_timeout_ms: int = 1_800_000
     start_retries: int = 0
@@ -221,16 +223,15 @@ class Group(Frozen, frozen=True, kw_only=True):
     start_after: tuple[str, ...] = ()
     """Groups that must be online, on any server, before it is started."""
     start_after_same_server: tuple[str, ...] = ()
-    """The same, but of a group that runs on another server, or starts there, it is not waited
-    for."""
+    """As `start_after`, but a group that runs or starts on another server is not waited for."""
     start_wait_ms: int = 1_800_000
-    """How long it waits for these until people are told; it starts later all the same."""
+    """How long it waits for these before people are told. It still starts later."""
     stop_after: tuple[str, ...] = ()
     """Groups that must have stopped before it is stopped."""
     stop_after_at: tuple[StopKind, ...] = (StopKind.CLUSTER,)
     """At which stops it waits for these."""
     stop_wait_ms: int = 1_800_000
-    """How long it waits for these; then it stops all the same."""
+    """How long it waits for these; then it stops anyway."""
     exclusive_with: tuple[str, ...] = ()
     """Groups from which it is kept apart: see `Settings.apart`."""
     exclusive: Exclusive = Exclusive.ABSOLUTE
@@ -268,19 +269,20 @@ class Recovery(Frozen, frozen=True, kw_only=True):
     target: str = ""
     """A group, a group resource, or `All Groups`; empty: this server (final action only)."""
     script: str = ""
-    """Absolute, or relative to `scripts/`: the configuration has put `monitor.s/<monitor>/` before
-    it; so for `pre_action_script`."""
+    """Absolute, or relative to `scripts/`: loading the configuration has put `monitor.s/<monitor>/`
+    before it. The same goes for `pre_action_script`."""
     restart_count: int = 3
     failover_count: int = 1
     window_ms: int = 86_400_000
-    """Restarts and failovers are counted within this long."""
+    """Restarts and failovers are counted within a window of this length."""
     final_action: FinalAction = FinalAction.NONE
     migrate_before_failover: bool = False
-    """Resources of the target that can carry their state over do so before they are stopped."""
+    """Before the target's resources are stopped, those that can migrate move their state to the
+    other server."""
     failover_outside_server_group: bool = False
     pre_action_script: str = ""
     after_recovery: BmcAction = BmcAction.NONE
-    """What the BMC was going to do."""
+    """What the BMC does after the recovery."""
     after_recovery_deadline_ms: int = 300_000
 
 
@@ -291,18 +293,18 @@ class SnmpUser(Frozen, frozen=True, kw_only=True):
     auth_protocol: str = "sha256"
     """`md5`, `sha`, `sha224`, `sha256`, `sha384` or `sha512`."""
     priv_protocol: str = "aes"
-    """`aes`, `aes192`, `aes256`, `des`, or `none`: authNoPriv, knowingly."""
+    """`aes`, `aes192`, `aes256`, `des`, or `none` (authNoPriv, an explicit choice)."""
 
 
 class QuietWindow(Frozen, frozen=True, kw_only=True):
-    """A time of the day, local, in which a planned move does the least harm."""
+    """A local time of day in which a planned move does the least harm."""
 
     days: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6)
-    """On which it may begin; Monday is 0."""
+    """Weekdays on which it may begin; Monday is 0."""
     begin: int
     """Minutes after midnight."""
     end: int
-    """Likewise, up to 24 h; not above `begin`: on the day after."""
+    """Minutes after midnight, up to 24 h. If not above `begin`, it is on the day after."""
 
 
 class Monitor(Frozen, frozen=True, kw_only=True):
@@ -322,7 +324,7 @@ class Monitor(Frozen, frozen=True, kw_only=True):
     # message receive monitors only
     category: str = ""
     keywords: dict[str, str] = {}
-    """Server -> keyword there; an absent server has none (any device of the category)."""
+    """Server -> keyword there. An absent server has none: any device of the category counts."""
     stall_on_predictive_failure: bool = False
     stall_on_performance_down: bool = False
     prepare_on_stall: bool = False
@@ -330,7 +332,8 @@ class Monitor(Frozen, frozen=True, kw_only=True):
     quiet_windows: tuple[QuietWindow, ...] = ()
     recover_on: tuple[EventClass, ...] = (EventClass.FATAL,)
     communities: tuple[str, ...] = ()
-    """BMCNOTICE (key `community`); empty: `public`, or none at all where `snmpv3_users` are."""
+    """For BMCNOTICE (key `community`). Empty: `public`, or none at all if there are
+    `snmpv3_users`."""
     snmpv3_users: tuple[SnmpUser, ...] = ()
     options: dict[str, Option] = {}
 
@@ -355,18 +358,19 @@ class Cluster(Frozen, frozen=True, kw_only=True):
     revoked: tuple[str, ...] = ()
     """Names of secrets for callers outside (`clpcfctrl --keygen --name`) that open nothing."""
     max_reboots: int = 3
-    """Final actions that end this machine, in a row; 0: no limit."""
+    """How many final actions in a row may end this machine; 0: no limit."""
     max_reboots_reset_ms: int = 3_600_000
-    """Running this long without another one starts the count again."""
+    """After running this long without another one, the count starts again."""
 
     @property
     def lengths(self) -> tuple[int, ...]:
-        """What promise 1 hangs on: it must not differ between servers unnoticed."""
+        """The durations on which promise 1 depends. They must not differ between servers
+        unnoticed."""
         return (self.lease_ms, self.self_stop_ms, self.startup_wait_ms, self.fence_delay_ms)
 
 
 FIRST_START = "first start"
-"""`Pushed.how` of the file that the very first agent found."""
+"""`Pushed.how` of the file that the first agent of a cluster found."""
 
 
 class Pushed(Frozen, frozen=True, kw_only=True):
@@ -374,17 +378,18 @@ class Pushed(Frozen, frozen=True, kw_only=True):
 
     user: str = ""
     server: str = ""
-    """Where it was asked for."""
+    """The server where it was asked for."""
     how: str = "push"
     """`push`, `rollback to 3`, `first start`."""
     at: float = 0.0
     """Wall clock of that server, seconds since 1970."""
     without: tuple[str, ...] = ()
-    """Servers that it did not reach: each takes it over before it takes part."""
+    """Servers that it did not reach. Each takes the configuration over before it takes part."""
 
 
 class InForce(Frozen, frozen=True, kw_only=True):
-    """What of a revision decides between servers: while two are in force, both are asked."""
+    """The part of a revision that decides between servers. While two revisions are in force, both
+    are asked."""
 
     names: tuple[str, ...]
     arbiter: Arbiter | None
@@ -392,7 +397,8 @@ class InForce(Frozen, frozen=True, kw_only=True):
     first: str
     """The first configured group; empty: there is none."""
     lost_ms: int
-    """`heartbeat_timeout` as configured: stretching reaches one server after the other."""
+    """`heartbeat_timeout` as configured, not stretched, because stretching reaches the servers one
+    after another."""
 
     @property
     def leases_armed(self) -> bool:
@@ -414,9 +420,9 @@ class Settings(Frozen, frozen=True, kw_only=True, dict=True):
     trap_profiles: tuple[TrapProfile, ...] = ()
     revision: int = 0
     ratio: int = 1
-    """How many times as long as configured the time-outs in here are."""
+    """How many times as long as configured these time-outs are."""
 
-    # Asked for several times in every step of a core, hence kept.
+    # These are cached, because every step of a core asks for them several times.
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -425,10 +431,11 @@ class Settings(Frozen, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def voters(self) -> int:
-        """Servers, arbiter and lengths as one number: equal where votes are counted equally.
+        """Servers, arbiter and durations as one number, which is equal if votes are counted
+        equally.
 
-        Includes whose power can be read: after a boot a server of which nothing can be read is
-        admitted by its `member` bit.
+        It includes which servers' power can be read: after a boot, a server whose power cannot be
+        read is admitted by its `member` bit.
         """
         servers = [(s.name, s.has_power_control) for s in self.servers]
         what = msgspec.msgpack.encode((servers, self.arbiter, self.cluster.lengths))
@@ -449,7 +456,7 @@ class Settings(Frozen, frozen=True, kw_only=True, dict=True):
         return tuple(dict.fromkeys(filter(None, found)))
 
     def power_at(self, name: str) -> str:
-        """What that server's power is asked of: its BMC's address, its fence agents as they are
+        """What answers for that server's power: its BMC's address, or its fence agents as
         configured; empty: nothing."""
         found = self.server(name)
         if found is None:
@@ -466,7 +473,7 @@ class Settings(Frozen, frozen=True, kw_only=True, dict=True):
         return self._groups.get(name)
 
     def group_of(self, target: str) -> Group | None:
-        """The group that is, or holds the resource, called `target`."""
+        """The group called `target`, or the group of the resource called `target`."""
         return self._groups.get(target) or self._groups_by_resource.get(target)
 
     def monitor(self, name: str) -> Monitor | None:
@@ -477,7 +484,8 @@ class Settings(Frozen, frozen=True, kw_only=True, dict=True):
         """The monitors that run on a server."""
         return self._monitors_by_server.get(server, ())
 
-    # Of two of one name, which only a faulty file has, the first counts: hence from the end.
+    # If two have one name, which only a faulty file has, the first counts; so the dict is built
+    # from the end.
 
     @cached_property
     def _servers(self) -> dict[str, Server]:
@@ -512,9 +520,9 @@ class Settings(Frozen, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def apart(self) -> dict[str, dict[str, Exclusive]]:
-        """Group -> group that it is kept apart from, and how strictly.
+        """Group -> groups that it is kept apart from, and how strictly.
 
-        Either of the two may say so; if both do, the stricter word counts.
+        Either of the two groups may say so; if both do, the stricter word counts.
         """
         found: dict[str, dict[str, Exclusive]] = {}
         for group in self.groups:
@@ -527,11 +535,11 @@ class Settings(Frozen, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def arbiter(self) -> Arbiter | None:
-        """The arbiter that decides a tie: the first that can."""
+        """The arbiter that decides a tie: the first configured one that can."""
         return next((a for a in self.arbiters if a.decides), None)
 
     def without_communities(self) -> Settings:
-        """The same without SNMP communities: the journal keeps settings, and never secrets."""
+        """A copy without SNMP communities, because the journal keeps settings but never secrets."""
         return msgspec.structs.replace(
             self,
             monitors=tuple(
@@ -542,7 +550,7 @@ class Settings(Frozen, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def in_force(self) -> InForce:
-        """What of it decides between servers."""
+        """The part of this configuration that decides between servers."""
         cluster = self.cluster
         return InForce(
             names=self.names,

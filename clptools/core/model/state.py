@@ -47,16 +47,16 @@ class Phase(StrEnum):
 
     RUNNING = "running"
     LEAVING = "leaving"
-    """Releasing all, then leaving."""
+    """Releases all groups, then leaves."""
     TELLING = "telling"
-    """Has left; the others are being told."""
+    """Has left, and tells the others."""
     STOPPED = "stopped"
-    """Has left; the agent stays to answer commands."""
+    """Has left; the agent keeps running to answer commands."""
     DONE = "done"
 
 
 class Life(msgspec.Struct):
-    """This incarnation: since when it lives, and how far it is from taking part or from its end."""
+    """This incarnation: since when it has run, and how far its start or its end has got."""
 
     incarnation: str
     started_at: int = NEVER
@@ -72,7 +72,7 @@ class Life(msgspec.Struct):
     macs: tuple[str, ...] = ()
     """MAC addresses of this server."""
     version: str = ""
-    """Of the agent's program."""
+    """Version of the agent."""
 
 
 class StepState(msgspec.Struct):
@@ -83,13 +83,13 @@ class StepState(msgspec.Struct):
     timers: dict[str, int] = {}
     next_token: int = 1
     decisions_due: bool = False
-    """Something that decisions depend on changed: settle."""
+    """Something that decisions depend on has changed, so the step must settle."""
     report_due: bool = False
-    """Our status changed: the others are told, at most once an interval."""
+    """Our status has changed. The others are told, at most once an interval."""
     reported_at: int = NEVER
     reports: int = 0
     unsettled_at: int = NEVER
-    """When it was last recorded that settling does not come to an end."""
+    """When it was last recorded that settling did not converge."""
 
 
 class Condition(msgspec.Struct, frozen=True):
@@ -98,7 +98,7 @@ class Condition(msgspec.Struct, frozen=True):
     text: str
     mend: str
     monitors: tuple[str, ...]
-    """Monitors that do not see all that they are to see."""
+    """Monitors that miss some of what they should see because of it."""
     since: int
 
 
@@ -107,15 +107,17 @@ class LeaseState(msgspec.Struct):
 
     until: int = NEVER
     waived: bool = False
-    """Suspended, and every server that might clear us knows that we do not stop ourselves."""
+    """The cluster is suspended, and every server that might clear us knows that we do not stop
+    ourselves."""
     watchdog_state: WatchdogState = WatchdogState.OFF
     watchdog_as: tuple[str, int] = ("", 0)
-    """Method and time-out (ms) with which it was armed last."""
+    """Method and time-out (ms) with which the watchdog was last armed."""
     disarmed_from: int = NEVER
-    """Since when our beats say that no watchdog binds us, though it still runs: until all know."""
+    """Since when our beats have said that no watchdog binds us. It is still fed until all servers
+    know."""
     watchdog_again_at: int = NEVER
     watchdog_fault: str = ""
-    """Why it is not armed, as recorded."""
+    """Why the watchdog is not armed, as recorded."""
     armed: bool = False
     watchdog: str = ""
 
@@ -127,7 +129,7 @@ class Pending(msgspec.Struct):
     request: Request
     user: str
     origin: str
-    """Server it came from; empty: this one."""
+    """The server that it came from; empty: this one."""
     since: int
     stage: Stage = Stage.NEW
     server: str = ""
@@ -135,15 +137,15 @@ class Pending(msgspec.Struct):
     groups: list[str] = []
     """The groups that it set in motion."""
     held_by: dict[str, str] = {}
-    """Group -> the server that held it then; empty: none."""
+    """Group -> the server that held it when the request was made; empty: none."""
     failed_at: int = NEVER
-    """When a start of it was found to have failed: servers have a moment to tell why."""
+    """When a start was found to have failed. The servers then have a moment to say why."""
     incarnation: str = ""
-    """Of the server that it was forwarded to: a later one does not know it."""
+    """Incarnation of the server that it was forwarded to; a later one does not know the request."""
     asks_for: str = ""
-    """The request of ours for which another server was asked."""
+    """The request of this server for which the other server was asked."""
     against: list[str] = []
-    """What speaks against it, as each server that was asked says."""
+    """What speaks against the request, in the words of each server that was asked."""
     sent_at: int = 0
     """`Forward.sent_at` of a request that came from another server."""
 
@@ -153,16 +155,17 @@ class RequestsState(msgspec.Struct):
 
     pending: dict[str, Pending] = {}
     answered: list[str] = []
-    """Requests of other servers that were answered last: a second copy is no second request."""
+    """The last requests of other servers that were answered, so that a second copy is not taken for
+    a second request."""
 
 
 class WrittenState(msgspec.Struct):
-    """What survives us as it was written last."""
+    """The state that outlives this agent, as it was last written."""
 
     durable: Durable | None = None
-    """In `/run`; None: nothing yet."""
+    """The state in `/run`; None: nothing is written yet."""
     next_event: int = 1
-    """Of the ledger on the disk, as are the others."""
+    """From the ledger on the disk, as the fields below."""
     open_events: int = 0
     halts: dict[str, int] = {}
     liars: tuple[str, ...] = ()
@@ -170,7 +173,7 @@ class WrittenState(msgspec.Struct):
 
 
 class NodeState(msgspec.Struct):
-    """The whole memory of a core: one struct a part."""
+    """Everything that a core remembers, one struct a part."""
 
     step: StepState
     life: Life

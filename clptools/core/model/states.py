@@ -1,4 +1,4 @@
-"""The states of a group, a resource, a monitor, an office, a grant, a watchdog, a contact."""
+"""The states of groups, resources, monitors, offices, grants, the watchdog, and contacts."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ class ResourceState(StrEnum):
     STARTING = "starting"
     ONLINE = "online"
     MIGRATING = "migrating"
-    """Carries its state over before a failover; as active as one that is online."""
+    """It moves its state to another server before a failover, and is as active as an online one."""
     STOPPING = "stopping"
     START_FAILED = "start-failed"
     STOP_FAILED = "stop-failed"
 
 
 class GroupWhy(StrEnum):
-    """Why a group was released; the coordinator decides by it what comes next."""
+    """Why a group was released, by which the coordinator decides what comes next."""
 
     NONE = ""
     STOPPED = "stopped"
-    """By an operator, or a stop-group final action: it stays stopped."""
+    """An operator or a stop-group final action stopped it, so it stays stopped."""
     MOVE = "move"
     FAILOVER = "failover"
     START_FAILED = "start-failed"
     START_FATAL = "start-fatal"
-    """Its start failed, and would on every server."""
+    """Its start failed, and would fail on every server."""
     LEASE = "lease"
     LEAVING = "leaving"
 
 
 def group_why(word: str) -> GroupWhy:
-    """A peer's reason; one that only a newer version knows counts as a failover."""
+    """A peer's reason as an enum; one that only a newer version knows counts as a failover."""
     return GroupWhy(word) if word in _WHYS else GroupWhy.FAILOVER
 
 
@@ -84,22 +84,22 @@ class GrantStage(StrEnum):
 
 
 class WatchdogState(StrEnum):
-    """The watchdog of the server, as its lease wants it."""
+    """The state of this server's watchdog."""
 
     OFF = "off"
     LEFT = "left"
-    """An earlier agent may have armed it: it is not fed, and the others are told."""
+    """An earlier agent may have armed it. It is not fed, and the others are told."""
     FED = "fed"
     """Armed as configured, or being armed."""
     TOLD = "told"
-    """Not wanted any more; it is fed until all others know that it does not bind us."""
+    """It is not wanted any more, and is fed until all others know that it does not bind us."""
 
 
 class Contact(StrEnum):
-    """Another server, as far as its incarnation goes."""
+    """Whether an incarnation of another server is believed."""
 
     UNKNOWN = "unknown"
     STRANGER = "stranger"
-    """Beats arrive of an incarnation that has not shown that it lives now."""
+    """Beats arrive of an incarnation that has not proven that it runs now."""
     BELIEVED = "believed"
     LEFT = "left"

@@ -7,10 +7,10 @@ import msgspec
 from clptools.core.model.settings import Cluster
 
 NEVER = -(10**15)
-"""An instant before all others."""
+"""An instant before all others, which stands for "not yet"."""
 _LONG_MS = 490_000
 _BEATS_MS = 200
-"""The heartbeat interval that `fence_delay` is made for: its default."""
+"""The default heartbeat interval, for which `fence_delay` is meant."""
 
 
 def drift_margin(interval_ms: int) -> int:
@@ -24,7 +24,7 @@ def drift_margin(interval_ms: int) -> int:
 
 
 class Times(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that follows from `[cluster]`, computed once."""
+    """All durations that follow from `[cluster]`, computed once."""
 
     interval_ms: int
     lost_ms: int
@@ -42,18 +42,19 @@ class Times(msgspec.Struct, frozen=True, kw_only=True):
     holder_ms: int
     """`H = 2 L`, the holder's lease: long enough that an election stops no service."""
     grant_dead_ms: int
-    """`H + d`: after this no copy of a grant can be taken any more."""
+    """`H + d`: after this time no copy of a grant can be taken any more."""
     self_stop_ms: int
     clear_by_lease_ms: int
-    """`H + self_stop + d`."""
+    """`H + self_stop + d`: after this silence a holder is cleared by its lease."""
     watchdog_ms: int
-    """Below `self_stop / 2`, so that check, pause and pet cannot overrun."""
+    """The watchdog's time-out. It is below `self_stop / 2`, so that checking, pausing and feeding
+    together cannot exceed `self_stop`."""
     give_up_ms: int
-    """`L / 4`: how long a candidate tries."""
+    """`L / 4`: after this time a candidate gives up."""
     startup_ms: int
-    """`B`."""
+    """`B`, `startup_wait`."""
     boot_ms: int
-    """`B + d`: from then on after boot a member is no newcomer by time alone."""
+    """`B + d`: from then on after a boot, time alone makes a member no newcomer."""
     fence_delay_ms: int
     """Length of one turn to fence (`turn_ms`)."""
 
@@ -64,26 +65,28 @@ def drift_ms(elapsed_ms: int) -> int:
 
 
 def turn_ms(cluster: Cluster) -> int:
-    """How long each place's turn to fence lasts.
+    """How long one turn to fence lasts.
 
-    `fence_delay`, and what slower heartbeats cost: two servers count turns from instants that may
-    differ by three intervals, and the server whose turn it is notices that within two.
+    It is `fence_delay` and an allowance for slower heartbeats: two servers count turns from
+    instants that may differ by three intervals, and the server whose turn it is notices that within
+    two.
     """
     return cluster.fence_delay_ms + 5 * max(cluster.heartbeat_interval_ms - _BEATS_MS, 0)
 
 
 def turns_step_ms(cluster: Cluster) -> int:
-    """How far the instant from which one server counts turns to fence may be ahead of the other's.
+    """How far one server's start of counting turns to fence may be ahead of the other's.
 
-    Longer than the oldest beat that is answered where none is lost, so that it keeps pace.
+    Longer than the age of the oldest beat that is answered while no beat is lost, so that the later
+    one can keep pace.
     """
     return cluster.heartbeat_interval_ms * 3 // 2
 
 
 def times_of_both(before: Cluster, after: Cluster) -> Times:
-    """The lengths while some servers may still run the previous revision.
+    """The durations while some servers may still run the previous revision.
 
-    Nothing may be done for longer than either allows, and a wait for its end is as long as either
+    Nothing may be done for longer than either revision allows, and every wait is as long as either
     requires.
     """
     old, new = times(before), times(after)
@@ -100,7 +103,7 @@ def times_of_both(before: Cluster, after: Cluster) -> Times:
 
 
 def times(cluster: Cluster) -> Times:
-    """The lengths for this configuration."""
+    """The durations for this configuration."""
     lease = cluster.lease_ms
     holder = 2 * lease
     clear = holder + cluster.self_stop_ms

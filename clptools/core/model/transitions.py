@@ -1,8 +1,8 @@
-"""Tables of states: what may happen to a thing in each of its states, and what it is then.
+"""Tables of state transitions.
 
-A component looks the next state up in the table.  A pair that is not in it is a bug of ours, and
-ends the step: the journal holds the events that led there.  ARCHITECTURE.md shows the tables, and
-a test compares them.
+A component looks the next state up in its table. A pair that is not in the table is a bug of ours
+and ends the step; the journal holds the events that led to it. ARCHITECTURE.md shows the tables,
+and a test compares them.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ class UnknownTransition(Exception):
 
 
 class Transitions(Generic[State, Change]):
-    """State and what happened to it -> the state it is in then."""
+    """(state, what happens) -> the next state."""
 
     def __init__(self, what: str, table: Mapping[tuple[State, Change], State]) -> None:
         self.what = what
         self.table = table
 
     def after(self, state: State, change: Change) -> State:
-        """The state that follows.  Raises UnknownTransition where the table has none."""
+        """The next state. Raises UnknownTransition if the table has none."""
         found = self.table.get((state, change))
         if found is None:
             raise UnknownTransition(f"{self.what}: {state}, and then: {change}")
@@ -116,7 +116,7 @@ OFFICE: Transitions[Office, OfficeChange] = Transitions(
 
 
 class GrantChange(StrEnum):
-    """What the coordinator finds of a grant that it gave."""
+    """What happens to a grant, as the coordinator that gave it sees it."""
 
     UNSEEN = "its server has not acknowledged it, or has since started without state: repeated"
     HELD = "its server holds the group"
@@ -178,7 +178,7 @@ WATCHDOG: Transitions[WatchdogState, WatchdogChange] = Transitions(
         (WatchdogState.TOLD, WatchdogChange.DISARM): WatchdogState.OFF,
     },
 )
-"""The watchdog, as its holder wants it (`core/safety/lease.py`)."""
+"""The watchdog (`core/safety/lease.py`)."""
 
 
 class ContactChange(StrEnum):
@@ -207,6 +207,6 @@ CONTACT: Transitions[Contact, ContactChange] = Transitions(
         (Contact.LEFT, ContactChange.ANSWERED): Contact.BELIEVED,
     },
 )
-"""Another server, as far as its incarnation goes (`core/cluster/membership.py`)."""
+"""Whether an incarnation of another server is believed (`core/cluster/membership.py`)."""
 
 TABLES = (GROUP, OFFICE, GRANT, WATCHDOG, CONTACT)

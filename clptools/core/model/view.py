@@ -48,7 +48,7 @@ class BmcView(View, frozen=True, kw_only=True):
     power: str = "unknown"
     reachable: bool = False
     can_prove: bool = False
-    """Whether its "off" would be accepted as proof now."""
+    """Whether an answer "off" would be accepted as proof now."""
     since_s: float | None = None
     latency_ms: float | None = None
     error: str = ""
@@ -57,9 +57,9 @@ class BmcView(View, frozen=True, kw_only=True):
     mend: str = ""
     """What a person can do about `error` or `lacks`."""
     agents: tuple[str, ...] = ()
-    """Its fence agents; without `address` they alone read and switch its power."""
+    """Its fence agents; if `address` is empty, only they read and switch its power."""
     asked: bool = True
-    """Not asked: fence agents without `poll` read it only once its server is silent."""
+    """False: only fence agents without `poll` read it, once its server is silent."""
 
 
 class OpenEventView(View, frozen=True, kw_only=True):
@@ -86,7 +86,7 @@ class MonitorOnServerView(View, frozen=True, kw_only=True):
     scripts: int = 0
     suspended_by: str = ""
     suspended_s: float | None = None
-    """For how long it has been suspended by itself; None: it is not, or the cluster is."""
+    """For how long it alone has been suspended; None: it is not, or the whole cluster is."""
 
 
 class ResourceView(View, frozen=True, kw_only=True):
@@ -115,7 +115,7 @@ class ConditionView(View, frozen=True, kw_only=True):
     text: str
     mend: str = ""
     monitors: tuple[str, ...] = ()
-    """Monitors that do not see all that they are to see."""
+    """Monitors that miss some of what they should see because of it."""
     since_s: float = 0.0
 
 
@@ -130,7 +130,8 @@ class ServerView(View, frozen=True, kw_only=True):
     np: tuple[ArbiterView, ...] = ()
     bmc: BmcView | None = None
     refused: str = ""
-    """Why datagrams from its address are refused, while it is not heard and they come."""
+    """Why datagrams from its address are refused; only while such datagrams come and it is not
+    heard."""
     refused_mend: str = ""
     newcomer: bool = False
     lacks: tuple[str, ...] = ()
@@ -142,33 +143,36 @@ class ServerView(View, frozen=True, kw_only=True):
     monitors: dict[str, MonitorOnServerView] = {}
     open_events: tuple[OpenEventView, ...] = ()
     conditions: tuple[ConditionView, ...] = ()
-    """What is not well there: the server is Caution until it is."""
+    """What is not well there. The server is Caution while there is any."""
     bmc_faults: tuple[ConditionView, ...] = ()
-    """What a person must mend before a BMC proves a power loss to it, or stops its server."""
+    """What a person must mend before a BMC can prove a power loss to this server, or stop another
+    one for it."""
     failed_starts: dict[str, str] = {}
     """Group -> why its last start here failed: resource and last line."""
     unfit: tuple[str, ...] = ()
-    """Those of them that are not tried here for a while, if another server can take them."""
+    """Groups of `failed_starts` that are not tried here for a while if another server can take
+    them."""
     behind: dict[str, str] = {}
     """Resource whose copy of mirrored data is behind there -> the server with the newer one."""
     halts: dict[str, int] = {}
-    """`rm`, `rc` -> final actions in a row that ended the machine (`clpregctrl --get`)."""
+    """`rm` (monitors), `rc` (resources) -> how many final actions in a row ended the machine
+    (`clpregctrl --get`)."""
     quiet: dict[str, str] = {}
-    """Monitor -> `near` or `open`: how far its quiet window is, by this server's clock."""
+    """Monitor -> `near` or `open`: state of its quiet window, by this server's clock."""
     revision: int = 0
     macs: tuple[str, ...] = ()
     """MAC addresses of its interfaces."""
     version: str = ""
-    """Of the agent there; empty: 0.1.0, which does not say it, or not heard yet."""
+    """Version of the agent there; empty: 0.1.0, which does not report it, or not heard yet."""
     addresses: tuple[str, ...] = ()
-    """Its addresses on the interconnects, by priority: commands take them for its name."""
+    """Its addresses on the interconnects, by priority. Commands accept them instead of its name."""
 
 
 class PlannedMoveView(View, frozen=True, kw_only=True):
-    """A move that is to come in the next quiet window, because a failure is expected."""
+    """A move planned for the next quiet window, because a failure is expected."""
 
     to: str
-    """Empty: no server can take the group now."""
+    """Target server; empty: no server can take the group now."""
     stage: str
     """`planned`, `announced` (a few minutes before), `moving`."""
     monitor: str
@@ -179,9 +183,9 @@ class PlannedMoveView(View, frozen=True, kw_only=True):
     when: str
     """The window in local time, `Sat 2026-12-05 02:00-06:00`; empty: not known here."""
     in_s: float | None = None
-    """Until it opens; 0: it is open."""
+    """Seconds until the window opens; 0: it is open."""
     waits_for: str = ""
-    """What would keep it from moving now; empty: nothing but the time."""
+    """What would keep it from moving now; empty: it only waits for the window."""
 
 
 class WaitingView(View, frozen=True, kw_only=True):
@@ -192,7 +196,7 @@ class WaitingView(View, frozen=True, kw_only=True):
     since_s: float = 0.0
     server: str = ""
     proofs: dict[str, str] = {}
-    """Proof name -> why it is not there: `released`, `power off`, `forced stop`, `lease`."""
+    """Proof (`released`, `power off`, `forced stop`, `lease`) -> why it is missing."""
     mend: str = ""
     """A command that would allow it, or empty."""
 
@@ -203,21 +207,22 @@ class GroupView(View, frozen=True, kw_only=True):
     name: str
     status: str
     current: str | None
-    """The server that holds it; None when nowhere."""
+    """The server that holds it; None: no server does."""
     epoch: int = 0
     since_s: float = 0.0
     wanted: bool = True
     failures: int = 0
-    """Servers on which its start failed since it last ran: each sent it to the next."""
+    """On how many servers its start has failed since it last ran; each time the next one was
+    tried."""
     waiting_for: WaitingView | None = None
     planned_move: PlannedMoveView | None = None
     resources: tuple[ResourceView, ...] = ()
     copies: tuple[str, ...] = ()
-    """Servers that each say that they run it, if more than one does: its data is at risk."""
+    """Servers that say they run it, if more than one does; its data is at risk."""
     on: dict[str, str] = {}
     """Server -> status word there, for the group map."""
     failback: str = ""
-    """Why it does not go back by itself now, though failback is auto; empty: nothing keeps it."""
+    """Why it does not fail back now although failback is auto; empty: nothing prevents it."""
     comment: str = ""
 
 
@@ -240,7 +245,7 @@ class ClusterView(View, frozen=True, kw_only=True):
     suspended: bool = False
     suspended_by: str = ""
     suspended_s: float | None = None
-    """For how long; None: it is not."""
+    """For how long the cluster has been suspended; None: it is not."""
     revision: int = 0
     coordinator: str = ""
     quorate: bool = False
@@ -248,10 +253,10 @@ class ClusterView(View, frozen=True, kw_only=True):
     electorate: tuple[str, ...] = ()
     out: tuple[str, ...] = ()
     toratio: int = 1
-    """How many times as long as configured time-outs are (`clptoratio`)."""
+    """How many times as long as configured the time-outs are (`clptoratio`)."""
     toratio_by: str = ""
     toratio_left_s: float | None = None
-    """After so long they are as configured again; None: they are."""
+    """Seconds until time-outs are as configured again; None: they are now."""
     none: str = ""
     """Why this server belongs to no cluster; empty: it does."""
 

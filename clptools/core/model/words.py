@@ -1,7 +1,7 @@
-"""Words that decide something, one enum for each kind of them.
+"""Words that decide something, one enum for each kind.
 
-On the wire and on disk each is its word.  Where another version may use other words (heartbeats,
-reports, the ledger) the value stays text, and is only compared with these.
+On the wire and on disk each member is its word. Where another version may use other words
+(heartbeats, reports, the ledger), the value stays text and is only compared with these.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class EventClass(StrEnum):
 
 
 def known_class(word: str) -> EventClass:
-    """The class that a ledger names; a class of a newer version is UNKNOWN here."""
+    """The class that a ledger names; a class that only a newer version knows is UNKNOWN."""
     return EventClass(word) if word in _CLASSES else EventClass.UNKNOWN
 
 
@@ -52,7 +52,7 @@ class RefusedFor(StrEnum):
     AUTHKEY = "authkey"
     CLUSTER = "cluster"
     VERSION = "version"
-    """In a form that only a newer clptools reads."""
+    """They are in a form that only a newer clptools reads."""
 
 
 class Startup(StrEnum):
@@ -63,18 +63,18 @@ class Startup(StrEnum):
 
 
 class Failover(StrEnum):
-    """Where a group goes when its server fails."""
+    """Whether a group moves when its server fails, and where to."""
 
     AUTO = "auto"
     """The next server in its order."""
     DYNAMIC = "dynamic"
     """The healthiest server."""
     MANUAL = "manual"
-    """Nowhere without an operator."""
+    """It does not move without an operator."""
 
 
 class Failback(StrEnum):
-    """Whether a group goes back by itself when a better server is there again."""
+    """Whether a group moves back by itself when a better server is available again."""
 
     AUTO = "auto"
     MANUAL = "manual"
@@ -89,7 +89,7 @@ class Timing(StrEnum):
 
 
 class StopKind(StrEnum):
-    """What a group is stopped with, to stay so."""
+    """With what a group is stopped to stay stopped."""
 
     CLUSTER = "cluster"
     """All servers stop the service."""
@@ -103,7 +103,7 @@ class Exclusive(StrEnum):
     """How strictly two groups are kept apart."""
 
     NORMAL = "normal"
-    """They share a server only where no other one may run them."""
+    """They share a server only if no other server may run them."""
     ABSOLUTE = "absolute"
     """They never share a server."""
 
@@ -117,14 +117,14 @@ class Operation(StrEnum):
 
 
 class Severity(StrEnum):
-    """What a failed start says of other tries."""
+    """What a failed start says about further attempts."""
 
     SOFT = "soft"
-    """The next try may succeed, here or elsewhere."""
+    """The next attempt may succeed, here or elsewhere."""
     HARD = "hard"
-    """No try on this server succeeds until somebody mends it."""
+    """No attempt on this server will succeed until somebody mends it."""
     FATAL = "fatal"
-    """No try succeeds anywhere until somebody mends the configuration."""
+    """No attempt on any server will succeed until somebody mends the configuration."""
 
 
 class Ask(StrEnum):
@@ -164,17 +164,17 @@ class RecoveryStep(StrEnum):
 
 
 class RecoveryStage(StrEnum):
-    """What of a monitor's recovery is under way."""
+    """Which stage of a monitor's recovery is under way."""
 
     NONE = ""
     PRE_ACTION = "pre-action"
     SCRIPT = "script"
     AFTER = "after"
-    """The groups are to run elsewhere before the BMC does what it was going to do."""
+    """The groups move elsewhere before the BMC does its action."""
 
 
 class Quiet(StrEnum):
-    """A quiet window of a monitor, by the wall clock of one server."""
+    """State of a monitor's quiet window, by the wall clock of one server."""
 
     UNKNOWN = ""
     CLOSED = "closed"
@@ -184,11 +184,11 @@ class Quiet(StrEnum):
 
 
 class PlanStage(StrEnum):
-    """How far a planned move is."""
+    """Stage of a planned move."""
 
     PLANNED = "planned"
     ANNOUNCED = "announced"
-    """Told shortly before: not before that is a few minutes ago it may begin."""
+    """Announced. It may begin a few minutes after that."""
     MOVING = "moving"
     OVER = "over"
     """Done, called off or not needed any more; remembered while the event behind it is open."""
@@ -223,7 +223,7 @@ HOST_ACTIONS = tuple(
         FinalAction.STOP_CLUSTER,
     )
 )
-"""Those done to a host, by itself or by its BMC; the cluster does the others itself."""
+"""Final actions that a host or its BMC carries out. The cluster carries out the others itself."""
 
 
 class AfterStop(StrEnum):
@@ -243,34 +243,34 @@ class AfterStop(StrEnum):
 
 
 class Stage(StrEnum):
-    """How far a request is whose end somebody waits for."""
+    """Stage of a request for whose end somebody waits."""
 
     NEW = ""
     FORWARDED = "forwarded"
     """Another server decides it."""
     WATCHED = "watch"
-    """Its effect is waited for."""
+    """Waits for the effect of the request."""
     LEAVING = "leaving"
-    """This server leaves for it."""
+    """This server is leaving, as the request asks."""
     HOST = "host"
     """The host action that ends it has begun."""
     LOOKING = "looking"
-    """Others and the BMC are asked whether the server is down."""
+    """The other servers and the BMC are asked whether the server is down."""
     STOPPING = "stopping"
     """A forced stop that a person asked for is under way."""
     OUTDATING = "outdating"
-    """It is not proven yet that the peer's copy will not be used."""
+    """Waits for proof that the peer's copy will not be used."""
     NOTING = "noting"
-    """The disk is to take what was asked for."""
+    """Waits until the disk has written what was asked for."""
 
 
 class CopyFate(StrEnum):
-    """What is proven of the copy of mirrored data on a server."""
+    """What is proven about a server's copy of mirrored data."""
 
     UNKNOWN = ""
     OUTDATED = "outdated"
-    """The server has noted that its copy is behind."""
+    """The server has recorded that its copy is behind."""
     PRIMARY = "primary"
-    """The server runs the group: its copy is in use."""
+    """The server runs the group, so its copy is in use."""
     OFF = "off"
     """The server is off."""

@@ -16,7 +16,7 @@ from clptools.core.phrases import listed
 from clptools.core.report.story import Recorded, Story, Teller, ago
 
 RECENT = 8
-"""Records shown, the newest."""
+"""How many of the newest records are shown."""
 _BEGINS = Kinds(groups.GroupGranted, groups.GroupStarts)
 _START_FAILED = Kinds(groups.ResourceStartFailed)
 _SILENT = ("Unknown", "Offline")
@@ -35,7 +35,7 @@ _PLACES = {
 
 
 def of_resource(teller: Teller, group: GroupView, resource: ResourceView) -> Story:
-    """A group resource: its own records since its group came to where it is, and the failed
+    """Explains a group resource by its records since its group was last granted, and by the failed
     starts that are still remembered."""
     of_group = teller.about(group.name, resource.name)
     begins = [i for i, record in enumerate(of_group) if record in _BEGINS]
@@ -81,7 +81,7 @@ def _mends_of_resource(group: GroupView, resource: ResourceView) -> list[str]:
 
 
 def of_heartbeat(teller: Teller, name: str) -> Story:
-    """An interconnect: which server hears which other on it."""
+    """Explains an interconnect: which server hears which other on it."""
     found = [(s, h) for s in teller.status.servers for h in s.heartbeats if h.name == name]
     own = [r for r in teller.records if _of_link(r, name)]
     lacking = [line for server, beat in found for line in _lacking(server, beat)]
@@ -105,7 +105,7 @@ def _of_link(record: Recorded, name: str) -> bool:
 
 
 def _lacking(server: ServerView, beat: HeartbeatView) -> list[str]:
-    """What a server that reports itself does not hear."""
+    """Which peers a server that reports its status does not hear."""
     return [
         f"{server.name} {_hears(beat)} {peer}"
         + (" at all" if seen.last_seen_s is None else f" for {ago(seen.last_seen_s)}")
@@ -148,7 +148,7 @@ def _mends_of_heartbeat(
 
 
 def of_arbiter(teller: Teller, name: str) -> Story:
-    """An NP resolution resource: who can ask it, who holds it."""
+    """Explains an NP resolution resource: which servers can reach it, and which holds it."""
     found = [(s, a) for s in teller.status.servers for a in s.np if a.name == name]
     holders = [server.name for server, arbiter in found if arbiter.held]
     words = [_arbiter_word(server, arbiter) for server, arbiter in found]
